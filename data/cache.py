@@ -1,0 +1,437 @@
+"""Decoded uint8 pixels: made once for a data set and a size, then shared by every epoch, worker and trial.
+
+    pixels = open_pixels(samples, height=256, width=128)
+    batch = pixels.read([0, 5, 7])  # uint8, (3, 256, 128, 3)
+
+They lie in one file under $XDG_CACHE_HOME or ~/.cache, in reid-tuning/pixels, which can be deleted at any
+time. Its name is made of the images' content, the size and the decoder's version: a copy of the set elsewhere
+finds it, a changed image does not. It is checked when it is opened: header and length always, the SHA-256 of
+all pixels once for each (size, mtime) of the file, which the small `.checked` file beside it remembers. Damage
+that leaves length and mtime as they were is therefore not seen. A damaged file is made again.
+
+N images, H height, W width in pixels.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from filelock import FileLock, Timeout
+from PIL import Image, ImageOps
+from PIL import __version__ as pillow_version
+
+from data.atomic import write_text
+from data.datasets import READERS
+from data.errors import UserError
+from data.samples import Sample
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Raised whenever the same image would give other bytes, or the file another layout."""
+MAGIC = b"REIDPIX\n"
+HEADER_BYTES = 4096
+"""The header is padded to a page, so that the pixels start on one."""
+DEFAULT_LIMIT_BYTES = 32 * 2**30
+MAXIMUM_IMAGE_PIXELS = 64_000_000
+"""A larger picture is no crop of a person or vehicle, and decoding it could take all memory."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class UnreadableImage(UserError):
+    """An image file that cannot be decoded from its first to its last byte."""
+
+
+def default_cache_dir() -> Path:
+    """$XDG_CACHE_HOME or ~/.cache, then reid-tuning/pixels. Not created here."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reid-tuning" / "pixels"
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_threads(
+    function: Callable[[_Item], _Result], items: Sequence[_Item], threads: int | None = None
+) -> Iterator[_Result]:
+    """`function` of each item, in order, from `threads` threads (None: the CPUs this process may use).
+
+    Runs only a little ahead of whoever takes the results, so that they do not pile up in memory.
+    """
+    threads = threads or usable_cpus()
+    pending: deque[Future[_Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > 8 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+# --- one image ---
+
+
+def load_image(path: str | Path) -> Image.Image:
+    """Decodes a whole image file, upright and as RGB. Raises UnreadableImage.
+
+    An EXIF orientation is honoured: one's own photos may carry one (the ReID sets do not). Palette, grey and
+    CMYK become RGB, 16-bit grey keeps its upper 8 bits, transparency is dropped, of several frames the first
+    counts.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAXIMUM_IMAGE_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels are more than 64 million")
+            image.load()
+            _turn_upright(image)
+            if image.mode.startswith("I"):  # Pillow's own conversion would clip all above 255 to white
+                return Image.fromarray(np.uint8(np.clip(np.asarray(image), 0, 65535) >> 8)).convert("RGB")
+            return image.convert("RGB")
+    except Exception as error:  # a decoder fed with broken bytes raises nearly anything
+        raise UnreadableImage(f"{path}: {' '.join(str(error).split())} ({type(error).__name__})") from error
+
+
+def _turn_upright(image: Image.Image) -> None:
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception:  # broken EXIF in a picture that is whole
+        logger.debug("EXIF data ignored", exc_info=True)
+
+
+def decode(path: str | Path, height: int, width: int) -> np.ndarray:
+    """The image as uint8 (height, width, 3), resized bilinearly with antialiasing. Raises UnreadableImage."""
+    return np.asarray(load_image(path).resize((width, height), Image.Resampling.BILINEAR))
+
+
+# --- what the files hold ---
+
+
+def content_digests(paths: Sequence[str], *, cache_dir: Path | None = None, threads: int | None = None) -> list[str]:
+    """The SHA-256 of each file's bytes, in hex, in order.
+
+    Remembered in `cache_dir` by (path, size, mtime in ns): a second call reads no file that has not changed.
+    Raises UserError when a file cannot be read.
+    """
+    by_folder: dict[str, list[int]] = {}
+    for index, path in enumerate(paths):
+        by_folder.setdefault(os.path.dirname(os.path.abspath(path)), []).append(index)  # noqa: PTH100, PTH120
+    digests = [""] * len(paths)
+    for folder, indices in by_folder.items():
+        name = f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]}.json"
+        memo = (cache_dir or default_cache_dir()) / "digests" / name
+        try:
+            found = _folder_digests([paths[index] for index in indices], memo, threads)
+        except OSError as error:
+            raise UserError(f"{error.filename or folder}: cannot be read ({error.strerror or error})") from error
+        for index, digest in zip(indices, found, strict=True):
+            digests[index] = digest
+    return digests
+
+
+def _folder_digests(paths: list[str], memo: Path, threads: int | None) -> list[str]:
+    known = _read_memo(memo)
+    stamps = {path: _stamp(path) for path in paths}
+    new = [path for path, stamp in stamps.items() if known.get(_name(path), ("", ""))[0] != stamp]
+    for path, digest in zip(new, in_threads(_file_digest, new, threads), strict=True):
+        known[_name(path)] = (stamps[path], digest)
+    if new:
+        _write_memo(memo, known)
+    return [known[_name(path)][1] for path in paths]
+
+
+def _stamp(path: str | Path) -> str:
+    """Size and modification time: what changes when a file's content does."""
+    status = os.stat(path)  # noqa: PTH116 - half the time of Path.stat over 50,000 files
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _file_digest(path: str | Path, skip: int = 0) -> str:
+    with open(path, "rb") as file:  # noqa: PTH123
+        file.seek(skip)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_memo(memo: Path) -> dict[str, tuple[str, str]]:
+    """File name -> stamp and digest, as an earlier call left it; nothing when that is missing or torn."""
+    try:
+        return {name: (stamp, digest) for name, (stamp, digest) in json.loads(memo.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write_memo(memo: Path, known: dict[str, tuple[str, str]]) -> None:
+    # Of two writers at once the last one wins; the other's files are read once more, which is harmless.
+    try:
+        write_text(memo, json.dumps(known))
+    except OSError as error:
+        logger.debug("%s: not written, the images will be read again: %s", memo, error)
+
+
+def fingerprint(samples: Sequence[Sample], *, cache_dir: Path | None = None) -> str:
+    """What makes this data set this one, as 64 hex digits: file names, identities, cameras and file contents.
+
+    Folders and the order of `samples` do not count, so that copies elsewhere agree. Reads only files that
+    changed since the last call. Raises UserError when a file cannot be read.
+    """
+    digests = content_digests([sample.path for sample in samples], cache_dir=cache_dir)
+    lines = [
+        json.dumps([_name(sample.path), sample.identity, sample.camera, digest])
+        for sample, digest in zip(samples, digests, strict=True)
+    ]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _name(path: str) -> str:
+    return path.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+# --- the pixels of a data set ---
+
+
+class Pixels:
+    """The decoded images of `samples`, read by index or by path. Pickles without the pixels."""
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        height: int,
+        width: int,
+        *,
+        file: Path | None = None,
+        rows_N: np.ndarray | None = None,
+        decoded: int = 0,
+    ) -> None:
+        """`file` is a checked pixel file whose row rows_N[i] holds paths[i]; None decodes on each read."""
+        self.paths = list(paths)
+        self.height = height
+        self.width = width
+        self.file = file
+        self.decoded = decoded
+        """How many images this process decoded, on opening or reading: 0 when the file was there."""
+        self._rows_N = rows_N
+        self._pixels_NHWC: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Path -> index."""
+        return {path: index for index, path in enumerate(self.paths)}
+
+    def read(self, images: Sequence[int] | Sequence[str] | np.ndarray) -> np.ndarray:
+        """uint8 (len(images), H, W, 3): the images with these indices, or paths, in this order.
+
+        Raises IndexError or KeyError for one that is not here, and, where there is no pixel file,
+        UnreadableImage for one that cannot be decoded.
+        """
+        indices = [self.index[image] if isinstance(image, str) else int(image) for image in images]
+        if self._pixels_NHWC is None and self.file is not None:
+            self._map(self.file)
+        if self._pixels_NHWC is not None and self._rows_N is not None:
+            return self._pixels_NHWC[self._rows_N[np.array(indices, dtype=np.int64)]]
+        batch_BHWC = np.empty((len(indices), self.height, self.width, 3), dtype=np.uint8)
+        for place, index in enumerate(indices):
+            batch_BHWC[place] = decode(self.paths[index], self.height, self.width)
+            self.decoded += 1
+        return batch_BHWC
+
+    def _map(self, file: Path) -> None:
+        """Opens the memory map, or turns to decoding when the file is gone (deleted, another machine)."""
+        shape = (len(self.paths), self.height, self.width, 3)
+        try:
+            # A plain array over the map: numpy's memmap subclass is slower to index.
+            self._pixels_NHWC = np.memmap(file, np.uint8, "r", HEADER_BYTES, shape).view(np.ndarray)
+        except (OSError, ValueError) as error:
+            logger.warning("%s cannot be opened any more (%s); every read decodes its images", file, error)
+            self.file = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name != "index"}
+        return state | {"_pixels_NHWC": None, "decoded": 0}
+
+
+def open_pixels(
+    samples: Sequence[Sample],
+    *,
+    height: int,
+    width: int,
+    cache_dir: Path | None = None,
+    limit_bytes: int | None = None,
+    threads: int | None = None,
+) -> Pixels:
+    """The images of `samples` at height x width pixels (each at least 1), from the cache where it has them.
+
+    Of many processes that ask at once, one decodes (in `threads` threads; None: the CPUs it may use) and the
+    rest wait. When the file would have more than `limit_bytes` (None: 32 GiB, and half of the free disk), or
+    cannot be written, a warning says so and every read decodes its images: the same pixels, slower.
+    Raises UserError when images cannot be decoded, naming the first and how many there are.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"height={height}, width={width}: both must be at least 1 pixel")
+    paths = [sample.path for sample in samples]
+    if not paths:
+        return Pixels(paths, height, width)
+    cache_dir = cache_dir or default_cache_dir()
+    try:
+        # Before anything is read: where the cache cannot hold the images, reading them all is in vain.
+        _check_room(
+            _file_bytes([len(paths), height, width, 3]),
+            DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes,
+        )
+        digests = content_digests(paths, cache_dir=cache_dir, threads=threads)
+        # Rows lie in an order that depends neither on that of `samples` nor on their folder.
+        order = sorted(range(len(paths)), key=lambda index: (_name(paths[index]), digests[index]))
+        header = _header([digests[index] for index in order], height, width)
+        file = cache_dir / f"{header['key'][:32]}_{height}x{width}.pixels"
+        ordered = [paths[index] for index in order]
+        decoded = _ensure_file(file, header, ordered, limited=limit_bytes is not None, threads=threads)
+    except OSError as error:
+        logger.warning(
+            "every read decodes its images, which is slower: %s; free some disk space, point XDG_CACHE_HOME "
+            "at another disk (now %s), or use smaller images", error, cache_dir,
+        )  # fmt: skip
+        return Pixels(paths, height, width)
+    rows_N = np.empty(len(paths), dtype=np.int64)
+    rows_N[order] = np.arange(len(paths))
+    return Pixels(paths, height, width, file=file, rows_N=rows_N, decoded=decoded)
+
+
+def _check_room(needed_bytes: int, limit_bytes: int) -> None:
+    if needed_bytes > limit_bytes:
+        needed, limit = needed_bytes / 2**30, limit_bytes / 2**30
+        raise OSError(f"the decoded images need {needed:.3g} GiB, the limit is {limit:.3g} GiB")
+
+
+def _file_bytes(shape: list[int]) -> int:
+    return HEADER_BYTES + math.prod(shape)
+
+
+def _header(digests: list[str], height: int, width: int) -> dict[str, Any]:
+    """What a pixel file of these contents must say of itself; the digest of its pixels is added later."""
+    decoder = f"{FORMAT} Pillow {pillow_version}"
+    key = hashlib.sha256("\n".join([decoder, f"{height}x{width}", *digests]).encode()).hexdigest()
+    return {"key": key, "decoder": decoder, "shape": [len(digests), height, width, 3]}
+
+
+def _ensure_file(file: Path, header: dict[str, Any], paths: list[str], *, limited: bool, threads: int | None) -> int:
+    """Makes `file` unless it is there and whole. Gives the number of images decoded for it."""
+    if _is_whole(file, header):
+        return 0
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("another process is decoding these images; waiting for it")
+        lock.acquire()
+    try:
+        if _is_whole(file, header):
+            return 0
+        if file.exists():
+            logger.warning("%s is damaged; it is made again", file)
+            file.unlink()
+        if not limited:
+            _check_room(_file_bytes(header["shape"]), shutil.disk_usage(file.parent).free // 2)
+        _write_file(file, header, paths, threads)
+    finally:
+        lock.release()
+    return len(paths)
+
+
+def _is_whole(file: Path, header: dict[str, Any]) -> bool:
+    """Whether `file` holds the pixels that `header` describes; the module's text says what is checked."""
+    try:
+        stamp = _stamp(file)
+        with file.open("rb") as opened:
+            start = opened.read(HEADER_BYTES)
+        if file.stat().st_size != _file_bytes(header["shape"]) or start[: len(MAGIC)] != MAGIC:
+            return False
+        body = start[len(MAGIC) + 4 :]
+        if zlib.crc32(body).to_bytes(4, "little") != start[len(MAGIC) : len(MAGIC) + 4]:
+            return False
+        found = json.loads(body.rstrip(b"\0"))
+        if {name: found.get(name) for name in header} != header:
+            return False
+        checked = file.with_suffix(".checked")
+        if checked.is_file() and checked.read_text() == stamp:
+            return True
+        if _file_digest(file, skip=HEADER_BYTES) != found["sha256"]:
+            return False
+    except (OSError, ValueError, KeyError):
+        return False
+    _remember_checked(file, stamp)
+    return True
+
+
+def _remember_checked(file: Path, stamp: str) -> None:
+    try:
+        file.with_suffix(".checked").write_text(stamp)
+    except OSError as error:  # a cache that can only be read: checked again the next time
+        logger.debug("%s: %s", file, error)
+
+
+def _write_file(file: Path, header: dict[str, Any], paths: list[str], threads: int | None) -> None:
+    """Decodes `paths` into `file`: a temporary file, fsync, rename. The caller holds the lock."""
+    _, height, width, _ = header["shape"]
+    logger.info("decoding %d images once, to %d x %d pixels, into %s", len(paths), height, width, file)
+    started = time.monotonic()
+    # Under the lock nobody else writes this name, and what a killed process left is overwritten.
+    partial = file.with_suffix(".partial")
+    try:
+        with partial.open("wb") as out:
+            out.write(bytes(HEADER_BYTES))
+            sha256 = _write_pixels(out, paths, height, width, threads)
+            body = json.dumps(header | {"sha256": sha256}).encode().ljust(HEADER_BYTES - len(MAGIC) - 4, b"\0")
+            out.seek(0)
+            out.write(MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    _remember_checked(file, _stamp(file))
+    logger.info("decoded %d images in %.1f s", len(paths), time.monotonic() - started)
+
+
+def _write_pixels(out: Any, paths: list[str], height: int, width: int, threads: int | None) -> str:
+    """Appends the decoded images to `out`. Gives their SHA-256. Raises UserError when some are broken."""
+
+    def pixels_or_error(path: str) -> bytes | UnreadableImage:
+        try:
+            return decode(path, height, width).tobytes()
+        except UnreadableImage as error:
+            return error
+
+    digest = hashlib.sha256()
+    broken: list[tuple[str, UnreadableImage]] = []
+    for path, result in zip(paths, in_threads(pixels_or_error, paths, threads), strict=True):
+        if isinstance(result, UnreadableImage):
+            broken.append((path, result))
+        elif not broken:  # after the first broken image the rest is only counted
+            digest.update(result)
+            out.write(result)
+    if broken:
+        path, error = broken[0]
+        data_dir = next((p for p in Path(path).parents if any(r.is_here(p) for r in READERS.values())), "DIR")
+        count = f"{len(broken)} of {len(paths)} images cannot be decoded, the first is "
+        raise UserError(f"{count if len(broken) > 1 else ''}{error}; see: python -m data.doctor {data_dir}")
+    return digest.hexdigest()

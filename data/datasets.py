@@ -1,0 +1,52 @@
+"""Finds the data set that a path means, and reads its training or its test images: never both at once."""
+
+from pathlib import Path
+from types import ModuleType
+
+from data import manifest, market1501, veri
+from data.errors import UserError
+from data.samples import Sample
+
+READERS: dict[str, ModuleType] = {"market1501": market1501, "veri": veri, "manifest": manifest}
+
+
+def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str, Path]:
+    """The reader's name and the folder (or CSV file) that `data_dir` means.
+
+    `data_dir` may be the set itself or its parent. `dataset` names the reader; None detects it.
+    Raises UserError when nothing, or more than one set, is found.
+    """
+    root = Path(data_dir).expanduser()
+    if dataset is not None and dataset not in READERS:
+        raise UserError(f"dataset {dataset!r} is none of {', '.join(READERS)}")
+    if not root.exists():
+        raise UserError(f"data_dir {root}: no such folder; point data_dir at the data set or its parent folder")
+    names = [dataset] if dataset else list(READERS)
+    places = [root, *(sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else [])]
+    if here := [(name, root) for name in names if READERS[name].is_here(root)]:
+        return here[0]
+    if dataset == "manifest":
+        return dataset, manifest.find_manifest(root)
+    found = [(name, place) for place in places for name in names if READERS[name].is_here(place)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{place.name} ({name})" for name, place in found)
+        raise UserError(f"data_dir {root} holds several data sets: {listed}; point data_dir at one of them")
+    kinds = [f"{FOLDERS['train']}/ ({name})" for name in names if (FOLDERS := getattr(READERS[name], "FOLDERS", None))]
+    empty = " is empty:" if root.is_dir() and not any(root.iterdir()) else ""
+    raise UserError(f"data_dir {root}{empty} holds no data set; looked for {', '.join([*kinds, 'manifest.csv'])}")
+
+
+def read_train(data_dir: str | Path, dataset: str | None = None) -> list[Sample]:
+    """The training images of the data set at `data_dir`."""
+    name, place = find_dataset(data_dir, dataset)
+    samples: list[Sample] = READERS[name].read_train(place)
+    return samples
+
+
+def read_test(data_dir: str | Path, dataset: str | None = None) -> tuple[list[Sample], list[Sample]]:
+    """Query and gallery images of the data set at `data_dir`."""
+    name, place = find_dataset(data_dir, dataset)
+    query, gallery = READERS[name].read_test(place)
+    return query, gallery

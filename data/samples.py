@@ -1,0 +1,14 @@
+"""One image of one identity, as every reader gives it and everything else takes it."""
+
+from typing import NamedTuple
+
+
+class Sample(NamedTuple):
+    """An image file and what is known about it. Plain values: cheap to pickle, hash and sort."""
+
+    path: str
+    """Absolute path of the image file."""
+    identity: int
+    """Number of the person or vehicle; 0 in a gallery is a distractor that belongs to nobody."""
+    camera: int
+    """Number of the camera that took it."""

@@ -1,0 +1,88 @@
+"""Backbones: image -> feature map, with their width and the weights they may start from."""
+
+import logging
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import nn
+from torchvision import models
+
+from data.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+BACKBONES = {
+    "resnet50": (models.resnet50, models.ResNet50_Weights.IMAGENET1K_V2, 2048),
+    "resnet18": (models.resnet18, models.ResNet18_Weights.IMAGENET1K_V1, 512),
+}
+"""Name -> (builder, ImageNet weights, channels of the last feature map)."""
+
+
+def build_backbone(name: str, *, last_stride: int) -> tuple[nn.Module, int]:
+    """The backbone with random weights, up to its last feature map, and the map's channels.
+
+    Takes images (B x 3 x H x W), gives (B x channels x H/32 x W/32), twice that height and width with
+    `last_stride` 1. Layers are named as in torchvision.
+    """
+    builder, _, width = BACKBONES[name]
+    network = builder(weights=None)
+    first = network.layer4[0]
+    # The convolution that strides is the 3x3: the second of a bottleneck, the first of a basic block.
+    (first.conv2 if hasattr(first, "conv3") else first.conv1).stride = (last_stride, last_stride)
+    first.downsample[0].stride = (last_stride, last_stride)
+    layers = {key: layer for key, layer in network.named_children() if key not in ("avgpool", "fc")}
+    trunk = nn.Sequential()
+    for key, layer in layers.items():
+        trunk.add_module(key, layer)
+    return trunk, width
+
+
+def imagenet_state(name: str) -> dict[str, torch.Tensor]:
+    """ImageNet weights, from torch's cache folder or the network. Raises UserError that says where they belong."""
+    weights = BACKBONES[name][1]
+    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    try:
+        state: dict[str, torch.Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UserError(
+            f"pretrained=imagenet: {weights.url} could not be fetched ({reason}); "
+            f"put that file at {file}, or set pretrained=none or pretrained=PATH"
+        ) from error
+    return state
+
+
+PREFIXES = ("module.", "model.", "backbone.", "base.", "encoder.", "net.")
+
+
+def _plain_name(name: str) -> str:
+    """A parameter's name without the prefixes that other projects put before it."""
+    while any(name.startswith(prefix) for prefix in PREFIXES):
+        name = name.split(".", 1)[1]
+    return name
+
+
+def load_matching(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> str:
+    """Copies what matches by name and shape into `model`; gives and logs one line that says what did.
+
+    Names are compared without prefixes such as `module.` or `backbone.`. Raises UserError when nothing matches.
+    """
+    own = {_plain_name(name): tensor for name, tensor in model.state_dict().items()}
+    other = {_plain_name(name): tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
+    fitting = [name for name in own if name in other and other[name].shape == own[name].shape]
+    misshapen = [name for name in own if name in other and other[name].shape != own[name].shape]
+    if not fitting:
+        raise UserError(f"pretrained={source}: none of its {len(other)} tensors matches the model by name and shape")
+    with torch.no_grad():
+        for name in fitting:
+            own[name].copy_(other[name])
+    line = f"{source}: {len(fitting)} of {len(own)} tensors matched"
+    if misshapen:
+        shapes = f"{tuple(other[misshapen[0]].shape)} there, {tuple(own[misshapen[0]].shape)} here"
+        line += f"; another shape: {', '.join(misshapen[:3])}{' ...' if len(misshapen) > 3 else ''} ({shapes})"
+    missing = [name for name in own if name not in other]
+    if missing:
+        line += f"; not in it: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
+    logger.info(line)
+    return line

@@ -1,0 +1,175 @@
+"""TrainConfig: every setting of a training run, with its unit, range and meaning, checked once, here."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from data.errors import UserError
+from data.sampler import check_batch, steps_per_epoch
+from data.splits import TrainingData
+from reid_train.settings_file import SettingsFile, parse_assignments, read_settings, suggestion
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class TrainConfig(BaseModel):
+    """One training run. Frozen: derive a changed copy with `changed(name=value)`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    # Data
+    data_dir: str = "data"
+    """The data set's folder or its parent, or a manifest's CSV file."""
+    dataset: Literal["market1501", "veri", "manifest"] | None = None
+    """Which reader is meant; null detects it."""
+    image_height: int = Field(256, ge=16, le=2048)
+    """Height that images are resized to, in pixels."""
+    image_width: int = Field(256, ge=16, le=2048)
+    """Width that images are resized to, in pixels."""
+    validation_fraction: float = Field(0.2, gt=0, lt=1)
+    """Share of the training identities held out for validation; at least 8 are."""
+    holdout_images_per_identity: int = Field(1, ge=0, le=10)
+    """Images of each training identity (of those with 4 or more) kept out for the classifier's validation curves."""
+    batch_size: int = Field(32, ge=2, le=4096)
+    """Images a step."""
+    images_per_identity: int | None = Field(4, ge=1, le=64)
+    """K of the P x K batches; P = batch_size / K. null draws plain shuffled batches."""
+    num_workers: int | None = Field(None, ge=0, le=64)
+    """Processes that prepare batches; 0 prepares them in the training process; null follows the device."""
+
+    # Augmentation
+    crop_scale: float = Field(0.8, gt=0, le=1)
+    """Smallest share of the picture's area that a random resized crop keeps; 1 crops nothing."""
+    flip_probability: Fraction = 0.5
+    """Chance of a horizontal flip."""
+    randaugment_operations: int = Field(2, ge=0, le=8)
+    """RandAugment operations applied to each picture, one after the other; 0 switches RandAugment off."""
+    randaugment_magnitude: int = Field(9, ge=0, le=30)
+    """Strength of RandAugment's operations, of 31 steps; 0 switches RandAugment off."""
+    erasing_probability: Fraction = 0.0
+    """Chance that a random rectangle is filled with the mean colour."""
+
+    # Model
+    backbone: Literal["resnet50", "resnet18"] = "resnet50"
+    """The convolutional network, from torchvision."""
+    pretrained: str = "imagenet"
+    """imagenet, none, or the path of a checkpoint folder of this project or of a .pth state dict."""
+    last_stride: Literal[1, 2] = 1
+    """Stride of the last stage; 1 doubles the height and width of the final feature map."""
+    pooling: Literal["avg", "gem"] = "avg"
+    """Average or generalised-mean pooling (exponent learned, from 3)."""
+    fc_layers: int = Field(0, ge=0, le=4)
+    """Additional fully connected layers between pooling and the BNNeck; the last one gives the embedding."""
+    fc_width: int = Field(512, ge=8, le=8192)
+    """Width of the additional fully connected layers."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before each additional fully connected layer and before the classifier."""
+
+    # Loss
+    ce_weight: float = Field(1.0, ge=0, le=100)
+    """Weight of the cross-entropy in the total loss."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target spread evenly over all identities."""
+    triplet_weight: float = Field(1.0, ge=0, le=100)
+    """Weight of the triplet loss in the total loss."""
+    margin: Annotated[float, Field(gt=0, le=100)] | Literal["soft"] = 0.3
+    """Gap between hardest positive and hardest negative, in embedding distance; soft: log(1 + exp(difference))."""
+    normalize_features: bool = False
+    """Whether the triplet loss sees unit-length features: distances are then 0 to 2, and margins mean another thing."""
+    mining: Literal["batch_hard", "random"] = "batch_hard"
+    """Which triplets: each anchor's hardest of the batch, or one at random for each anchor (TripletMarginLoss)."""
+
+    # Optimisation
+    num_epochs: int = Field(50, ge=1, le=10_000)
+    """Epochs of one complete OneCycle schedule."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or SGD with Nesterov momentum."""
+    learning_rate: float = Field(1e-3, gt=0, le=10)
+    """Peak of the OneCycle schedule."""
+    backbone_lr_factor: float = Field(1.0, ge=0, le=10)
+    """Factor on the backbone's learning rate; below 1 spares pretrained weights."""
+    weight_decay: float = Field(1e-4, ge=0, le=1)
+    """Decoupled weight decay (AdamW) or L2 penalty (SGD), on weights but not on biases and normalisation."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """SGD's momentum."""
+    pct_start: float = Field(0.1, gt=0, lt=1)
+    """Share of the steps in which the learning rate rises to its peak; at least 2 steps."""
+    max_grad_norm: float | None = Field(1.0, gt=0)
+    """Global norm that gradients are clipped to; null does not clip."""
+    ema_rate: float = Field(0.0, ge=0, lt=1)
+    """1 - decay of the moving average of weights that is validated and kept; 0 keeps the weights themselves."""
+
+    # Machine
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    """Seed of weights, batches and augmentation."""
+    split_seed: int = Field(0, ge=0, le=2**31 - 1)
+    """Seed of the validation split: the same for all runs that are compared."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Autocast type; auto takes bfloat16 where the device computes in it, else float32."""
+    num_threads: int | None = Field(None, ge=1, le=1024)
+    """Threads that torch computes with on a CPU; null takes all of the machine's."""
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> Self:
+        k = self.images_per_identity
+        if k is not None and self.batch_size % k:
+            nearest = max(self.batch_size - self.batch_size % k, 2 * k)
+            raise ValueError(
+                f"batch_size={self.batch_size} is not a multiple of images_per_identity={k}; nearest: {nearest}"
+            )
+        if k is not None and self.batch_size < 2 * k:
+            raise ValueError(f"batch_size={self.batch_size} with images_per_identity={k} has no negatives; use {2 * k}")
+        if self.ce_weight == 0 and self.triplet_weight == 0:
+            raise ValueError("ce_weight=0 and triplet_weight=0 leave nothing to learn; raise one of them")
+        return self
+
+    def changed(self, **changes: Any) -> "TrainConfig":
+        """A checked copy with some settings changed."""
+        return make_config({**self.model_dump(), **changes}, "settings")
+
+
+FIELD_NAMES = tuple(TrainConfig.model_fields)
+
+
+def make_config(values: Mapping[str, Any], where: str | SettingsFile) -> TrainConfig:
+    """TrainConfig from plain values. Raises UserError with one line for each thing wrong."""
+    source = where if isinstance(where, SettingsFile) else SettingsFile(where, {})
+    try:
+        return TrainConfig(**{str(name): value for name, value in values.items()})
+    except ValidationError as error:
+        lines = dict.fromkeys(_explain(dict(problem), source, values) for problem in error.errors())
+        raise UserError("\n".join(lines)) from None
+
+
+def _explain(problem: dict[str, Any], source: SettingsFile, values: Mapping[str, Any]) -> str:
+    """One line: where, which setting, its value, the rule that it breaks."""
+    if not problem["loc"]:
+        return f"{source.where}: {problem['msg'].removeprefix('Value error, ')}"
+    name = str(problem["loc"][0])
+    if problem["type"] == "extra_forbidden":
+        return f"{source.at(name)}: unknown setting {name}{suggestion(name, FIELD_NAMES)}"
+    rule = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    if name == "margin":
+        rule = "should be a number above 0 and at most 100, or soft"
+    return f"{source.at(name)}: {name}={values.get(name)!r} {rule}"
+
+
+def read_config(file: str, assignments: list[str] | None = None) -> TrainConfig:
+    """TrainConfig from a YAML file and `name=value` changes to it. Raises UserError."""
+    settings = read_settings(file)
+    return make_config({**settings.values, **parse_assignments(assignments or [])}, settings)
+
+
+def check_training(config: TrainConfig, data: TrainingData) -> None:
+    """Raises UserError when this configuration cannot train on this data: P x K, or a schedule that is too short."""
+    check_batch(config.batch_size, config.images_per_identity, len({sample.identity for sample in data.train}))
+    steps = config.num_epochs * steps_per_epoch(len(data.train), config.batch_size)
+    if config.pct_start * steps < 2:  # with 1, OneCycleLR divides by zero
+        raise UserError(
+            f"pct_start={config.pct_start:g} of {steps} steps is {config.pct_start * steps:.2g} warm-up steps, "
+            f"at least 2 are needed; raise pct_start to {math.ceil(2000 / steps) / 1000:.3f} or more, or num_epochs"
+        )

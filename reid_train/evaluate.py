@@ -1,0 +1,179 @@
+"""Weights -> features -> retrieval metrics.
+
+python -m reid_train.evaluate --checkpoint DIR --data-dir DIR [--flip-tta] [--rerank]
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.errors import UserError, exit_on_user_error
+
+if TYPE_CHECKING:
+    import torch
+
+    from data.cache import Pixels
+    from data.samples import Sample
+    from reid_train.metrics import RetrievalMetrics
+    from reid_train.model import ReIDModel
+
+EVALUATION_BATCH = 128
+"""Images a forward pass without gradients."""
+
+
+def extract_features(
+    model: "ReIDModel",
+    pixels: "Pixels",
+    samples: "Sequence[Sample]",
+    *,
+    device: "torch.device",
+    precision: "torch.dtype",
+    flip_tta: bool = False,
+) -> "torch.Tensor":
+    """Features before the BNNeck (images x D, float32, on `device`); `model.neck` turns them into embeddings.
+
+    With `flip_tta` each is the mean of the picture's and its mirror image's. Leaves the model in evaluation mode.
+    """
+    import torch
+
+    model.eval()
+    parts = []
+    with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        for start in range(0, len(samples), EVALUATION_BATCH):
+            paths = [sample.path for sample in samples[start : start + EVALUATION_BATCH]]
+            images = torch.from_numpy(pixels.read(paths)).permute(0, 3, 1, 2).to(device, non_blocking=True)
+            features = model.features(images).float()
+            if flip_tta:
+                features = (features + model.features(images.flip(3)).float()) / 2
+            parts.append(features)
+    return torch.cat(parts)
+
+
+def score(
+    embeddings: "torch.Tensor", query: "Sequence[Sample]", gallery: "Sequence[Sample]", *, rerank: bool = False
+) -> "RetrievalMetrics":
+    """Retrieval metrics of embeddings, (query + gallery) x D, the queries' first."""
+    import torch
+
+    from reid_train.metrics import evaluate_distances, evaluate_retrieval
+
+    def labels(samples: "Sequence[Sample]") -> "tuple[torch.Tensor, torch.Tensor]":
+        numbers = torch.tensor([(sample.identity, sample.camera) for sample in samples], device=embeddings.device)
+        return numbers[:, 0], numbers[:, 1]
+
+    of_query, of_gallery = embeddings[: len(query)], embeddings[len(query) :]
+    if rerank:
+        from reid_train.rerank import rerank_distances
+
+        return evaluate_distances(rerank_distances(of_query, of_gallery), *labels(query), *labels(gallery))
+    return evaluate_retrieval(of_query, *labels(query), of_gallery, *labels(gallery))
+
+
+def evaluate_checkpoint(
+    checkpoint: str | Path,
+    query: "Sequence[Sample]",
+    gallery: "Sequence[Sample]",
+    *,
+    flip_tta: bool = False,
+    rerank: bool = False,
+    device: str = "auto",
+    num_threads: int | None = None,
+    cache_dir: Path | None = None,
+) -> "RetrievalMetrics":
+    """Evaluates the model of a checkpoint folder on query and gallery images. Raises UserError."""
+    import torch
+
+    from data.cache import open_pixels
+    from reid_train.checkpoint import load_model
+    from reid_train.device import choose_device, choose_precision
+
+    model, loaded = load_model(checkpoint)
+    config = loaded.config
+    if num_threads:
+        torch.set_num_threads(num_threads)
+    where = choose_device(device)
+    model.to(where).to(memory_format=torch.channels_last)
+    samples = [*query, *gallery]
+    pixels = open_pixels(samples, height=config.image_height, width=config.image_width, cache_dir=cache_dir)
+    precision = choose_precision(config.precision, where)
+    features = extract_features(model, pixels, samples, device=where, precision=precision, flip_tta=flip_tta)
+    with torch.inference_mode():
+        return score(model.neck(features), query, gallery, rerank=rerank)
+
+
+def summary(metrics: "RetrievalMetrics") -> dict[str, Any]:
+    """The figures people quote, as plain numbers of 1: mAP by both rules, CMC ranks, mINP, queries."""
+    ranks = {f"rank{rank}": float(metrics.cmc[rank - 1]) for rank in (1, 5, 10) if rank <= len(metrics.cmc)}
+    return {
+        "mAP": metrics.mAP,
+        "mAP_trapezoid": metrics.mAP_trapezoid,
+        **ranks,
+        "mINP": metrics.mINP,
+        "queries": metrics.queries,
+    }
+
+
+LABELS = {
+    "mAP": "mAP (mean of precisions)",
+    "mAP_trapezoid": "mAP (trapezoid rule)",
+    "rank1": "CMC rank 1",
+    "rank5": "CMC rank 5",
+    "rank10": "CMC rank 10",
+    "mINP": "mINP",
+    "queries": "queries with a match",
+}
+
+
+def print_summary(figures: dict[str, Any], title: str) -> None:
+    """The figures as a table, in percent."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    table.add_column("metric")
+    table.add_column("test", justify="right")
+    for key, label in LABELS.items():
+        if key in figures:
+            table.add_row(label, str(figures[key]) if key == "queries" else f"{100 * figures[key]:.2f} %")
+    Console().print(table)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m reid_train.evaluate", description="Evaluates a checkpoint on the query and gallery images."
+    )
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="checkpoint folder, e.g. results/NAME/best")
+    parser.add_argument("--data-dir", required=True, metavar="DIR", help="the data set or its parent folder")
+    parser.add_argument("--dataset", choices=("market1501", "veri", "manifest"), help="the reader; default: detected")
+    parser.add_argument("--flip-tta", action="store_true", help="mean of the picture's and its mirror image's features")
+    parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (k1 20, k2 6, lambda 0.3)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    parser.add_argument("--out", metavar="FILE", help="JSON file; default: evaluation.json in the checkpoint's folder")
+    return parser.parse_args()
+
+
+@exit_on_user_error
+def main() -> None:
+    arguments = parse_arguments()
+    from data.atomic import write_json
+    from data.datasets import read_test
+
+    folder = Path(arguments.checkpoint)
+    if not folder.exists():
+        raise UserError(f"--checkpoint {folder}: no such folder")
+    query, gallery = read_test(arguments.data_dir, arguments.dataset)
+    figures = summary(
+        evaluate_checkpoint(
+            folder, query, gallery, flip_tta=arguments.flip_tta, rerank=arguments.rerank, device=arguments.device
+        )
+    )
+    out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / "evaluation.json"
+    settings = {"data_dir": arguments.data_dir, "flip_tta": arguments.flip_tta, "rerank": arguments.rerank}
+    write_json(out, {**figures, **settings})
+    print_summary(figures, f"{folder} on {arguments.data_dir}")
+    print(f"written to {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""One training run: the loop, from the first batch to the last epoch's report. `reid_train.train` is its command."""
+
+import itertools
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.batches import AugmentedBatches, training_batches
+from data.cache import Pixels, usable_cpus
+from data.errors import UserError
+from data.sampler import steps_per_epoch
+from data.splits import TrainingData
+from data.transforms import train_transform
+from reid_train.checkpoint import build_model, load_pretrained, load_state, save_checkpoint, save_state
+from reid_train.config import TrainConfig, check_training
+from reid_train.device import choose_device, choose_precision
+from reid_train.losses import active_share, identity_losses
+from reid_train.model import ReIDModel
+from reid_train.optim import build_average, build_optimizer, build_schedule
+from reid_train.validate import validate
+
+logger = logging.getLogger(__name__)
+
+STATE_INTERVAL_S = 60.0
+"""Seconds between two saves of the training state, at least."""
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss is NaN or infinite: training has diverged. Raised before the step that would spoil the weights."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch gave. Losses and shares are means over its images; retrieval figures are of 1."""
+
+    epoch: int
+    """From 1."""
+    num_epochs: int
+    """Of the whole schedule."""
+    loss: float
+    ce_loss: float
+    triplet_loss: float
+    accuracy: float
+    """Share of the training images whose identity the classifier names, 0 to 1."""
+    active_triplets: float
+    """Share of anchors whose hardest triplet still has a loss, 0 to 1."""
+    grad_norm: float
+    """Mean global norm of the gradients before clipping."""
+    learning_rate: float
+    """At the epoch's last step."""
+    images_per_s: float
+    """Of training, validation apart."""
+    seconds: float
+    """Of training and validation."""
+    val_mAP: float | None = None
+    val_rank1: float | None = None
+    val_rank5: float | None = None
+    val_rank10: float | None = None
+    val_mINP: float | None = None
+    val_triplet_loss: float | None = None
+    """Batch-hard triplet loss over batches of the validation images."""
+    val_ce_loss: float | None = None
+    """Cross-entropy of the held-out images of training identities."""
+    val_accuracy: float | None = None
+    """Classifier's accuracy on the held-out images of training identities."""
+
+
+SUMMED = ("loss", "ce_loss", "triplet_loss", "accuracy", "active_triplets", "grad_norm")
+"""The report's fields that are means over the epoch's steps, in the order in which the loop adds them up."""
+
+
+def train_epochs(
+    config: TrainConfig,
+    data: TrainingData,
+    pixels: Pixels,
+    *,
+    out_dir: str | Path | None = None,
+    state_interval_s: float = STATE_INTERVAL_S,
+) -> Iterator[EpochReport]:
+    """Trains one complete schedule; yields a report after each epoch.
+
+    `pixels` holds the decoded images of `data`. With `out_dir`, the training state is kept there (at most once in
+    `state_interval_s` seconds), a run that finds one goes on from it, bit for bit on the CPU, and the weights of
+    the last epoch are written before its report is given. Closing the generator frees everything.
+
+    Raises UserError for a configuration that does not fit the data, NonFiniteLoss when training diverges.
+    """
+    check_training(config, data)
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    identities = sorted({sample.identity for sample in data.train})
+    label_of = {identity: label for label, identity in enumerate(identities)}
+    steps = steps_per_epoch(len(data.train), config.batch_size)
+
+    with _seeded(config.seed, 0, device):
+        model = build_model(config, len(identities))
+    logger.info(load_pretrained(model, config.pretrained, config.backbone))
+    model.to(device).to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(
+        model,
+        name=config.optimizer,
+        learning_rate=config.learning_rate,
+        backbone_lr_factor=config.backbone_lr_factor,
+        weight_decay=config.weight_decay,
+        momentum=config.momentum,
+    )
+    schedule = build_schedule(optimizer, pct_start=config.pct_start, total_steps=config.num_epochs * steps)
+    average = build_average(model, config.ema_rate)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
+    if average is not None:
+        parts["average"] = average
+
+    first_epoch = _restore(parts, config, out_dir) if out_dir else 0
+    saved_at = time.monotonic()
+    batches = training_batches(
+        AugmentedBatches(
+            pixels,
+            [sample.path for sample in data.train],
+            [label_of[sample.identity] for sample in data.train],
+            train_transform(
+                config.image_height,
+                config.image_width,
+                crop_scale=config.crop_scale,
+                flip_probability=config.flip_probability,
+                randaugment_operations=config.randaugment_operations,
+                randaugment_magnitude=config.randaugment_magnitude,
+                erasing_probability=config.erasing_probability,
+            ),
+            config.seed,
+        ),
+        batch_size=config.batch_size,
+        images_per_identity=config.images_per_identity,
+        epochs=range(first_epoch, config.num_epochs),
+        num_workers=_num_workers(config.num_workers, device),
+        pin_memory=device.type == "cuda",
+    )
+
+    for epoch in range(first_epoch, config.num_epochs):
+        started = time.monotonic()
+        with _seeded(config.seed, epoch + 1, device):
+            sums = torch.zeros(
+                len(SUMMED), dtype=torch.float64 if device.type != "mps" else torch.float32, device=device
+            )
+            model.train()
+            for step, (images, labels) in enumerate(itertools.islice(batches, steps)):
+                images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+                with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                    output = model(images)
+                ce, triplet, feature_BD = identity_losses(
+                    output.feature_BD,
+                    output.logits_BI,
+                    labels,
+                    label_smoothing=config.label_smoothing,
+                    margin=config.margin,
+                    mining=config.mining,
+                    normalize=config.normalize_features,
+                )
+                loss = config.ce_weight * ce + config.triplet_weight * triplet
+                if not torch.isfinite(loss):
+                    terms = f"cross-entropy {ce.item():.4g}, triplet {triplet.item():.4g}"
+                    raise NonFiniteLoss(f"loss is not finite at step {step + 1} of epoch {epoch + 1}: {terms}")
+
+                optimizer.zero_grad(set_to_none=True)
+                scaler.scale(loss).backward()
+                scaler.unscale_(optimizer)
+                grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
+                scale_before = scaler.get_scale()
+                scaler.step(optimizer)
+                scaler.update()
+                if scaler.get_scale() >= scale_before:  # a step that the scaler skipped does not advance the schedule
+                    learning_rate = schedule.get_last_lr()[-1]
+                    schedule.step()
+                    if average is not None:
+                        average.update_parameters(model)
+
+                correct = (output.logits_BI.argmax(dim=1) == labels).float().mean()
+                active = active_share(feature_BD, labels, config.margin)
+                sums += torch.stack([loss, ce, triplet, correct, active, grad_norm]).detach().to(sums)
+            means = (sums / steps).tolist()
+        train_s = time.monotonic() - started
+
+        kept: ReIDModel = average.module if average is not None else model  # type: ignore[assignment]
+        validation = validate(kept, config, data, pixels, label_of, device=device, precision=precision)
+        report = EpochReport(
+            epoch=epoch + 1,
+            num_epochs=config.num_epochs,
+            **dict(zip(SUMMED, means, strict=True)),
+            learning_rate=float(learning_rate),
+            images_per_s=steps * config.batch_size / train_s,
+            seconds=time.monotonic() - started,
+            **validation,
+        )
+        if out_dir and epoch + 1 == config.num_epochs:
+            save_checkpoint(
+                out_dir, kept, config=config, epoch=epoch + 1, metrics=asdict(report), identities=identities
+            )
+        elif out_dir and time.monotonic() - saved_at >= state_interval_s:
+            states = {name: part.state_dict() for name, part in parts.items()}
+            save_state(out_dir, {"epoch": epoch + 1, "config": config.model_dump(mode="json"), **states})
+            saved_at = time.monotonic()
+        yield report
+
+
+@contextmanager
+def _seeded(seed: int, stage: int, device: torch.device) -> Iterator[None]:
+    """Random numbers of its own for each epoch: all that is random follows from (seed, epoch), nothing needs saving."""
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence([seed, stage]).generate_state(1)[0]))
+        yield
+
+
+def _num_workers(wanted: int | None, device: torch.device) -> int:
+    """Processes that prepare batches: none beside a CPU that computes, up to 8 beside a GPU."""
+    if wanted is not None:
+        return wanted
+    return 0 if device.type == "cpu" else min(8, usable_cpus())
+
+
+def _restore(parts: dict[str, Any], config: TrainConfig, out_dir: str | Path) -> int:
+    """Loads the training state in `out_dir`, if there is one, into `parts`; gives the epochs that it has behind it."""
+    state = load_state(out_dir)
+    if state is None:
+        return 0
+    there, here = state["config"], config.model_dump(mode="json")
+    changed = [name for name in here if there.get(name) != here[name] and name not in ("num_threads", "num_workers")]
+    if changed:
+        name = changed[0]
+        raise UserError(
+            f"{out_dir}: holds the state of another run: {name}={there.get(name)!r} there, {here[name]!r} here; "
+            "choose another folder, or remove it to train from the beginning"
+        )
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    logger.info("%s: going on after epoch %d", out_dir, state["epoch"])
+    epoch: int = state["epoch"]
+    return epoch

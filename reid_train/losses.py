@@ -1,0 +1,106 @@
+"""Losses of re-identification: batch-hard and random triplets. Cross-entropy is torch's own."""
+
+# B images of a batch, D embedding width
+
+from typing import Literal
+
+import torch
+from torch.nn import functional as F
+
+Margin = float | Literal["soft"]
+
+
+def pairwise_distances(features: torch.Tensor, squared: bool = False) -> torch.Tensor:
+    """Euclidean distances between all rows of `features` (B x D) -> (B x B), in float32 or the input's float64.
+
+    Computed as |a|^2 + |b|^2 - 2ab and clamped, so that identical rows have finite gradients.
+    """
+    features_BD = features if features.dtype == torch.float64 else features.float()
+    with torch.autocast(features.device.type, enabled=False):
+        square_B = features_BD.square().sum(dim=1)
+        squared_BB = square_B[:, None] + square_B[None, :] - 2 * features_BD @ features_BD.T
+        # Rounding leaves the diagonal near zero, and the root makes that large.
+        squared_BB = squared_BB.masked_fill(torch.eye(len(square_B), dtype=torch.bool, device=square_B.device), 0)
+        if squared:
+            return squared_BB.clamp(min=0)
+        return squared_BB.clamp(min=1e-12).sqrt()
+
+
+def hardest_distances(
+    features: torch.Tensor, identities: torch.Tensor, squared: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each anchor's distance to its furthest positive and to its nearest negative, two tensors (B).
+
+    An anchor without another image of its identity has itself as its positive; one without a negative gets
+    the largest distance of the batch.
+    """
+    distance_BB = pairwise_distances(features, squared)
+    same_BB = identities[:, None] == identities[None, :]
+    positive_B = distance_BB.masked_fill(~same_BB, -torch.inf).amax(dim=1)
+    negative_B = torch.where(same_BB, distance_BB.detach().max(), distance_BB).amin(dim=1)
+    return positive_B, negative_B
+
+
+def margin_loss(positive_B: torch.Tensor, negative_B: torch.Tensor, margin: Margin) -> torch.Tensor:
+    """Mean of max(0, positive - negative + margin), or of log(1 + exp(positive - negative)) for "soft"."""
+    if margin == "soft":
+        return F.softplus(positive_B - negative_B).mean()
+    return F.relu(positive_B - negative_B + float(margin)).mean()
+
+
+def batch_hard_triplet_loss(
+    features: torch.Tensor, identities: torch.Tensor, margin: Margin = 0.3, squared: bool = False
+) -> torch.Tensor:
+    """Batch-hard triplet loss (Hermans et al., "In Defense of the Triplet Loss", 2017), mean over all anchors.
+
+    `features` is B x D, not normalised unless the caller did; `identities` is B. `margin` > 0, in units of
+    (with `squared`, squared) Euclidean distance, or "soft". The result is at least 0.
+    """
+    positive_B, negative_B = hardest_distances(features, identities, squared)
+    return margin_loss(positive_B, negative_B, margin)
+
+
+def random_triplet_loss(
+    features: torch.Tensor, identities: torch.Tensor, margin: Margin = 0.3, *, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """torch.nn.TripletMarginLoss over one random triplet for each anchor that has a positive and a negative.
+
+    0, with a gradient of 0, where no anchor has both. `generator` is a CPU generator.
+    """
+    same_BB = identities[:, None] == identities[None, :]
+    other_BB = same_BB & ~torch.eye(len(identities), dtype=torch.bool, device=identities.device)
+    anchors = (other_BB.any(dim=1) & (~same_BB).any(dim=1)).nonzero().flatten()
+    if not len(anchors):
+        return features.float().sum() * 0
+    draw_BB = torch.rand(same_BB.shape, generator=generator).to(features.device)
+    positives = draw_BB.masked_fill(~other_BB, -1).argmax(dim=1)[anchors]
+    negatives = draw_BB.masked_fill(same_BB, -1).argmax(dim=1)[anchors]
+    features_BD = features if features.dtype == torch.float64 else features.float()
+    triplets = features_BD[anchors], features_BD[positives], features_BD[negatives]
+    if margin == "soft":
+        return margin_loss(F.pairwise_distance(*triplets[:2]), F.pairwise_distance(triplets[0], triplets[2]), "soft")
+    return F.triplet_margin_loss(*triplets, margin=float(margin))
+
+
+def active_share(features: torch.Tensor, identities: torch.Tensor, margin: Margin) -> torch.Tensor:
+    """Share of anchors (0 to 1) whose hardest triplet still has a loss; for "soft", whose order is still wrong."""
+    positive_B, negative_B = hardest_distances(features.detach(), identities)
+    gap = 0.0 if margin == "soft" else float(margin)
+    return (positive_B - negative_B + gap > 0).float().mean()
+
+
+def identity_losses(
+    feature_BD: torch.Tensor,
+    logits_BI: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    label_smoothing: float,
+    margin: Margin,
+    mining: Literal["batch_hard", "random"] = "batch_hard",
+    normalize: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cross-entropy, triplet loss, and the features that the triplet loss saw (unit length with `normalize`)."""
+    ce = F.cross_entropy(logits_BI.float(), labels, label_smoothing=label_smoothing)
+    feature_BD = F.normalize(feature_BD.float()) if normalize else feature_BD.float()
+    mined = batch_hard_triplet_loss if mining == "batch_hard" else random_triplet_loss
+    return ce, mined(feature_BD, labels, margin), feature_BD

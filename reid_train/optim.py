@@ -1,0 +1,55 @@
+"""Optimizer with parameter groups, the OneCycle schedule and the moving average of weights."""
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from reid_train.model import ReIDModel
+
+
+def build_optimizer(
+    model: ReIDModel,
+    *,
+    name: str,
+    learning_rate: float,
+    backbone_lr_factor: float,
+    weight_decay: float,
+    momentum: float,
+) -> torch.optim.Optimizer:
+    """AdamW or SGD over four groups: backbone and head, with and without weight decay.
+
+    Biases, normalisation and pooling parameters (fewer than two dimensions) are not decayed.
+    """
+    groups = []
+    for part, factor in (("backbone", backbone_lr_factor), ("head", 1.0)):
+        named = [
+            parameter
+            for key, parameter in model.named_parameters()
+            if key.startswith("backbone.") == (part == "backbone") and parameter.requires_grad
+        ]
+        for decayed in (True, False):
+            parameters = [p for p in named if (p.ndim >= 2) == decayed]
+            if parameters:
+                decay = weight_decay if decayed else 0.0
+                groups.append({"params": parameters, "lr": learning_rate * factor, "weight_decay": decay})
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in model.parameters())
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, fused=fused)
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
+
+
+def build_schedule(optimizer: torch.optim.Optimizer, *, pct_start: float, total_steps: int) -> OneCycleLR:
+    """OneCycleLR (Smith and Topin 2018) over exactly `total_steps` steps, each group to its own peak.
+
+    pct_start x total_steps must be at least 2: `check_training` sees to it.
+    """
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    return OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps, pct_start=pct_start)
+
+
+def build_average(model: nn.Module, ema_rate: float) -> AveragedModel | None:
+    """Exponential moving average of weights and BatchNorm buffers, decay 1 - `ema_rate`; None when that is 0."""
+    if ema_rate == 0:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(1 - ema_rate), use_buffers=True)

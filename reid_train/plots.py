@@ -1,0 +1,89 @@
+"""The picture of a training run, drawn from its history table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from data.atomic import replacing
+
+TRAIN, VALIDATION, THIRD, FOURTH = "#2563eb", "#ea580c", "#16a34a", "#7c3aed"
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e7eb",
+    "axes.edgecolor": "#6b7280",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "legend.frameon": False,
+    "font.size": 9,
+}
+"""The look of all of the project's pictures."""
+
+
+def save_figure(figure: Any, file: str | Path) -> None:
+    """Writes the figure as PNG, atomically, and closes it."""
+    with replacing(file) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight", facecolor="white")
+    plt.close(figure)
+
+
+def _lines(axes: Axes, rows: Sequence[dict[str, Any]], curves: Sequence[tuple[str, str, str]]) -> bool:
+    """Draws the curves (key, label, colour) that the rows have values for; whether there were any."""
+    drawn = False
+    for key, label, colour in curves:
+        points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, label=label, marker="o", markersize=3, linewidth=1.6)
+            drawn = True
+    if drawn and len(axes.get_lines()) > 1:
+        axes.legend()
+    return drawn
+
+
+HELD_OUT = "validation (held-out images)"
+PANELS = (
+    ("Cross-entropy", "loss", (("ce_loss", "train", TRAIN), ("val_ce_loss", HELD_OUT, VALIDATION))),
+    ("Identity accuracy", "%", (("accuracy", "train", TRAIN), ("val_accuracy", HELD_OUT, VALIDATION))),
+    ("Triplet loss", "loss", (("triplet_loss", "train", TRAIN), ("val_triplet_loss", "validation", VALIDATION))),
+    (
+        "Retrieval on validation identities",
+        "%",
+        (
+            ("val_mAP", "mAP", TRAIN),
+            ("val_rank1", "rank 1", VALIDATION),
+            ("val_rank5", "rank 5", THIRD),
+            ("val_mINP", "mINP", FOURTH),
+        ),
+    ),
+    ("Learning rate", "", (("learning_rate", "learning rate", TRAIN),)),
+    ("Active triplets", "%", (("active_triplets", "share with a loss", TRAIN),)),
+)
+"""Title, unit and curves (key, label, colour) of each panel."""
+
+
+def plot_history(rows: Sequence[dict[str, Any]], file: str | Path, title: str = "Training history") -> None:
+    """Six panels over the epochs: losses and accuracy of training and validation, retrieval, learning rate."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(2, 3, figsize=(13, 7), layout="constrained")
+        for panel, (name, unit, curves) in zip(axes.flat, PANELS, strict=True):
+            panel.set_title(name, loc="left")
+            if not _lines(panel, rows, curves):
+                panel.text(
+                    0.5, 0.5, "not measured in this run", transform=panel.transAxes, ha="center", color="#9ca3af"
+                )
+                panel.grid(False)
+            if unit == "%":
+                panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+                panel.set_ylim(bottom=0)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            panel.set_xlabel("epoch")
+        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
+        save_figure(figure, file)

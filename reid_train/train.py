@@ -1,0 +1,84 @@
+"""Trains one model and keeps what it leaves: history, log, plot, checkpoint.
+
+python -m reid_train.train --config FILE [--set name=value ...] [--out DIR]
+"""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.errors import UserError, exit_on_user_error
+
+if TYPE_CHECKING:
+    from reid_train.config import TrainConfig
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m reid_train.train",
+        description="Trains one model. The same command goes on where an interrupted one stopped.",
+        epilog="Every setting is a line `name: value` of the file; reid_train/config.py lists them with their meaning.",
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="YAML file of settings")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; may be repeated")
+    parser.add_argument("--out", metavar="DIR", help="default: results/train-<name of the config file>")
+    return parser.parse_args()
+
+
+@exit_on_user_error
+def main() -> None:
+    arguments = parse_arguments()
+    from reid_train.config import read_config
+
+    config = read_config(arguments.config, arguments.set)
+    out = Path(arguments.out or f"results/train-{Path(arguments.config).stem}")
+    run(config, out)
+
+
+def run(config: "TrainConfig", out: Path) -> None:
+    """Trains `config` into the folder `out`, printing a line an epoch; does nothing when that is done already."""
+    from dataclasses import asdict
+
+    from data.cache import open_pixels
+    from data.datasets import read_train
+    from data.splits import hold_out_images, split_identities
+    from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
+    from reid_train.config import check_training
+    from reid_train.history import read_history, write_history
+    from reid_train.loop import train_epochs
+    from reid_train.plots import plot_history
+
+    if (out / WEIGHTS).is_file():
+        if load_checkpoint(out).config != config:
+            raise UserError(f"--out {out}: holds a run with other settings; choose another folder")
+        print(f"{out}: this run is finished")
+        return
+    samples = read_train(config.data_dir, config.dataset)
+    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
+    if config.holdout_images_per_identity:
+        data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
+    check_training(config, data)
+    pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
+    out.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=out / "train.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    rows = read_history(out / "history.csv")
+    for report in train_epochs(config, data, pixels, out_dir=out):
+        rows = [*(row for row in rows if row["epoch"] < report.epoch), asdict(report)]
+        write_history(out / "history.csv", rows)
+        logging.getLogger(__name__).info("%s", report)
+        print(
+            f"epoch {report.epoch}/{report.num_epochs}  loss {report.loss:.3f}  accuracy {report.accuracy:.1%}  "
+            f"val mAP {report.val_mAP or 0:.1%}  rank 1 {report.val_rank1 or 0:.1%}  "
+            f"{report.images_per_s:.0f} images/s",
+            flush=True,
+        )
+    remove_state(out)
+    plot_history(rows, out / "history.png", title=f"Training history: {out.name}")
+    print(f"checkpoint, history.csv, history.png and train.log are in {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""What follows the trials: the winner's weights, its one evaluation on the test images, tables, plots, the summary."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from data.atomic import write_json, write_text
+from data.cache import Pixels
+from data.datasets import find_dataset, read_test
+from data.errors import UserError
+from data.splits import TrainingData
+from reid_train.checkpoint import build_model, load_checkpoint
+from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
+from tuning.study import Study, TrialRecord, best_first
+from tuning.tables import markdown_table, result_rows, results_table, write_tables
+from tuning.weights import keep_best
+from tuning.wording import clock, show_parameters
+
+
+def conclude(study: Study, data: TrainingData, pixels: Pixels) -> None:
+    """Writes all that a finished search leaves and prints it. Steps that are done already are not done again."""
+    console = Console()
+    best = best_trial(study)
+    write_json(study.folder / "untrained.json", untrained_metrics(study, data, pixels))
+    keep_best(study, best)
+    write_best_config(study, best)
+    test_once(study)
+    write_results(study)
+    print_results(study, console)
+
+
+def best_trial(study: Study) -> TrialRecord:
+    """The best trial. Raises UserError, with the causes, when none completed a schedule."""
+    trials = study.trials()
+    ranked = best_first(trials)
+    if not ranked:
+        causes = sorted({trial.cause for trial in trials if trial.cause})
+        raise UserError(
+            f"{study.folder}: none of {len(trials)} trials completed a schedule"
+            + (f"; causes: {'; '.join(causes[:3])}" if causes else "; raise --time-budget or --trials")
+        )
+    return ranked[0]
+
+
+def write_best_config(study: Study, best: TrialRecord) -> None:
+    """Writes best_config.yaml: all settings of the winner, as reid_train.train takes them."""
+    config = load_checkpoint(study.folder / "best").config.changed(num_threads=None)
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    write_text(study.folder / "best_config.yaml", f"# trial {best.number} of {study.folder.name}\n{text}")
+
+
+def test_once(study: Study) -> None:
+    """Evaluates best/ on query and gallery, unless that was done; writes test_metrics.json."""
+    file = study.folder / "test_metrics.json"
+    trial = json.loads((study.folder / "best" / "trial.json").read_text())
+    if file.is_file() and json.loads(file.read_text())["trial"] == trial["number"]:
+        return
+    config = load_checkpoint(study.folder / "best").config
+    try:
+        query, gallery = read_test(config.data_dir, config.dataset)
+    except UserError as error:
+        write_json(file, {"trial": trial["number"], "not_evaluated": str(error)})
+        return
+    metrics = summary(evaluate_checkpoint(study.folder / "best", query, gallery))
+    name, _ = find_dataset(config.data_dir, config.dataset)
+    write_json(file, {"trial": trial["number"], "dataset": name, **metrics})
+
+
+def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[str, float]:
+    """Validation metrics of the network before training: what any score is to be compared with."""
+    import torch
+
+    from reid_train.checkpoint import load_pretrained
+    from reid_train.device import choose_device
+    from reid_train.validate import validate
+
+    file = study.folder / "untrained.json"
+    if file.is_file():
+        recorded: dict[str, float] = json.loads(file.read_text())
+        return recorded
+    config = study.space.base_config()
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = build_model(config, len({sample.identity for sample in data.train}))
+    load_pretrained(model, config.pretrained, config.backbone)
+    device = choose_device(config.device)
+    held_out = data._replace(holdout=())
+    return validate(model.to(device), config, held_out, pixels, {}, device=device, precision=torch.float32)
+
+
+def write_results(study: Study) -> None:
+    """Writes tables, plots and summary.md from the study's record."""
+    from tuning.plots import plot_study
+
+    write_tables(study)
+    plot_study(study, study.folder / "plots")
+    write_text(study.folder / "summary.md", summary_text(study))
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def headline(study: Study) -> list[str]:
+    """The result in a few lines."""
+    trials = study.trials()
+    ranked = best_first(trials)
+    metric = study.attributes["space"]["metric"]
+    untrained = _read_json(study.folder / "untrained.json")
+    test = _read_json(study.folder / "test_metrics.json")
+    counts = [f"{sum(t.state == s for t in trials)} {s}" for s in ("complete", "pruned", "failed", "waiting")]
+    lines = [f"{len(trials)} trials ({', '.join(counts)}) in {clock(float(study.attributes.get('elapsed_s', 0)))}"]
+    if ranked:
+        best, scores = ranked[0], [trial.score or 0.0 for trial in ranked]
+        lines.append(f"best: trial {best.number}, {metric} {best.score:.3f} after {best.rung} epochs")
+        lines.append(f"settings: {show_parameters(best.parameters)}")
+        lines.append(f"worst {metric}: {min(scores):.3f}; best minus worst: {max(scores) - min(scores):.3f}")
+        if metric in untrained:
+            ratio = (best.score or 0.0) / max(untrained[metric], 1e-9)
+            lines.append(f"untrained network: {metric} {untrained[metric]:.3f}; the best is {ratio:.1f} times that")
+    if "mAP" in test:
+        figures = ", ".join(
+            f"{LABELS[key]} {test[key]:.1%}" for key in ("mAP", "mAP_trapezoid", "rank1", "mINP") if key in test
+        )
+        lines.append(f"test (query/gallery, evaluated once): {figures}")
+    elif "not_evaluated" in test:
+        lines.append(f"test: not evaluated: {test['not_evaluated']}")
+    return lines
+
+
+def summary_text(study: Study, top: int = 10) -> str:
+    """summary.md."""
+    header, rows = result_rows(study, top)
+    lines = "\n".join(f"- {line}" for line in headline(study))
+    files = sorted((study.folder / "plots").glob("*.png"))
+    pictures = "\n\n".join(f"![{file.stem}](plots/{file.name})" for file in files)
+    table = markdown_table(header, rows)
+    return f"# {study.folder.name}\n\n{lines}\n\n## Best trials\n\n{table}\n\n## Plots\n\n{pictures}\n"
+
+
+def print_results(study: Study, console: Console, top: int = 10) -> None:
+    """The results table and the headline."""
+    console.print(results_table(study, top))
+    for line in headline(study):
+        console.print(line, highlight=False, markup=False)
+    console.print(f"\neverything is in {study.folder}: summary.md, trials.csv, plots/, best/", highlight=False)
+    console.print(f"next: python -m tuning.retrain {study.folder}", highlight=False)

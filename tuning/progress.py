@@ -1,0 +1,105 @@
+"""What a search shows while it runs: a live panel on a terminal, plain lines elsewhere."""
+
+import sys
+from typing import Any
+
+from ray.tune import Callback
+from rich.console import Console
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+
+from tuning.space import StudySettings
+from tuning.study import Study, TrialRecord, rank_key
+from tuning.wording import clock, show_parameters
+
+
+class Progress(Callback):
+    """A Ray callback that reads the study after each result; also a context in which the live panel is shown."""
+
+    def __init__(self, study: Study, settings: StudySettings, resources: Any):
+        self.study, self.settings, self.resources = study, settings, resources
+        self.console = Console(file=sys.stdout)
+        self.live = Live(get_renderable=self._panel, console=self.console, refresh_per_second=2, transient=True)
+        self.trials: list[TrialRecord] = study.trials()
+        self.current: dict[int, str] = {}
+
+    def __enter__(self) -> "Progress":
+        threads = f"{self.resources.cpus} CPU{'s' * (self.resources.cpus > 1)}"
+        gpus = f" and {self.resources.gpus:g} GPU" if self.resources.gpus else ""
+        self.console.print(
+            f"{self.study.folder}: up to {self.settings.trials} trials, {self.resources.concurrency} at once, "
+            f"{threads}{gpus} each"
+            + (f", at most {clock(self.settings.time_budget)}" if self.settings.time_budget else ""),
+            highlight=False,
+        )
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        number = trial.config["number"]
+        self.trials = self.study.trials()
+        if not self.study.is_running(number):
+            self.current.pop(number, None)
+            self._say(next(record for record in self.trials if record.number == number))
+        else:
+            self.current[number] = f"epoch {result['report']['epoch']} of {result['rung']}"
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self.on_trial_result(iteration, trials, trial, {})
+
+    def _say(self, trial: TrialRecord) -> None:
+        """One line for a trial that ended."""
+        metric = self.study.space.study.metric
+        score = f"{metric} {trial.score:.3f} at {trial.rung} epochs" if trial.score is not None else trial.cause
+        self.console.print(
+            f"[{clock(self.study.elapsed_s)}] trial {trial.number} {trial.state}: {score}  "
+            f"({show_parameters(trial.parameters)})",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Trials by state."""
+        states = ("complete", "pruned", "failed", "running")
+        return {state: sum(trial.state == state for trial in self.trials) for state in states}
+
+    def expected_s(self) -> float | None:
+        """Seconds that the search will have taken, at the pace so far; None before the first trial ended."""
+        counts = self.counts()
+        ended = counts["complete"] + counts["pruned"] + counts["failed"]
+        if not ended:
+            return self.settings.time_budget
+        expected = self.study.elapsed_s * max(1.0, self.settings.trials / ended)
+        return min(expected, self.settings.time_budget or expected)
+
+    def _panel(self) -> Panel:
+        counts, expected = self.counts(), self.expected_s()
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim")
+        table.add_column()
+        done = counts["complete"] + counts["pruned"] + counts["failed"]
+        table.add_row(
+            "trials",
+            f"{done} of {self.settings.trials} done  ([green]{counts['complete']} complete[/], "
+            f"[yellow]{counts['pruned']} pruned[/], [red]{counts['failed']} failed[/]), {counts['running']} running",
+        )
+        running = ", ".join(f"trial {number}: {where}" for number, where in sorted(self.current.items()))
+        table.add_row("now", running or "starting")
+        scored = [trial for trial in self.trials if trial.score is not None]
+        if scored:
+            best = max(scored, key=rank_key)
+            table.add_row(
+                "best so far", f"[bold]{best.score:.3f}[/] {self.study.space.study.metric}, trial {best.number}"
+            )
+            table.add_row("", show_parameters(best.parameters))
+        table.add_row("time", f"{clock(self.study.elapsed_s)} of about {clock(expected) if expected else '?'}")
+        return Panel(
+            table, title=f"search {self.study.folder.name}", title_align="left", width=min(100, self.console.width)
+        )

@@ -1,0 +1,157 @@
+"""Runs a study's trials with Ray Tune on this machine or on a cluster."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.cache import Pixels, usable_cpus
+from data.errors import UserError
+from data.splits import TrainingData
+from reid_train.config import TrainConfig
+from tuning.progress import Progress
+from tuning.space import StudySettings
+from tuning.study import Study
+from tuning.weights import trial_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What each trial gets, and how many run at once."""
+
+    cpus: int
+    gpus: float
+    concurrency: int
+
+
+def plan_resources(
+    cpus_per_trial: int | None, gpus_per_trial: float | None, concurrency: int | None, device: str
+) -> Resources:
+    """Follows the machine: a GPU a trial where there are GPUs, else all CPUs up to 4 a trial.
+
+    Raises UserError for more than the machine has.
+    """
+    cpus, gpus = usable_cpus(), 0
+    if device in ("auto", "cuda"):
+        import torch
+
+        gpus = torch.cuda.device_count()
+    for name, value, there in (("--cpus-per-trial", cpus_per_trial, cpus), ("--gpus-per-trial", gpus_per_trial, gpus)):
+        if value is not None and not 0 <= value <= there:
+            raise UserError(f"{name} {value:g}: this machine has {there}")
+    of_gpus = gpus_per_trial if gpus_per_trial is not None else float(min(gpus, 1))
+    of_cpus = cpus_per_trial or (max(1, int(cpus * of_gpus / gpus)) if of_gpus else min(cpus, 4))
+    room = min(cpus // of_cpus, int(gpus / of_gpus) if of_gpus else cpus)
+    return Resources(of_cpus, of_gpus, max(1, min(room, concurrency or room)))
+
+
+def run_trials(
+    study: Study,
+    settings: StudySettings,
+    data: TrainingData,
+    pixels: Pixels,
+    resources: Resources,
+    *,
+    address: str | None = None,
+) -> None:
+    """Runs what is left of the study. Trials that fail are recorded with their cause and never end the search.
+
+    Raises KeyboardInterrupt after Ctrl-C, with the study settled.
+    """
+    if study.started() >= settings.trials or (settings.time_budget and study.elapsed_s >= settings.time_budget):
+        return
+    _set_ray_environment(resources)
+    import ray
+    from ray import tune
+
+    from tuning.scheduler import RungScheduler
+    from tuning.searcher import StudySearcher
+    from tuning.trainable import ReIDTrainable
+
+    _log_to_file(study.folder / "ray.log")
+    start_ray(address, resources)
+    progress = Progress(study, settings, resources)
+    scheduler = RungScheduler(study, settings.time_budget)
+
+    def trial_config(number: int, config: TrainConfig) -> dict[str, Any]:
+        changed = config.changed(num_threads=config.num_threads or resources.cpus)
+        return {
+            "number": number,
+            "settings": changed.model_dump(mode="json"),
+            "rungs": list(study.space.rungs(config)),
+            "folder": str(trial_folder(study, number).absolute()),
+        }
+
+    trainable = tune.with_parameters(ReIDTrainable, data=data, pixels=pixels)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune_config=tune.TuneConfig(
+            num_samples=-1,
+            search_alg=StudySearcher(
+                study, trials=settings.trials, trial_config=trial_config, may_start=scheduler.has_time_for
+            ),
+            scheduler=scheduler,
+            max_concurrent_trials=resources.concurrency,
+            reuse_actors=resources.gpus == 0,
+            trial_name_creator=lambda trial: f"trial_{trial.config['number']}",
+            trial_dirname_creator=lambda trial: f"trial_{trial.config['number']}_{trial.trial_id}",
+        ),
+        run_config=tune.RunConfig(
+            name="tune", storage_path=str((study.folder / "ray").absolute()), verbose=0, callbacks=[progress]
+        ),
+    )
+    try:
+        with progress:
+            tuner.fit()
+    finally:
+        study.settle()
+        ray.shutdown()
+
+
+def start_ray(address: str | None, resources: Resources) -> None:
+    """Starts Ray on this machine alone, on loopback, or joins the cluster at `address`."""
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+    if address is None:
+        slots = resources.concurrency
+        ray.init(
+            address="local",
+            num_cpus=max(slots * resources.cpus, 1),
+            object_store_memory=200 * 1024**2,
+            **options,
+        )
+    else:
+        options.pop("include_dashboard")
+        ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, **options)
+
+
+def _set_ray_environment(resources: Resources) -> None:
+    """What Ray reads from the environment, before it is imported."""
+    os.environ |= {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on loopback only
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_DEDUP_LOGS": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the study is the record, Ray's own is not used
+        "TUNE_MAX_PENDING_TRIALS_PG": str(resources.concurrency),
+        "OMP_NUM_THREADS": str(resources.cpus),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
+
+
+def _log_to_file(file: Path) -> None:
+    """Sends what Ray logs in this process to a file."""
+    handler = logging.FileHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("ray", "ray.tune", "ray.train", "ray._private"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler] if name == "ray" else []
+        logger.propagate = name != "ray"

@@ -1,0 +1,121 @@
+"""Searches a space, keeps the best trial's weights, and evaluates them once on the test images.
+
+python -m tuning.search [--space FILE] [--data-dir DIR] [--set name=value ...] [--trials N] [--time-budget 2h]
+"""
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError, exit_on_user_error
+
+DEFAULT_SPACE = "search_spaces/sample.yaml"
+INTERRUPTED = 130
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tuning.search",
+        description="Searches a space of training settings. The same command goes on where an interrupted search "
+        "stopped, and prints the result when it is finished.",
+    )
+    parser.add_argument("--space", default=DEFAULT_SPACE, metavar="FILE", help=f"default: {DEFAULT_SPACE}")
+    parser.add_argument("--data-dir", metavar="DIR", help="the data set, its parent folder, or a manifest's CSV file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="fixes a training setting (it is then not searched); may be repeated",
+    )
+    parser.add_argument("--trials", type=int, metavar="N", help="configurations to try; default: the space's")
+    parser.add_argument("--time-budget", metavar="TIME", help="e.g. 45m or 2h; default: the space's")
+    parser.add_argument("--cpus-per-trial", type=int, metavar="N", help="default: follows the machine")
+    parser.add_argument(
+        "--gpus-per-trial", type=float, metavar="X", help="may be a fraction; default: 1 where there is a GPU"
+    )
+    parser.add_argument("--name", metavar="NAME", help="the study's folder below results/; default: the space's name")
+    parser.add_argument("--results", default="results", metavar="DIR", help="where studies are kept; default: results")
+    parser.add_argument("--address", metavar="ADDRESS", help="an existing Ray cluster; default: this machine alone")
+    return parser.parse_args()
+
+
+@exit_on_user_error
+def main() -> int:
+    arguments = parse_arguments()
+    # Ctrl-C and a polite kill mean the same: settle the study and say how to go on.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        return search(arguments)
+    except KeyboardInterrupt:
+        print("\ninterrupted: everything recorded so far is kept. To go on:", file=sys.stderr)
+        print(f"  python -m tuning.search {shlex.join(sys.argv[1:])}".rstrip(), file=sys.stderr)
+        return INTERRUPTED
+
+
+def search(arguments: argparse.Namespace) -> int:
+    """Runs or goes on with the study that the arguments name."""
+    from tuning.space import check_on_data, parse_duration, read_space
+
+    space = read_space(arguments.space, arguments.set, arguments.data_dir)
+    changes: dict[str, Any] = {}
+    if arguments.trials is not None:
+        if arguments.trials < 1:
+            raise UserError(f"--trials {arguments.trials}: at least 1")
+        changes["trials"] = arguments.trials
+    if arguments.time_budget is not None:
+        changes["time_budget"] = parse_duration(arguments.time_budget)
+    settings = space.study.model_copy(update=changes)
+    name = arguments.name or space.name
+    if Path(name).name != name or name in (".", ".."):
+        raise UserError(f"--name {name}: a folder's name is needed, without slashes")
+    folder = Path(arguments.results) / name
+
+    from data.cache import fingerprint, open_pixels
+    from data.datasets import read_train
+    from data.splits import hold_out_images, split_identities
+
+    config = space.base_config()
+    if space.sample_data is not None and not Path(config.data_dir).exists():
+        draw_sample(config.data_dir, space.sample_data)
+    samples = read_train(config.data_dir, config.dataset)
+    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
+    if space.fixed.get("holdout_images_per_identity"):
+        data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
+    check_on_data(space, data)
+
+    from tuning.study import Study
+
+    study = Study(folder, space)
+    study.settle()
+    from tuning.conclude import conclude
+    from tuning.environment import check_same_data, describe
+    from tuning.run import plan_resources, run_trials
+
+    check_same_data(study, fingerprint(samples))
+    describe(study, arguments.space)
+    resources = plan_resources(arguments.cpus_per_trial, arguments.gpus_per_trial, settings.concurrency, config.device)
+    pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
+    run_trials(study, settings, data, pixels, resources, address=arguments.address)
+    conclude(study, data, pixels)
+    return 0
+
+
+def draw_sample(folder: str, settings: dict[str, Any]) -> None:
+    """Draws the sample data set that a space describes, where it is not there yet."""
+    from data.synthetic import draw_dataset
+
+    print(f"drawing sample data in {folder}", flush=True)
+    try:
+        draw_dataset(out_dir=folder, **settings)
+    except TypeError as error:
+        raise UserError(f"sample_data: {error}") from None
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()

@@ -1,0 +1,77 @@
+"""The tables of a study, made from its record alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from data.atomic import replacing
+from reid_train.history import write_history
+from tuning.study import Study, TrialRecord, best_first
+from tuning.wording import clock, show_value
+
+REPORTED = ("val_mAP", "val_rank1", "val_rank5", "val_rank10", "val_mINP")
+"""Columns of a report that are worth a column of trials.csv."""
+
+
+def trials_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
+    """A row a trial: number, state, cause, epochs, seconds, metrics at the end of its last schedule, parameters."""
+    names = list(dict.fromkeys(name for trial in trials for name in trial.parameters))
+    rows = []
+    for trial in trials:
+        report = trial.final_report or {}
+        rows.append(
+            {
+                "number": trial.number,
+                "state": trial.state,
+                "cause": trial.cause,
+                "rung": trial.rung,
+                "epochs": trial.epochs,
+                "seconds": round(trial.seconds, 1),
+                **{name: report.get(name) for name in REPORTED},
+                **{name: trial.parameters.get(name) for name in names},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def result_rows(study: Study, top: int) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the results table: the `top` best trials."""
+    trials = best_first(study.trials())[:top]
+    names = list(study.attributes["space"]["search"])
+    header = ["trial", "state", "epochs", "val mAP", "rank 1", "rank 5", "mINP", "time", *names]
+    rows = []
+    for trial in trials:
+        report = trial.final_report or {}
+        metrics = [f"{report.get(name, 0):.1%}" for name in ("val_mAP", "val_rank1", "val_rank5", "val_mINP")]
+        values = [show_value(trial.parameters[name]) if name in trial.parameters else "" for name in names]
+        rows.append([str(trial.number), trial.state, str(trial.rung), *metrics, clock(trial.seconds), *values])
+    return header, rows
+
+
+def results_table(study: Study, top: int = 10) -> Table:
+    """The results table for a terminal."""
+    header, rows = result_rows(study, top)
+    table = Table(title=f"{study.folder.name}: best {len(rows)} of {len(study.trials())} trials")
+    for name in header:
+        table.add_column(name, justify="left" if name == "state" else "right", overflow="fold")
+    for place, row in enumerate(rows):
+        table.add_row(*row, style="bold" if place == 0 else None)
+    return table
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def write_tables(study: Study) -> None:
+    """Writes trials.csv and history/<trial>.csv from the record."""
+    trials = study.trials()
+    with replacing(study.folder / "trials.csv") as temporary:
+        trials_table(trials).to_csv(temporary, index=False, float_format="%.6g")
+    for trial in trials:
+        write_history(Path(study.folder) / "history" / f"{trial.number}.csv", trial.reports)

@@ -1,0 +1,86 @@
+"""The only bridge between Ray and reid_train: a trial is a sequence of complete schedules, an epoch a step."""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from data.cache import Pixels
+from data.errors import UserError
+from data.splits import TrainingData
+from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
+from reid_train.config import make_config
+from reid_train.loop import NonFiniteLoss, train_epochs
+from tuning.weights import rung_folder
+
+logger = logging.getLogger(__name__)
+
+
+def failure_cause(error: Exception) -> str:
+    """One line that tells divergence, want of memory, a configuration that does not fit, and faults of code apart."""
+    text = " ".join(str(error).split())
+    if isinstance(error, NonFiniteLoss):
+        return f"diverged: {text}"
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
+        return f"out of memory: {text[:200]}"
+    if isinstance(error, UserError):
+        return f"does not fit: {text}"
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+class ReIDTrainable(tune.Trainable):
+    """Trains config["settings"] over the schedules config["rungs"], in config["folder"], one epoch a step.
+
+    A result holds `rung` and the epoch's report, or `cause` when training failed: a trial that fails is a result
+    like any other, not an error of Ray's. The scheduler ends the trial in every case.
+    """
+
+    def setup(self, config: dict[str, Any], *, data: TrainingData | None = None, pixels: Pixels | None = None) -> None:
+        assert data is not None and pixels is not None
+        self.data, self.pixels = data, pixels
+        self._epochs = self._train(config)
+
+    def _train(self, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        settings = make_config(config["settings"], "trial")
+        previous: Path | None = None
+        for rung in config["rungs"]:
+            folder = rung_folder(config["folder"], rung)
+            schedule = settings.changed(num_epochs=rung)
+            if (folder / WEIGHTS).is_file():
+                # Finished before an interruption: its last report is told again, so that it is decided upon.
+                yield {"rung": rung, "report": load_checkpoint(folder).metrics}
+            else:
+                for report in train_epochs(schedule, self.data, self.pixels, out_dir=folder):
+                    if report.epoch == rung:
+                        remove_state(folder)
+                    yield {"rung": rung, "report": asdict(report)}
+            if previous is not None:
+                shutil.rmtree(previous, ignore_errors=True)
+            previous = folder
+
+    def step(self) -> dict[str, Any]:
+        try:
+            return next(self._epochs)
+        except Exception as error:  # whatever it is, it is this trial's and not the search's
+            if not isinstance(error, (NonFiniteLoss, UserError)):
+                logger.exception("trial failed")
+            return {"cause": failure_cause(error)}
+
+    def cleanup(self) -> None:
+        self._epochs.close()  # type: ignore[attr-defined]
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._epochs.close()  # type: ignore[attr-defined]
+        self._epochs = self._train(new_config)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing to save here: train_epochs keeps its own state in the trial's folder."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing to load here: train_epochs finds its own state in the trial's folder."""

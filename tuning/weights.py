@@ -1,0 +1,49 @@
+"""Where trials keep their weights on disk, which ones stay, and how the winner's become best/."""
+
+import json
+import shutil
+from pathlib import Path
+
+from data.atomic import write_json
+from data.errors import UserError
+from reid_train.checkpoint import WEIGHTS
+from tuning.study import Study, TrialRecord, best_first
+
+KEPT_TRIALS = 3
+"""Trials whose weights stay on disk: the best ones."""
+
+
+def trial_folder(study: Study, number: int) -> Path:
+    """Where a trial keeps its schedules."""
+    return study.folder / "trials" / str(number)
+
+
+def rung_folder(folder: str | Path, rung: int) -> Path:
+    """Where, in a trial's folder, its schedule of `rung` epochs keeps its state and its weights."""
+    return Path(folder) / f"{rung}-epochs"
+
+
+def prune_weights(study: Study) -> None:
+    """Removes the weights and states of trials that ended and are not among the best few."""
+    trials = study.trials()
+    kept = {trial.number for trial in best_first(trials)[:KEPT_TRIALS]}
+    kept |= {trial.number for trial in trials if trial.state in ("running", "waiting")}
+    for folder in (study.folder / "trials").glob("*"):
+        if folder.name.isdigit() and int(folder.name) not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep_best(study: Study, best: TrialRecord) -> None:
+    """Copies the winner's weights to best/, unless they are there. Raises UserError when they are gone."""
+    source, target = rung_folder(trial_folder(study, best.number), best.rung), study.folder / "best"
+    label = {"number": best.number, "rung": best.rung, "score": best.score}
+    if (target / "trial.json").is_file() and json.loads((target / "trial.json").read_text()) == label:
+        return
+    if not (source / WEIGHTS).is_file():
+        raise UserError(f"{source / WEIGHTS}: the best trial's weights are gone; train it again with tuning.retrain")
+    unfinished = target.with_name(".best.tmp")
+    for folder in (unfinished, target):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, unfinished)
+    write_json(unfinished / "trial.json", label)
+    unfinished.rename(target)

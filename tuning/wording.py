@@ -1,0 +1,20 @@
+"""How times and settings are written for people."""
+
+from typing import Any
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 0:05, 12:30 or 1:02:03."""
+    hours, rest = divmod(int(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def show_value(value: Any) -> str:
+    """A setting's value, short."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def show_parameters(parameters: dict[str, Any]) -> str:
+    """`learning_rate 0.001, margin 0.3`"""
+    return ", ".join(f"{name} {show_value(value)}" for name, value in parameters.items())
