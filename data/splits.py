@@ -94,7 +94,7 @@ def hold_out_images(
     data: TrainingData, *, images_per_identity: int = 1, minimum: int = 4, seed: int = 0
 ) -> TrainingData:
     """Moves `images_per_identity` images of every training identity with at least `minimum` to `holdout`."""
-    holdout: Sequence[Sample] = ()
+    holdout: list[Sample] = []
     for identity, samples in _by_identity(data.train).items():
         if len(samples) >= max(minimum, images_per_identity + 1):
             holdout += sorted(samples, key=lambda s: _order(seed, "holdout", identity, _name(s)))[:images_per_identity]

@@ -8,7 +8,7 @@ It looks at the whole gallery at once: a number with re-ranking is no measure of
 """
 
 # Q queries, G gallery images, N = Q + G all images (queries first), D embedding width, K nearest kept,
-# R rows of one chunk, E stored entries of a sparse matrix
+# R rows of one chunk, M images it meets, E stored entries of a sparse matrix
 
 import warnings
 
@@ -83,19 +83,39 @@ def _check(query_features: Tensor, gallery_features: Tensor, k1: int, k2: int, l
 
 
 def _nearest(features_ND: Tensor, queries: int, keep: int, chunk: int) -> tuple[np.ndarray, Tensor, Tensor]:
-    """Each image's nearest, itself first (N, K); its largest squared distance (N,); and d (Q, G)."""
+    """Each image's nearest, itself first (N, K); its largest squared distance (N,); and d (Q, G).
+
+    Distances are symmetric, so each chunk of images meets itself and those after it only, and a pair's distance
+    counts for both.
+    """
     images = len(features_ND)
     distances_QG = features_ND.new_empty(queries, images - queries)
-    nearest, farthest = [], []
+    farthest_N = features_ND.new_full((images,), torch.finfo(torch.float32).tiny)
+    known_NK = features_ND.new_full((images, keep), torch.inf)
+    nearest_NK = torch.zeros(images, keep, dtype=torch.int32, device=features_ND.device)
     for start in range(0, images, chunk):
         stop = min(start + chunk, images)
-        distance_RN = torch.mm(features_ND[start:stop], features_ND.T).mul_(-2).add_(2).clamp_(min=0)
-        farthest.append(distance_RN.amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny))
+        distance_RM = torch.mm(features_ND[start:stop], features_ND[start:].T).mul_(-2).add_(2).clamp_(min=0)
+        farthest_N[start:stop] = farthest_N[start:stop].maximum(distance_RM.amax(dim=1))
+        farthest_N[start:] = farthest_N[start:].maximum(distance_RM.amax(dim=0))
         if start < queries:
-            distances_QG[start:stop] = distance_RN[: queries - start, queries:] / farthest[-1][: queries - start, None]
-        distance_RN.diagonal(start).fill_(-1)
-        nearest.append(distance_RN.topk(keep, dim=1, largest=False).indices.int().cpu())
-    return torch.cat(nearest).numpy(), torch.cat(farthest), distances_QG
+            distances_QG[start:stop] = distance_RM[: queries - start, queries - start :]
+        distance_RM.fill_diagonal_(-1)
+        _keep_nearest(known_NK[start:stop], nearest_NK[start:stop], distance_RM, start)
+        _keep_nearest(known_NK[stop:], nearest_NK[stop:], distance_RM[:, stop - start :].T, start)
+    distances_QG /= farthest_N[:queries, None]
+    return nearest_NK.cpu().numpy(), farthest_N, distances_QG
+
+
+def _keep_nearest(known_RK: Tensor, nearest_RK: Tensor, distance_RM: Tensor, first: int) -> None:
+    """Keeps in place the nearest of those known so far and of the M images from `first` on."""
+    keep = known_RK.shape[1]
+    distance_RK, place_RK = distance_RM.topk(min(keep, distance_RM.shape[1]), dim=1, largest=False)
+    distance_RL = torch.cat([known_RK, distance_RK], dim=1)
+    image_RL = torch.cat([nearest_RK, place_RK.int() + first], dim=1)
+    distance_RK, place_RK = distance_RL.topk(keep, dim=1, largest=False)
+    known_RK.copy_(distance_RK)
+    nearest_RK.copy_(image_RL.gather(1, place_RK))
 
 
 def _adjacency(neighbours_NK: np.ndarray) -> sparse.csr_array:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from data.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
+    from data.cache import Pixels
+    from data.splits import TrainingData
     from reid_train.config import TrainConfig
 
 
@@ -29,55 +31,60 @@ def parse_arguments() -> argparse.Namespace:
 @exit_on_user_error
 def main() -> None:
     arguments = parse_arguments()
-    from reid_train.config import read_config
-
-    config = read_config(arguments.config, arguments.set)
-    out = Path(arguments.out or f"results/train-{Path(arguments.config).stem}")
-    run(config, out)
-
-
-def run(config: "TrainConfig", out: Path) -> None:
-    """Trains `config` into the folder `out`, printing a line an epoch; does nothing when that is done already."""
-    from dataclasses import asdict
-
     from data.cache import open_pixels
     from data.datasets import read_train
     from data.splits import hold_out_images, split_identities
-    from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
-    from reid_train.config import check_training
-    from reid_train.history import read_history, write_history
-    from reid_train.loop import train_epochs
-    from reid_train.plots import plot_history
+    from reid_train.config import check_training, read_config
 
-    if (out / WEIGHTS).is_file():
-        if load_checkpoint(out).config != config:
-            raise UserError(f"--out {out}: holds a run with other settings; choose another folder")
-        print(f"{out}: this run is finished")
-        return
+    config = read_config(arguments.config, arguments.set)
+    out = Path(arguments.out or f"results/train-{Path(arguments.config).stem}")
     samples = read_train(config.data_dir, config.dataset)
     data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
     if config.holdout_images_per_identity:
         data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
     check_training(config, data)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
-    out.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=out / "train.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to(out / "train.log")
+    train_into(config, data, pixels, out)
+    print(f"checkpoint, history.csv, history.png and train.log are in {out}")
+
+
+def log_to(file: Path) -> None:
+    """Sends what this process logs to a file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(filename=file, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def train_into(config: "TrainConfig", data: "TrainingData", pixels: "Pixels", out: Path) -> None:
+    """Trains `config` into the folder `out`, printing a line an epoch: history, plot and checkpoint.
+
+    Goes on from the state that an interrupted run left there; does nothing when the run is finished. Raises
+    UserError when the folder holds a run with other settings.
+    """
+    from dataclasses import asdict
+
+    from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
+    from reid_train.history import read_history, write_history
+    from reid_train.loop import train_epochs
+    from reid_train.plots import plot_history
+
+    if (out / WEIGHTS).is_file():
+        if load_checkpoint(out).config != config:
+            raise UserError(f"{out}: holds a run with other settings; choose another folder, or remove it")
+        print(f"{out}: this run is finished")
+        return
     rows = read_history(out / "history.csv")
     for report in train_epochs(config, data, pixels, out_dir=out):
         rows = [*(row for row in rows if row["epoch"] < report.epoch), asdict(report)]
         write_history(out / "history.csv", rows)
-        logging.getLogger(__name__).info("%s", report)
-        print(
-            f"epoch {report.epoch}/{report.num_epochs}  loss {report.loss:.3f}  accuracy {report.accuracy:.1%}  "
-            f"val mAP {report.val_mAP or 0:.1%}  rank 1 {report.val_rank1 or 0:.1%}  "
-            f"{report.images_per_s:.0f} images/s",
-            flush=True,
-        )
+        line = f"epoch {report.epoch}/{report.num_epochs}  loss {report.loss:.3f}  accuracy {report.accuracy:.1%}"
+        if report.val_mAP is not None:
+            line += f"  val mAP {report.val_mAP:.1%}  rank 1 {report.val_rank1:.1%}"
+        line += f"  {report.images_per_s:.0f} images/s"
+        logging.getLogger(__name__).info(line)
+        print(line, flush=True)
     remove_state(out)
     plot_history(rows, out / "history.png", title=f"Training history: {out.name}")
-    print(f"checkpoint, history.csv, history.png and train.log are in {out}")
 
 
 if __name__ == "__main__":

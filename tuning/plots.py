@@ -1,0 +1,300 @@
+"""The pictures of a study, drawn from its record alone."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from reid_train.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, plot_history, save_figure
+from tuning.plot_data import (
+    best_so_far,
+    comparison_rung,
+    importances,
+    learning_curves,
+    position,
+    searched_parameters,
+    ticks,
+)
+from tuning.space import Parameter
+from tuning.study import Study, TrialRecord, rank_key
+
+METRIC_NAMES = {"val_mAP": "mAP", "val_rank1": "rank 1", "val_rank5": "rank 5", "val_mINP": "mINP"}
+STATE_LOOKS = {
+    "complete": ("o", TRAIN),
+    "pruned": ("v", "#6b7280"),
+    "failed": ("x", "#dc2626"),
+    "running": ("s", FOURTH),
+    "waiting": ("s", FOURTH),
+}
+"""Marker and colour of a trial's state."""
+RUNG_COLOURS = ("#94a3b8", TRAIN, THIRD, FOURTH)
+"""Of the curves of a trial's first, second, ... schedule."""
+COLOURS = matplotlib.colormaps["viridis_r"]
+"""Dark is high: a good score, a late trial."""
+BEST = VALIDATION
+
+
+def plot_study(study: Study, folder: Path) -> list[Path]:
+    """Draws the study's pictures into `folder` as PNG and gives their paths.
+
+    A picture for which there is too little to draw (no trial, no score) says so in words.
+    """
+    trials, space = study.trials(), study.attributes["space"]
+    metric, parameters = METRIC_NAMES[space["metric"]], searched_parameters(space["search"], trials)
+    best = max((trial for trial in trials if trial.scores), key=rank_key, default=None)
+    rung = comparison_rung(trials)
+    with matplotlib.rc_context(STYLE):
+        figures = {
+            "optimization_history": _optimization_history(trials, metric, best),
+            "parameter_importance": _parameter_importance(study, rung, metric),
+            "parallel_coordinates": _parallel_coordinates(trials, parameters, rung, metric, best),
+            "slices": _slices(trials, parameters, rung, metric, best),
+            "learning_curves": _learning_curves(trials, space["metric"], best),
+        }
+        if best is None:
+            figures["best_training_history"] = _words("Best trial's training history", "no trial completed a schedule")
+        for name, figure in figures.items():
+            save_figure(figure, folder / f"{name}.png")
+    if best is not None:
+        rows = [report for report in best.reports if report["rung"] == best.rung]
+        title = f"Trial {best.number}, the best: its complete schedule of {_epochs(best.rung)}"
+        plot_history(rows, folder / "best_training_history.png", title)
+    return [folder / f"{name}.png" for name in [*figures, *(["best_training_history"] if best else [])]]
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
+
+
+def _words(title: str, text: str) -> Figure:
+    """A picture that says why there is nothing to see."""
+    figure = Figure(figsize=(7, 2.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left")
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#6b7280", fontsize=11)
+    axes.set_axis_off()
+    return figure
+
+
+def _percent(axes: Axes, label: str) -> None:
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylabel(label)
+
+
+def _optimization_history(trials: Sequence[TrialRecord], metric: str, best: TrialRecord | None) -> Figure:
+    title = f"Validation {metric} of each trial, at the end of its last complete schedule"
+    if not trials:
+        return _words(title, "no trials yet")
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left")
+    axes.margins(y=0.1)
+    rungs = sorted({trial.rung for trial in trials if trial.scores})
+    for state, rung in sorted({(t.state, t.rung) for t in trials if t.scores}, key=lambda key: (-key[1], key[0])):
+        marker, colour = STATE_LOOKS[state]
+        axes.plot(
+            *zip(*[(t.number, t.score) for t in trials if (t.state, t.rung) == (state, rung)], strict=True),
+            linestyle="none",
+            marker=marker,
+            color=colour,
+            markerfacecolor=colour if rung == rungs[-1] else "white",
+            markersize=6.5 if rung == rungs[-1] else 5,
+            label=f"{state}, {_epochs(rung)}" if len(rungs) <= 4 or rung == rungs[-1] else f"_{state}, fewer",
+        )
+    if failed := [trial.number for trial in trials if trial.state == "failed"]:
+        marks: dict[str, Any] = {"marker": "|", "markersize": 14, "markeredgewidth": 1.8, "linestyle": "none", "clip_on": False}
+        axes.plot(
+            failed, [0] * len(failed), color="#dc2626", label="failed", transform=axes.get_xaxis_transform(), **marks
+        )
+    if best is not None:
+        numbers, scores = best_so_far(trials)
+        label = f"best so far, {_epochs(best.rung)}: trial {best.number} with {best.score:.1%}"
+        axes.step(numbers, scores, where="post", color=BEST, linewidth=1.8, label=label, zorder=1)
+        _percent(axes, f"validation {metric}")
+    else:
+        axes.text(0.5, 0.5, "no trial completed a schedule", transform=axes.transAxes, ha="center", color="#6b7280")
+        axes.set_yticks([])
+    axes.set_xlabel("trial")
+    axes.set_xlim(-0.03 * len(trials) - 0.5, 1.03 * trials[-1].number + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def _parameter_importance(study: Study, rung: int, metric: str) -> Figure:
+    title = "Parameter importance"
+    if not rung:
+        return _words(title, "no trial completed a schedule")
+    frozen = study.optuna_study.get_trials(deepcopy=False)
+    found = importances(frozen, rung)
+    if isinstance(found, str):
+        return _words(title, found)
+    count = sum(rung in trial.intermediate_values for trial in frozen)
+    figure = Figure(figsize=(9, 1.6 + 0.38 * len(found)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(f"{title} (PED-ANOVA) for validation {metric} at {_epochs(rung)}, {count} trials", loc="left")
+    shares = [importance.share for importance in found.values()]
+    bars = axes.barh(list(found), shares, color=TRAIN, height=0.62)
+    axes.bar_label(bars, [f"{share:.0%}" for share in shares], padding=4)
+    chance = [importance.by_chance for importance in found.values()]
+    label = "reached in 1 of 10 random orders of the scores: less may be chance"
+    axes.plot(chance, list(found), "|", color=BEST, markersize=15, markeredgewidth=2.2, label=label)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlim(0, 1.12 * max(*shares, *chance))
+    axes.set_xlabel("share of all importance")
+    axes.grid(False, axis="y")
+    figure.legend(loc="outside lower center")
+    return figure
+
+
+def _spread(number: int, width: float) -> float:
+    """A fixed sidestep for a trial, between -width / 2 and width / 2: trials of the same choice do not hide another."""
+    return (number * 0.618034 % 1 - 0.5) * width
+
+
+def _place(parameter: Parameter, trial: TrialRecord) -> float:
+    """The trial's place on the parameter's axis, 0 to 1."""
+    choices = len(parameter.choices)
+    sidestep = _spread(trial.number, 0.5 / choices) if choices else 0.0
+    return position(parameter, trial.parameters[parameter.name]) + sidestep
+
+
+NOT_USED = -0.12
+"""Height of trials that do not have a conditional parameter."""
+
+
+def _parallel_coordinates(
+    trials: Sequence[TrialRecord], parameters: Sequence[Parameter], rung: int, metric: str, best: TrialRecord | None
+) -> Figure:
+    title = "Searched parameters and score"
+    scored = sorted((trial for trial in trials if rung in trial.scores), key=lambda trial: trial.scores[rung])
+    if not scored or not parameters:
+        return _words(title, "no trial completed a schedule" if parameters else "nothing is searched")
+    scores = [trial.scores[rung] for trial in scored]
+    norm = Normalize(scores[0], scores[-1] if scores[-1] > scores[0] else scores[0] + 0.01)
+    figure = Figure(figsize=(max(7, 2 + 1.35 * len(parameters)), 6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(f"{title}: validation {metric} at {_epochs(rung)}, {len(scored)} trials", loc="left", pad=12)
+    width = 1.3 if len(scored) <= 50 else 0.7
+    for trial in scored:
+        heights = [_place(p, trial) if p.name in trial.parameters else NOT_USED for p in parameters]
+        line = [*heights, float(norm(trial.scores[rung]))]
+        colour = COLOURS(0.1 + 0.9 * float(norm(trial.scores[rung])))
+        axes.plot(range(len(line)), line, color=colour, linewidth=width, alpha=0.8)
+        if best is not None and trial.number == best.number:
+            outline = [patheffects.withStroke(linewidth=5, foreground="white")]
+            label = f"best: trial {best.number}, {best.score:.1%} at {_epochs(best.rung)}"
+            axes.plot(range(len(line)), line, color=BEST, linewidth=2.6, zorder=5, path_effects=outline, label=label)
+    for column, parameter in enumerate(parameters):
+        labels = ticks(parameter)
+        if any(parameter.name not in trial.parameters for trial in scored):
+            labels = [(NOT_USED, "not used"), *labels]
+        _upright(axes, column, f"{parameter.name}{' (log)' if parameter.log else ''}", labels)
+    values = [float(value) for value in MaxNLocator(5).tick_values(scores[0], scores[-1])]
+    inside = [(float(norm(value)), f"{100 * value:.4g}%") for value in values if 0 <= norm(value) <= 1]
+    _upright(axes, len(parameters), f"validation {metric}", inside)
+    axes.set_xlim(-0.1, len(parameters) + 0.5)
+    axes.set_axis_off()
+    figure.legend(loc="outside lower center")
+    return figure
+
+
+def _upright(axes: Axes, column: int, name: str, labels: Sequence[tuple[float, str]]) -> None:
+    """A vertical axis with its name above and labels to its right."""
+    axes.plot([column, column], [0, 1], color="#374151", linewidth=1.2, zorder=6)
+    heading = "\n".join(textwrap.wrap(name.replace("_", " "), 12))
+    axes.text(column, 1.04, heading, ha="center", va="bottom", fontweight="bold", fontsize=8)
+    for height, label in labels:
+        axes.plot([column, column + 0.03], [height, height], color="#374151", linewidth=1.2, zorder=6)
+        box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
+        axes.text(column + 0.05, height, label, va="center", fontsize=8, zorder=7, bbox=box)
+
+
+def _slices(
+    trials: Sequence[TrialRecord], parameters: Sequence[Parameter], rung: int, metric: str, best: TrialRecord | None
+) -> Figure:
+    scored = [trial for trial in trials if rung in trial.scores]
+    title = f"Validation {metric} at {_epochs(rung)} against each parameter"
+    if not scored or not parameters:
+        return _words("Score against each parameter", "no trial completed a schedule")
+    columns = min(4, len(parameters))
+    rows = math.ceil(len(parameters) / columns)
+    figure = Figure(figsize=(3.3 * columns + 1, 2.9 * rows + 0.6), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    norm = Normalize(0, max(1, trials[-1].number))
+    for panel, parameter in zip(panels.flat, parameters, strict=False):
+        points = [(t, _place(parameter, t)) for t in scored if parameter.name in t.parameters]
+        colours = [COLOURS(0.1 + 0.9 * float(norm(trial.number))) for trial, _ in points]
+        heights = [trial.scores[rung] for trial, _ in points]
+        panel.scatter([x for _, x in points], heights, c=colours, s=28 if len(scored) <= 50 else 12, linewidths=0)
+        for trial, x in points:
+            if best is not None and trial.number == best.number:
+                panel.plot(x, trial.scores[rung], "o", markersize=10, markerfacecolor="none", color=BEST, mew=2)
+        _across(panel, parameter)
+    for panel in panels.flat[len(parameters) :]:
+        panel.set_axis_off()
+    for panel in panels[:, 0]:
+        _percent(panel, f"validation {metric}")
+    figure.suptitle(title, fontweight="bold", x=0.01, ha="left")
+    figure.colorbar(
+        ScalarMappable(norm, COLOURS), ax=panels, label="trial", shrink=0.8, ticks=MaxNLocator(integer=True)
+    )
+    if best is not None:
+        ring: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "color": BEST, "mew": 2}
+        label = f"best: trial {best.number}, {best.score:.1%} at {_epochs(best.rung)}"
+        figure.legend([Line2D([], [], linestyle="none", **ring)], [label], loc="outside lower center")
+    return figure
+
+
+def _across(panel: Axes, parameter: Parameter) -> None:
+    """The parameter along the horizontal axis."""
+    places, labels = zip(*ticks(parameter), strict=True)
+    crowded = sum(map(len, labels)) > 30
+    panel.set_xlim(-0.04, 1.04)
+    panel.set_xticks(places, labels, rotation=25 if crowded else 0, ha="right" if crowded else "center")
+    panel.set_xlabel(f"{parameter.name}{' (log)' if parameter.log else ''}")
+
+
+def _learning_curves(trials: Sequence[TrialRecord], metric: str, best: TrialRecord | None) -> Figure:
+    title = f"Validation {METRIC_NAMES[metric]} over the epochs of each trial; every schedule begins anew"
+    curves = {trial.number: learning_curves(trial, metric) for trial in trials}
+    if not any(curves.values()):
+        return _words(title, "no epoch was trained")
+    figure = Figure(figsize=(11, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left")
+    rungs = sorted({curve.rung for of_trial in curves.values() for curve in of_trial})
+    many = len(trials) > 50
+    for number, of_trial in sorted(curves.items(), key=lambda item: best is not None and item[0] == best.number):
+        is_best = best is not None and number == best.number
+        for curve in of_trial:
+            colour = BEST if is_best else RUNG_COLOURS[min(rungs.index(curve.rung), 3) if len(rungs) <= 4 else 1]
+            width, alpha = (2.6, 1.0) if is_best else (0.7, 0.45) if many else (1.2, 0.8)
+            axes.plot(curve.epochs, curve.scores, color=colour, linewidth=width, alpha=alpha)
+            if curve.complete:
+                dot: dict[str, Any] = {"markersize": 6 if is_best else 2.5 if many else 4.5, "alpha": 1.0 if is_best else alpha}
+                axes.plot(curve.epochs[-1], curve.scores[-1], "o", color=colour, **dot)
+    handles = [
+        Line2D([], [], color=c, label=f"schedule of {_epochs(r)}") for r, c in zip(rungs, RUNG_COLOURS, strict=False)
+    ]
+    handles = handles if len(rungs) <= 4 else [Line2D([], [], color=TRAIN, label="a schedule")]
+    handles.append(Line2D([], [], color="#374151", marker="o", linestyle="none", markersize=4.5, label="its end"))
+    if best is not None:
+        handles.append(Line2D([], [], color=BEST, linewidth=2.6, label=f"best: trial {best.number}, {best.score:.1%}"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    axes.set_xlabel("epochs trained, over all schedules")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _percent(axes, f"validation {METRIC_NAMES[metric]}")
+    return figure

@@ -20,9 +20,13 @@ class Progress(Callback):
     def __init__(self, study: Study, settings: StudySettings, resources: Any):
         self.study, self.settings, self.resources = study, settings, resources
         self.console = Console(file=sys.stdout)
-        self.live = Live(get_renderable=self._panel, console=self.console, refresh_per_second=2, transient=True)
         self.trials: list[TrialRecord] = study.trials()
         self.current: dict[int, str] = {}
+        self.live = Live(get_renderable=self._panel, console=self.console, refresh_per_second=2, transient=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles its callbacks, and a display has nothing to keep."""
+        return {}
 
     def __enter__(self) -> "Progress":
         threads = f"{self.resources.cpus} CPU{'s' * (self.resources.cpus > 1)}"

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def run_trials(
             "folder": str(trial_folder(study, number).absolute()),
         }
 
+    ray_folder = study.folder / "ray"
     trainable = tune.with_parameters(ReIDTrainable, data=data, pixels=pixels)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
@@ -100,7 +102,11 @@ def run_trials(
             trial_dirname_creator=lambda trial: f"trial_{trial.config['number']}_{trial.trial_id}",
         ),
         run_config=tune.RunConfig(
-            name="tune", storage_path=str((study.folder / "ray").absolute()), verbose=0, callbacks=[progress]
+            name="tune",
+            storage_path=str(ray_folder.absolute()),
+            verbose=0,
+            callbacks=[progress],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     try:
@@ -109,6 +115,7 @@ def run_trials(
     finally:
         study.settle()
         ray.shutdown()
+        shutil.rmtree(ray_folder, ignore_errors=True)  # nothing in it is needed: the study is the record
 
 
 def start_ray(address: str | None, resources: Resources) -> None:

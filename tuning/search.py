@@ -5,16 +5,12 @@ python -m tuning.search [--space FILE] [--data-dir DIR] [--set name=value ...] [
 
 import argparse
 import os
-import shlex
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError, exit_on_user_error
 
 DEFAULT_SPACE = "search_spaces/sample.yaml"
-INTERRUPTED = 130
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -45,19 +41,11 @@ def parse_arguments() -> argparse.Namespace:
 
 
 @exit_on_user_error
-def main() -> int:
-    arguments = parse_arguments()
-    # Ctrl-C and a polite kill mean the same: settle the study and say how to go on.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        return search(arguments)
-    except KeyboardInterrupt:
-        print("\ninterrupted: everything recorded so far is kept. To go on:", file=sys.stderr)
-        print(f"  python -m tuning.search {shlex.join(sys.argv[1:])}".rstrip(), file=sys.stderr)
-        return INTERRUPTED
+def main() -> None:
+    search(parse_arguments())
 
 
-def search(arguments: argparse.Namespace) -> int:
+def search(arguments: argparse.Namespace) -> None:
     """Runs or goes on with the study that the arguments name."""
     from tuning.space import check_on_data, parse_duration, read_space
 
@@ -102,7 +90,6 @@ def search(arguments: argparse.Namespace) -> int:
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
     run_trials(study, settings, data, pixels, resources, address=arguments.address)
     conclude(study, data, pixels)
-    return 0
 
 
 def draw_sample(folder: str, settings: dict[str, Any]) -> None:

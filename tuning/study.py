@@ -139,6 +139,10 @@ class Study:
             constant_liar=True,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles what it is given, and the study's record is on disk, not in Ray's."""
+        return {}
+
     @property
     def elapsed_s(self) -> float:
         """Seconds spent searching, over all sessions."""

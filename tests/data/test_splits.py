@@ -51,8 +51,8 @@ def test_every_image_is_in_one_part_and_identities_are_disjoint(seed: int) -> No
     assert Counter([*data.train, *data.query, *data.gallery]) == Counter(samples)
     assert not identities(data.train) & identities([*data.query, *data.gallery])
     assert identities(data.query) <= identities(data.gallery)
-    assert data.holdout == []
-    assert all(part == sorted(part) for part in data)
+    assert not data.holdout
+    assert all(list(part) == sorted(part) for part in data)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,0 +1,36 @@
+"""Prints a study's results table and makes its tables and plots again, from the study alone.
+
+python -m tuning.report results/NAME [--top 10]
+"""
+
+import argparse
+
+from data.errors import UserError, exit_on_user_error
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tuning.report", description="Prints a study's results and rebuilds its tables and plots."
+    )
+    parser.add_argument("study", metavar="results/NAME", help="the study's folder")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="trials in the table; default: 10")
+    return parser.parse_args()
+
+
+@exit_on_user_error
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.top < 1:
+        raise UserError(f"--top {arguments.top}: at least 1")
+    from rich.console import Console
+
+    from tuning.conclude import print_results, write_results
+    from tuning.study import Study
+
+    study = Study(arguments.study)
+    write_results(study)
+    print_results(study, Console(), arguments.top)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Trains a study's best configuration on the whole training folder, with several seeds, and evaluates each.
+
+python -m tuning.retrain results/NAME [--epochs N] [--seeds K]
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError, exit_on_user_error
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tuning.retrain",
+        description="Trains the best configuration on all training images, validation identities included. Every "
+        "seed's model is evaluated on query and gallery and none is selected. The same command goes on where an "
+        "interrupted one stopped.",
+    )
+    parser.add_argument("study", metavar="results/NAME", help="the study's folder")
+    parser.add_argument("--epochs", type=int, metavar="N", help="length of the schedule; default: the best trial's")
+    parser.add_argument("--seeds", type=int, default=1, metavar="K", help="runs, with seeds 0 to K - 1; default: 1")
+    parser.add_argument("--data-dir", metavar="DIR", help="default: the study's")
+    return parser.parse_args()
+
+
+@exit_on_user_error
+def main() -> None:
+    arguments = parse_arguments()
+    from reid_train.config import check_training, read_config
+
+    study = Path(arguments.study)
+    if not (study / "best_config.yaml").is_file():
+        raise UserError(f"{study}: holds no best_config.yaml; finish the search first: python -m tuning.search")
+    if arguments.seeds < 1:
+        raise UserError(f"--seeds {arguments.seeds}: at least 1")
+    changes = [f"num_epochs={arguments.epochs}"] if arguments.epochs is not None else []
+    changes += [f"data_dir={arguments.data_dir}"] if arguments.data_dir is not None else []
+    config = read_config(str(study / "best_config.yaml"), [*changes, "holdout_images_per_identity=1"])
+
+    from data.cache import open_pixels
+    from data.datasets import read_test, read_train
+    from data.splits import TrainingData, hold_out_images
+    from reid_train.train import log_to, train_into
+
+    samples = read_train(config.data_dir, config.dataset)
+    query, gallery = read_test(config.data_dir, config.dataset)
+    data = hold_out_images(TrainingData(samples, [], []), seed=config.split_seed)
+    check_training(config, data)
+    pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
+    log_to(study / "retrain" / "retrain.log")
+    figures = []
+    for seed in range(arguments.seeds):
+        folder = study / "retrain" / f"{config.num_epochs}-epochs-seed-{seed}"
+        print(f"seed {seed}, {config.num_epochs} epochs, {len(data.train)} images: {folder}", flush=True)
+        train_into(config.changed(seed=seed), data, pixels, folder)
+        figures.append({"seed": seed, **test_metrics(folder, query, gallery)})
+    write_results(study / "retrain", config.num_epochs, figures)
+
+
+def test_metrics(folder: Path, query: Any, gallery: Any) -> dict[str, Any]:
+    """The test metrics of one run, evaluated once and kept in its folder."""
+    from data.atomic import write_json
+    from reid_train.evaluate import evaluate_checkpoint, summary
+
+    file = folder / "test_metrics.json"
+    if not file.is_file():
+        write_json(file, summary(evaluate_checkpoint(folder, query, gallery)))
+    figures: dict[str, Any] = json.loads(file.read_text())
+    return figures
+
+
+def write_results(folder: Path, epochs: int, figures: list[dict[str, Any]]) -> None:
+    """Writes and prints the table of all seeds with mean and standard deviation; no seed is selected."""
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+
+    from data.atomic import replacing, write_text
+    from reid_train.evaluate import LABELS
+    from tuning.tables import markdown_table
+
+    frame = pd.DataFrame(figures)
+    with replacing(folder / "results.csv") as temporary:
+        frame.to_csv(temporary, index=False)
+    metrics = [name for name in LABELS if name in frame and name != "queries"]
+    header = ["seed", *(LABELS[name] for name in metrics)]
+    rows = [[str(row["seed"]), *(f"{row[name]:.2%}" for name in metrics)] for row in figures]
+    if len(frame) > 1:
+        spread = (f"{frame[name].mean():.2%} ± {frame[name].std():.2%}" for name in metrics)
+        rows.append(["mean ± standard deviation", *spread])
+    title = f"retrained for {epochs} epochs on all training images, tested on query/gallery"
+    table = Table(title=title)
+    for name in header:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    write_text(folder / "summary.md", f"# {title}\n\n{markdown_table(header, rows)}\n")
+    print(f"checkpoints, histories and results.csv are in {folder}")
+
+
+if __name__ == "__main__":
+    main()
