@@ -326,9 +326,12 @@ def _file_bytes(shape: list[int]) -> int:
 
 
 def _header(digests: list[str], height: int, width: int) -> dict[str, Any]:
-    """What a pixel file of these contents must say of itself; the digest of its pixels is added later."""
+    """What a pixel file of these contents must say of itself; the digest of its pixels is added later.
+
+    The key stands for the contents alone: the size is in the file's name and shape.
+    """
     decoder = f"{FORMAT} Pillow {pillow_version}"
-    key = hashlib.sha256("\n".join([decoder, f"{height}x{width}", *digests]).encode()).hexdigest()
+    key = hashlib.sha256("\n".join([decoder, *digests]).encode()).hexdigest()
     return {"key": key, "decoder": decoder, "shape": [len(digests), height, width, 3]}
 
 

@@ -148,7 +148,7 @@ def make_config(values: Mapping[str, Any], where: str | SettingsFile) -> TrainCo
 def _explain(problem: dict[str, Any], source: SettingsFile, values: Mapping[str, Any]) -> str:
     """One line: where, which setting, its value, the rule that it breaks."""
     if not problem["loc"]:
-        return f"{source.where}: {problem['msg'].removeprefix('Value error, ')}"
+        return f"{source.at()}: {problem['msg'].removeprefix('Value error, ')}"
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         return f"{source.at(name)}: unknown setting {name}{suggestion(name, FIELD_NAMES)}"

@@ -20,6 +20,9 @@ from torch import Tensor
 from data.errors import UserError
 from reid_train.metrics import MEMORY_BYTES, full_float32, inverse_norms
 
+CHUNKS = 8
+"""Chunks of images at least, however much memory there is: each chunk skips the distances already made."""
+
 
 @torch.no_grad()
 def rerank_distances(
@@ -55,9 +58,8 @@ def rerank_distances(
     with full_float32(features_ND.device):
         for side, part_ND in (("query", features_ND[:queries]), ("gallery", features_ND[queries:])):
             part_ND *= inverse_norms(side, part_ND, block)[:, None]
-        nearest_NK, farthest_N, distances_QG = _nearest(
-            features_ND, queries, min(max(k1 + 1, k2), images), max(1, memory_bytes // (12 * images))
-        )
+        chunk = max(1, min(memory_bytes // (12 * images), images // CHUNKS))
+        nearest_NK, farthest_N, distances_QG = _nearest(features_ND, queries, min(max(k1 + 1, k2), images), chunk)
         codes_NN = _codes(features_ND, nearest_NK, farthest_N, k1)
     if k2 > 1:
         codes_NN = _adjacency(nearest_NK[:, :k2]) @ codes_NN / min(k2, images)

@@ -33,11 +33,11 @@ class SettingsFile:
     """The file's name, or what else stands for it in messages."""
     values: dict[str, Any]
     lines: dict[Path_, int] = field(default_factory=dict)
-    """Line, from 1, of each key; a key's path is the tuple of keys that leads to it."""
+    """Line, from 1, of each key; a key's path is the tuple of keys that leads to it, () all of it."""
 
     def at(self, *path: str | int) -> str:
         """`file:line` of a key, or of the nearest key above it that has a line."""
-        for end in range(len(path), 0, -1):
+        for end in range(len(path), -1, -1):
             if path[:end] in self.lines:
                 return f"{self.where}:{self.lines[path[:end]]}"
         return self.where

@@ -96,12 +96,18 @@ def position(parameter: Parameter, value: Any) -> float:
     return float((value - parameter.low) / (parameter.high - parameter.low))
 
 
+def place(parameter: Parameter, trial: TrialRecord) -> float:
+    """Where the trial lies on the parameter's axis; those of the same choice side by side, not over each other."""
+    sidestep = (trial.number * 0.618034 % 1 - 0.5) * 0.5 / len(parameter.choices) if parameter.choices else 0.0
+    return position(parameter, trial.parameters[parameter.name]) + sidestep
+
+
 def ticks(parameter: Parameter) -> list[tuple[float, str]]:
     """Positions and labels along the parameter's axis: every choice, or round numbers."""
     if parameter.kind == "categorical":
         return [(position(parameter, choice), shortened(show_value(choice))) for choice in parameter.choices]
     low, high, step = parameter.low, parameter.high, parameter.step
-    if step and round((high - low) / step) <= 5:
+    if step and round((high - low) / step) <= 7:
         values = [low + index * step for index in range(round((high - low) / step) + 1)]
     elif parameter.log:
         values = _log_ticks(low, high)
@@ -127,6 +133,16 @@ def _round_numbers(low: float, high: float, integer: bool = False) -> list[float
     return [float(value) for value in values if low - slack <= value <= high + slack]
 
 
+def percent(value: float, _: object = None) -> str:
+    """0.375 as 37.5%; also a formatter of ticks."""
+    return f"{100 * value:.4g}%"
+
+
+def counted(count: int, noun: str) -> str:
+    """1 epoch, 2 epochs."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def _number(value: float) -> str:
     """0.001 as 0.001, 0.00001 as 1e-5."""
     mantissa, _, exponent = f"{value:.4g}".partition("e")
@@ -145,7 +161,7 @@ class Importance:
     share: float
     """Of all parameters' importance; 0 to 1."""
     by_chance: float
-    """The share that it reaches in 1 of 10 random orders of the scores: a smaller one may be chance."""
+    """What it exceeds in 1 of 10 random orders of the scores, on the same scale: a smaller share may be chance."""
 
 
 def importances(trials: Sequence[FrozenTrial], rung: int, shuffles: int = 40) -> dict[str, Importance] | str:
@@ -157,7 +173,9 @@ def importances(trials: Sequence[FrozenTrial], rung: int, shuffles: int = 40) ->
     scored = [trial for trial in trials if rung in trial.intermediate_values]
     scores = [trial.intermediate_values[rung] for trial in scored]
     if len(scored) < MIN_TRIALS_FOR_IMPORTANCE:
-        return f"{len(scored)} scores at one length of schedule: importances need {MIN_TRIALS_FOR_IMPORTANCE}"
+        return (
+            f"{counted(len(scored), 'score')} at one length of schedule: importances need {MIN_TRIALS_FOR_IMPORTANCE}"
+        )
     if min(scores) == max(scores):
         return "all trials have the same score: nothing sets the best apart"
     study = optuna.create_study(direction="maximize")
@@ -165,14 +183,22 @@ def importances(trials: Sequence[FrozenTrial], rung: int, shuffles: int = 40) ->
         study.add_trial(optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=score))
     evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, min(0.5, 5 / len(scored))))
 
-    def shares(scores: list[float]) -> dict[str, float]:
+    def divergences(scores: list[float]) -> dict[str, float]:
         # With a target of one's own, PED-ANOVA takes lower for better.
-        return get_param_importances(study, evaluator=evaluator, target=lambda trial: -scores[trial.number])
+        return get_param_importances(
+            study, evaluator=evaluator, target=lambda trial: -scores[trial.number], normalize=False
+        )
 
     generator = random.Random(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # few trials in one branch of a condition, importances of equal scores
-        found = shares(scores)
-        by_chance = [shares(generator.sample(scores, len(scores))) for _ in range(shuffles)]
+        warnings.simplefilter("ignore")  # few trials in one branch of a condition; not normalising is experimental
+        found = divergences(scores)
+        by_chance = [divergences(generator.sample(scores, len(scores))) for _ in range(shuffles)]
+    total = sum(found.values())
+    if total == 0:
+        return "no parameter sets the best trials apart"
     ordered = sorted(found, key=lambda name: (-found[name], name))
-    return {name: Importance(found[name], quantiles((c[name] for c in by_chance), n=10)[-1]) for name in ordered}
+    return {
+        name: Importance(found[name] / total, quantiles((drawn[name] for drawn in by_chance), n=10)[-1] / total)
+        for name in ordered
+    }

@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -19,15 +19,18 @@ from reid_train.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, plot_histo
 from tuning.plot_data import (
     best_so_far,
     comparison_rung,
+    counted,
     importances,
     learning_curves,
-    position,
+    percent,
+    place,
     searched_parameters,
     ticks,
 )
 from tuning.space import Parameter
 from tuning.study import Study, TrialRecord, rank_key
 
+LOOK: dict[Any, Any] = {**STYLE, "axes.axisbelow": True}
 METRIC_NAMES = {"val_mAP": "mAP", "val_rank1": "rank 1", "val_rank5": "rank 5", "val_mINP": "mINP"}
 STATE_LOOKS = {
     "complete": ("o", TRAIN),
@@ -53,7 +56,7 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
     metric, parameters = METRIC_NAMES[space["metric"]], searched_parameters(space["search"], trials)
     best = max((trial for trial in trials if trial.scores), key=rank_key, default=None)
     rung = comparison_rung(trials)
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(LOOK):
         figures = {
             "optimization_history": _optimization_history(trials, metric, best),
             "parameter_importance": _parameter_importance(study, rung, metric),
@@ -67,13 +70,22 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
             save_figure(figure, folder / f"{name}.png")
     if best is not None:
         rows = [report for report in best.reports if report["rung"] == best.rung]
-        title = f"Trial {best.number}, the best: its complete schedule of {_epochs(best.rung)}"
+        title = f"Trial {best.number}, the best: its complete schedule of {counted(best.rung, 'epoch')}"
         plot_history(rows, folder / "best_training_history.png", title)
     return [folder / f"{name}.png" for name in [*figures, *(["best_training_history"] if best else [])]]
 
 
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'' if count == 1 else 's'}"
+def _best_label(best: TrialRecord) -> str:
+    return f"best: trial {best.number}, {best.score:.1%} at {counted(best.rung, 'epoch')}"
+
+
+def _paler(colour: str, strength: float) -> list[float]:
+    """The colour mixed with white; with strength 0 it is white."""
+    return [1 - strength * (1 - part) for part in to_rgb(colour)]
+
+
+def _rung_words(rung: int, rungs: Sequence[int]) -> str:
+    return counted(rung, "epoch") if len(rungs) <= 4 or rung == rungs[-1] else "fewer epochs"
 
 
 def _words(title: str, text: str) -> Figure:
@@ -87,7 +99,7 @@ def _words(title: str, text: str) -> Figure:
 
 
 def _percent(axes: Axes, label: str) -> None:
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(percent)
     axes.set_ylabel(label)
 
 
@@ -107,18 +119,17 @@ def _optimization_history(trials: Sequence[TrialRecord], metric: str, best: Tria
             linestyle="none",
             marker=marker,
             color=colour,
-            markerfacecolor=colour if rung == rungs[-1] else "white",
+            markerfacecolor=_paler(colour, 1 if rung == rungs[-1] else rungs.index(rung) / len(rungs)),
             markersize=6.5 if rung == rungs[-1] else 5,
-            label=f"{state}, {_epochs(rung)}" if len(rungs) <= 4 or rung == rungs[-1] else f"_{state}, fewer",
+            label=f"{state}, {_rung_words(rung, rungs)}" if len(rungs) <= 4 or rung in rungs[-2:] else None,
         )
     if failed := [trial.number for trial in trials if trial.state == "failed"]:
-        marks: dict[str, Any] = {"marker": "|", "markersize": 14, "markeredgewidth": 1.8, "linestyle": "none", "clip_on": False}
-        axes.plot(
-            failed, [0] * len(failed), color="#dc2626", label="failed", transform=axes.get_xaxis_transform(), **marks
-        )
+        marks: dict[str, Any] = {"marker": "|", "markersize": 10, "mew": 1.8, "linestyle": "none"}
+        marks["transform"] = axes.get_xaxis_transform()
+        axes.plot(failed, [0.02] * len(failed), color="#dc2626", label="failed", **marks)
     if best is not None:
         numbers, scores = best_so_far(trials)
-        label = f"best so far, {_epochs(best.rung)}: trial {best.number} with {best.score:.1%}"
+        label = f"best so far, {counted(best.rung, 'epoch')}: trial {best.number} with {best.score:.1%}"
         axes.step(numbers, scores, where="post", color=BEST, linewidth=1.8, label=label, zorder=1)
         _percent(axes, f"validation {metric}")
     else:
@@ -127,7 +138,8 @@ def _optimization_history(trials: Sequence[TrialRecord], metric: str, best: Tria
     axes.set_xlabel("trial")
     axes.set_xlim(-0.03 * len(trials) - 0.5, 1.03 * trials[-1].number + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside lower center", ncols=4)
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside lower center", ncols=5)
     return figure
 
 
@@ -142,32 +154,23 @@ def _parameter_importance(study: Study, rung: int, metric: str) -> Figure:
     count = sum(rung in trial.intermediate_values for trial in frozen)
     figure = Figure(figsize=(9, 1.6 + 0.38 * len(found)), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(f"{title} (PED-ANOVA) for validation {metric} at {_epochs(rung)}, {count} trials", loc="left")
+    axes.set_title(
+        f"{title} (PED-ANOVA) for validation {metric} at {counted(rung, 'epoch')}, {count} trials", loc="left"
+    )
     shares = [importance.share for importance in found.values()]
-    bars = axes.barh(list(found), shares, color=TRAIN, height=0.62)
-    axes.bar_label(bars, [f"{share:.0%}" for share in shares], padding=4)
+    axes.barh(list(found), shares, color=TRAIN, height=0.62)
+    for row, share in enumerate(shares):
+        axes.text(1.01, row, f"{share:.0%}", transform=axes.get_yaxis_transform(), va="center")
     chance = [importance.by_chance for importance in found.values()]
-    label = "reached in 1 of 10 random orders of the scores: less may be chance"
+    label = "exceeded in 1 of 10 random orders of the scores: a shorter bar may be chance"
     axes.plot(chance, list(found), "|", color=BEST, markersize=15, markeredgewidth=2.2, label=label)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.set_xlim(0, 1.12 * max(*shares, *chance))
+    axes.set_xlim(0, 1.05 * max(*shares, *chance))
     axes.set_xlabel("share of all importance")
     axes.grid(False, axis="y")
     figure.legend(loc="outside lower center")
     return figure
-
-
-def _spread(number: int, width: float) -> float:
-    """A fixed sidestep for a trial, between -width / 2 and width / 2: trials of the same choice do not hide another."""
-    return (number * 0.618034 % 1 - 0.5) * width
-
-
-def _place(parameter: Parameter, trial: TrialRecord) -> float:
-    """The trial's place on the parameter's axis, 0 to 1."""
-    choices = len(parameter.choices)
-    sidestep = _spread(trial.number, 0.5 / choices) if choices else 0.0
-    return position(parameter, trial.parameters[parameter.name]) + sidestep
 
 
 NOT_USED = -0.12
@@ -182,31 +185,34 @@ def _parallel_coordinates(
     if not scored or not parameters:
         return _words(title, "no trial completed a schedule" if parameters else "nothing is searched")
     scores = [trial.scores[rung] for trial in scored]
-    norm = Normalize(scores[0], scores[-1] if scores[-1] > scores[0] else scores[0] + 0.01)
+    half = 0.0 if scores[-1] > scores[0] else 0.005  # of a range for scores that are all the same
+    norm = Normalize(scores[0] - half, scores[-1] + half)
+    # The worst tenth has one colour: it would leave few to the others.
+    shade = Normalize(scores[len(scored) // 10], norm.vmax, clip=True)
     figure = Figure(figsize=(max(7, 2 + 1.35 * len(parameters)), 6), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(f"{title}: validation {metric} at {_epochs(rung)}, {len(scored)} trials", loc="left", pad=12)
+    title = f"{title}: validation {metric} at {counted(rung, 'epoch')} of {counted(len(scored), 'trial')}, dark is high"
+    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
     width = 1.3 if len(scored) <= 50 else 0.7
     for trial in scored:
-        heights = [_place(p, trial) if p.name in trial.parameters else NOT_USED for p in parameters]
+        heights = [place(p, trial) if p.name in trial.parameters else NOT_USED for p in parameters]
         line = [*heights, float(norm(trial.scores[rung]))]
-        colour = COLOURS(0.1 + 0.9 * float(norm(trial.scores[rung])))
+        colour = COLOURS(0.1 + 0.9 * float(shade(trial.scores[rung])))
         axes.plot(range(len(line)), line, color=colour, linewidth=width, alpha=0.8)
         if best is not None and trial.number == best.number:
             outline = [patheffects.withStroke(linewidth=5, foreground="white")]
-            label = f"best: trial {best.number}, {best.score:.1%} at {_epochs(best.rung)}"
-            axes.plot(range(len(line)), line, color=BEST, linewidth=2.6, zorder=5, path_effects=outline, label=label)
+            axes.plot(range(len(line)), line, color=BEST, linewidth=2.6, zorder=5, path_effects=outline)
+            figure.legend([Line2D([], [], color=BEST, linewidth=2.6)], [_best_label(best)], loc="outside lower center")
     for column, parameter in enumerate(parameters):
         labels = ticks(parameter)
         if any(parameter.name not in trial.parameters for trial in scored):
             labels = [(NOT_USED, "not used"), *labels]
         _upright(axes, column, f"{parameter.name}{' (log)' if parameter.log else ''}", labels)
     values = [float(value) for value in MaxNLocator(5).tick_values(scores[0], scores[-1])]
-    inside = [(float(norm(value)), f"{100 * value:.4g}%") for value in values if 0 <= norm(value) <= 1]
+    inside = [(float(norm(value)), percent(value)) for value in values if 0 <= norm(value) <= 1]
     _upright(axes, len(parameters), f"validation {metric}", inside)
     axes.set_xlim(-0.1, len(parameters) + 0.5)
     axes.set_axis_off()
-    figure.legend(loc="outside lower center")
     return figure
 
 
@@ -225,35 +231,34 @@ def _slices(
     trials: Sequence[TrialRecord], parameters: Sequence[Parameter], rung: int, metric: str, best: TrialRecord | None
 ) -> Figure:
     scored = [trial for trial in trials if rung in trial.scores]
-    title = f"Validation {metric} at {_epochs(rung)} against each parameter"
+    title = "Score against each parameter"
     if not scored or not parameters:
-        return _words("Score against each parameter", "no trial completed a schedule")
+        return _words(title, "no trial completed a schedule" if parameters else "nothing is searched")
     columns = min(4, len(parameters))
     rows = math.ceil(len(parameters) / columns)
     figure = Figure(figsize=(3.3 * columns + 1, 2.9 * rows + 0.6), layout="constrained")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     norm = Normalize(0, max(1, trials[-1].number))
+    ring: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "color": BEST, "mew": 2}
     for panel, parameter in zip(panels.flat, parameters, strict=False):
-        points = [(t, _place(parameter, t)) for t in scored if parameter.name in t.parameters]
+        points = [(t, place(parameter, t)) for t in scored if parameter.name in t.parameters]
         colours = [COLOURS(0.1 + 0.9 * float(norm(trial.number))) for trial, _ in points]
         heights = [trial.scores[rung] for trial, _ in points]
         panel.scatter([x for _, x in points], heights, c=colours, s=28 if len(scored) <= 50 else 12, linewidths=0)
         for trial, x in points:
             if best is not None and trial.number == best.number:
-                panel.plot(x, trial.scores[rung], "o", markersize=10, markerfacecolor="none", color=BEST, mew=2)
+                panel.plot(x, trial.scores[rung], **ring)
         _across(panel, parameter)
     for panel in panels.flat[len(parameters) :]:
         panel.set_axis_off()
     for panel in panels[:, 0]:
         _percent(panel, f"validation {metric}")
-    figure.suptitle(title, fontweight="bold", x=0.01, ha="left")
-    figure.colorbar(
-        ScalarMappable(norm, COLOURS), ax=panels, label="trial", shrink=0.8, ticks=MaxNLocator(integer=True)
-    )
+    title = f"{title}: validation {metric} at {counted(rung, 'epoch')} of {counted(len(scored), 'trial')}"
+    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    whole = MaxNLocator(integer=True)
+    figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, label="trial", aspect=12 + 14 * rows, ticks=whole)
     if best is not None:
-        ring: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "color": BEST, "mew": 2}
-        label = f"best: trial {best.number}, {best.score:.1%} at {_epochs(best.rung)}"
-        figure.legend([Line2D([], [], linestyle="none", **ring)], [label], loc="outside lower center")
+        figure.legend([Line2D([], [], linestyle="none", **ring)], [_best_label(best)], loc="outside lower center")
     return figure
 
 
@@ -283,15 +288,14 @@ def _learning_curves(trials: Sequence[TrialRecord], metric: str, best: TrialReco
             width, alpha = (2.6, 1.0) if is_best else (0.7, 0.45) if many else (1.2, 0.8)
             axes.plot(curve.epochs, curve.scores, color=colour, linewidth=width, alpha=alpha)
             if curve.complete:
-                dot: dict[str, Any] = {"markersize": 6 if is_best else 2.5 if many else 4.5, "alpha": 1.0 if is_best else alpha}
-                axes.plot(curve.epochs[-1], curve.scores[-1], "o", color=colour, **dot)
-    handles = [
-        Line2D([], [], color=c, label=f"schedule of {_epochs(r)}") for r, c in zip(rungs, RUNG_COLOURS, strict=False)
-    ]
-    handles = handles if len(rungs) <= 4 else [Line2D([], [], color=TRAIN, label="a schedule")]
+                size = 6 if is_best else 2.5 if many else 4.5
+                axes.plot(curve.epochs[-1], curve.scores[-1], "o", color=colour, markersize=size, alpha=alpha)
+    labels = [f"schedule of {counted(rung, 'epoch')}" for rung in rungs]
+    pairs = zip(labels, RUNG_COLOURS, strict=False) if len(rungs) <= 4 else [("a schedule", TRAIN)]
+    handles = [Line2D([], [], color=colour, label=label) for label, colour in pairs]
     handles.append(Line2D([], [], color="#374151", marker="o", linestyle="none", markersize=4.5, label="its end"))
     if best is not None:
-        handles.append(Line2D([], [], color=BEST, linewidth=2.6, label=f"best: trial {best.number}, {best.score:.1%}"))
+        handles.append(Line2D([], [], color=BEST, linewidth=2.6, label=_best_label(best)))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     axes.set_xlabel("epochs trained, over all schedules")
     axes.set_ylim(bottom=0)

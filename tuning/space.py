@@ -346,18 +346,23 @@ def _check_whole(space: SearchSpace, source: SettingsFile) -> None:
         raise UserError(f"{source.at(section, 'num_epochs')}: study.rungs sets the epochs; remove num_epochs or rungs")
     batches = list(batch_combinations(space))
     for combination in batches:
-        line = source.at("search", next(iter(combination))) if combination else source.where
-        make_config({**space.fixed, **combination}, _under(source, "fixed", line))
+        make_config({**space.fixed, **combination}, _under(source, "fixed", *list(combination)[:1]))
     for parameter in space.parameters:
         if parameter.name not in batches[0]:
             for value in parameter.extremes():
                 values = {**space.fixed, **batches[0], parameter.name: value}
-                make_config(values, _under(source, "search", source.at("search", parameter.name)))
+                make_config(values, _under(source, "search", parameter.name))
 
 
-def _under(source: SettingsFile, section: str, otherwise: str) -> SettingsFile:
-    """The lines of one section's settings, for messages about a TrainConfig made from them."""
-    return SettingsFile(otherwise, {}, {key[1:]: line for key, line in source.lines.items() if key[0] == section})
+def _under(source: SettingsFile, section: str, name: str | None = None) -> SettingsFile:
+    """The lines of one section's settings, for messages about a TrainConfig made from them.
+
+    A message about no single setting gets the line where `name` is searched.
+    """
+    lines = {key[1:]: line for key, line in source.lines.items() if key[0] == section}
+    if ("search", name) in source.lines:
+        lines[()] = source.lines["search", str(name)]
+    return SettingsFile(source.where, {}, lines)
 
 
 def batch_combinations(space: SearchSpace) -> Iterator[dict[str, Any]]:

@@ -196,7 +196,9 @@ class Study:
         trial = self._running[number]
         trial.set_user_attr(f"{REPORT}:{rung:05d}:{report['epoch']:05d}", {"rung": rung, **report})
         if report["epoch"] == rung:
-            trial.report(report[self.space.study.metric], step=rung)
+            # Not trial.report, which keeps the first value of a step: after a crash an epoch may be told again.
+            score = float(report[self.space.study.metric])
+            self._optuna._storage.set_trial_intermediate_value(trial._trial_id, rung, score)
 
     def finish(self, number: int, state: str, cause: str = "") -> None:
         """Ends a trial: "complete" with its last score, "pruned", or "failed" with its cause."""

@@ -7,13 +7,14 @@ import pickle
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import data.cache
-from data.cache import Pixels, content_digests, default_cache_dir, fingerprint, load_image, open_pixels
+from data.cache import Pixels, content_digests, decode, default_cache_dir, fingerprint, load_image, open_pixels
 from data.errors import UserError
 from data.samples import Sample
 
@@ -122,16 +123,23 @@ def test_each_size_and_decoder_has_its_own_file(
     assert len(list(cache_dir.glob("*.pixels"))) == 3
 
 
-def _open_in_process(samples: list[Sample], cache_dir: Path, results: multiprocessing.Queue) -> None:
+def _open_in_process(samples: list[Sample], cache_dir: Path, start: Any, results: Any) -> None:
+    def slowly(*arguments: Any) -> np.ndarray:
+        time.sleep(0.02)
+        return decode(*arguments)
+
+    data.cache.decode = slowly  # type: ignore[assignment]
+    start.wait(timeout=120)
     pixels = opened(samples, cache_dir)
-    results.put((pixels.decoded, all_of(pixels)))
+    read = all_of(pixels)
+    results.put((pixels.decoded, read))
 
 
 def test_of_processes_that_ask_at_once_one_decodes(tmp_path: Path, cache_dir: Path) -> None:
     samples = make_set(tmp_path / "set", count=40)
     context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    processes = [context.Process(target=_open_in_process, args=(samples, cache_dir, results)) for _ in range(4)]
+    start, results = context.Barrier(4), context.Queue()
+    processes = [context.Process(target=_open_in_process, args=(samples, cache_dir, start, results)) for _ in range(4)]
     for process in processes:
         process.start()
     answers = [results.get(timeout=120) for _ in processes]
@@ -244,11 +252,21 @@ def _bomb(path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(path, "PNG")
 
 
+def _larger_than_any_crop(path: Path) -> None:
+    Image.new("1", (9_000, 9_000)).save(path, "PNG")  # Pillow would take it
+
+
 @pytest.mark.parametrize("limit_bytes", [None, 1], ids=["cached", "over the limit"])
 @pytest.mark.parametrize(
     "ruin",
-    [_cut_in_half, _bomb, lambda path: path.write_text("hello"), lambda path: path.write_bytes(b"")],
-    ids=["half", "bomb", "text", "empty"],
+    [
+        _cut_in_half,
+        _bomb,
+        _larger_than_any_crop,
+        lambda path: path.write_text("hello"),
+        lambda path: path.write_bytes(b""),
+    ],
+    ids=["half", "bomb", "large", "text", "empty"],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_broken_image_is_one_clear_line(

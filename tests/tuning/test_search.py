@@ -1,0 +1,176 @@
+"""A real search, end to end: what it leaves, how it goes on, and what the commands after it make of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from reid_train.checkpoint import load_checkpoint
+from reid_train.config import read_config
+from tuning.study import Study
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_search_has_a_best_a_pruned_and_a_failed_trial_and_says_why(finished_search):
+    folder, done = finished_search
+    trials = Study(folder).trials()
+    assert [trial.number for trial in trials] == list(range(5))
+    assert {"complete", "pruned", "failed"} == {trial.state for trial in trials}
+    assert trials[1].state == "failed" and trials[1].cause.startswith("diverged: loss is not finite at step")
+    assert all(trial.cause.startswith("not among the best") for trial in trials if trial.state == "pruned")
+    assert "trial 1 failed: diverged" in done.stdout
+
+
+def test_every_epoch_of_every_schedule_is_on_record_and_scores_are_those_of_its_end(finished_search):
+    folder, _ = finished_search
+    for trial in Study(folder).trials():
+        if trial.state == "failed":
+            continue
+        expected = [(2, 1), (2, 2)] + ([(3, 1), (3, 2), (3, 3)] if trial.state == "complete" else [])
+        assert [(report["rung"], report["epoch"]) for report in trial.reports] == expected
+        ends = {r["rung"]: r["val_mAP"] for r in trial.reports if r["epoch"] == r["rung"]}
+        assert trial.scores == ends
+
+
+def test_tables_agree_with_the_record(finished_search):
+    folder, _ = finished_search
+    trials = Study(folder).trials()
+    table = pd.read_csv(folder / "trials.csv")
+    assert table["number"].tolist() == [trial.number for trial in trials]
+    assert table["state"].tolist() == [trial.state for trial in trials]
+    assert table["epochs"].tolist() == [trial.epochs for trial in trials]
+    for row, trial in zip(table.itertuples(), trials, strict=True):
+        if trial.score is not None:
+            assert row.val_mAP == pytest.approx(trial.score, rel=1e-5)
+        assert row.learning_rate == pytest.approx(trial.parameters["learning_rate"], rel=1e-5)
+        assert len(pd.read_csv(folder / "history" / f"{trial.number}.csv")) == trial.epochs if trial.epochs else True
+
+
+def test_best_is_the_best_of_the_longest_schedule_and_its_weights_are_kept(finished_search):
+    folder, _ = finished_search
+    complete = [trial for trial in Study(folder).trials() if trial.state == "complete"]
+    best = max(complete, key=lambda trial: trial.score)
+    kept = load_checkpoint(folder / "best")
+    assert json.loads((folder / "best" / "trial.json").read_text())["number"] == best.number
+    assert kept.metrics["val_mAP"] == pytest.approx(best.score)
+    assert kept.config.learning_rate == pytest.approx(best.parameters["learning_rate"])
+    assert kept.epoch == kept.config.num_epochs == 3
+    assert read_config(str(folder / "best_config.yaml")).learning_rate == kept.config.learning_rate
+    assert len(list((folder / "trials").iterdir())) <= 3
+
+
+def test_everything_promised_is_there(finished_search):
+    folder, done = finished_search
+    for name in ("space.yaml", "environment.json", "study.db", "summary.md", "test_metrics.json", "best_config.yaml"):
+        assert (folder / name).is_file(), name
+    plots = {"optimization_history", "parameter_importance", "parallel_coordinates", "slices", "learning_curves"}
+    for name in plots | {"best_training_history"}:
+        assert (folder / "plots" / f"{name}.png").stat().st_size > 5_000, name
+    test = json.loads((folder / "test_metrics.json").read_text())
+    assert 0 < test["mAP"] <= 1 and test["queries"] > 0
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["versions"]["torch"] and environment["data_fingerprint"]
+    assert "untrained network: val_mAP" in done.stdout
+    assert yaml.safe_load((folder / "space.yaml").read_text())["study"]["trials"] == 5
+    assert not (folder / "ray").exists()
+
+
+def test_same_command_on_a_finished_study_prints_the_result_and_trains_nothing(
+    finished_search, tiny_data, tiny_space, run_module
+):
+    folder, _ = finished_search
+    before, test_before = Study(folder).trials(), (folder / "test_metrics.json").stat().st_mtime_ns
+    done = run_module("tuning.search", "--space", tiny_space, "--data-dir", tiny_data, "--results", folder.parent)
+    assert done.returncode == 0
+    assert "best: trial" in done.stdout
+    assert Study(folder).trials() == before
+    assert (folder / "test_metrics.json").stat().st_mtime_ns == test_before, "the test set is evaluated once"
+
+
+def test_another_space_on_the_same_folder_is_refused_and_nothing_is_touched(
+    finished_search, tiny_data, tmp_path, run_module
+):
+    folder, _ = finished_search
+    other = tmp_path / "tiny.yaml"
+    other.write_text((folder / "space.yaml").read_text().replace("fc_width: 32", "fc_width: 64"))
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
+    done = run_module("tuning.search", "--space", other, "--data-dir", tiny_data, "--results", folder.parent)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "fixed.fc_width was 32, is now 64" in done.stderr
+    after = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
+    assert {f: t for f, t in after.items() if f.name != "study.db"} == {
+        f: t for f, t in before.items() if f.name != "study.db"
+    }
+
+
+def test_report_rebuilds_tables_and_plots_from_the_study_alone(finished_search, run_module):
+    folder, _ = finished_search
+    kept = (folder / "trials.csv").read_text()
+    for file in [folder / "trials.csv", *(folder / "plots").glob("*.png"), *(folder / "history").glob("*.csv")]:
+        file.unlink()
+    done = run_module("tuning.report", folder, "--top", 2)
+    assert done.returncode == 0, done.stderr
+    assert "best 2 of 5 trials" in done.stdout
+    assert (folder / "trials.csv").read_text() == kept
+    assert len(list((folder / "plots").glob("*.png"))) == 6
+
+
+def test_retrain_uses_all_identities_and_reports_every_seed(finished_search, run_module):
+    folder, _ = finished_search
+    done = run_module("tuning.retrain", folder, "--epochs", 2, "--seeds", 2)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(folder / "retrain" / "results.csv")
+    assert table["seed"].tolist() == [0, 1]
+    assert "mean ± standard deviation" in (folder / "retrain" / "summary.md").read_text()
+    for seed in (0, 1):
+        run = folder / "retrain" / f"2-epochs-seed-{seed}"
+        assert len(load_checkpoint(run).identities) == 20, "validation identities are trained on"
+        history = pd.read_csv(run / "history.csv")
+        assert history["val_ce_loss"].notna().all() and history["val_accuracy"].notna().all()
+        assert (run / "history.png").is_file()
+
+
+def test_interrupted_search_goes_on_with_the_command_it_prints(tmp_path, tiny_data, tiny_space, run_module):
+    arguments = ["--space", str(tiny_space), "--data-dir", str(tiny_data), "--results", str(tmp_path)]
+    arguments += ["--trials", "3", "--cpus-per-trial", "1", "--set", "learning_rate=0.05", "--set", "optimizer=adamw"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tuning.search", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    _wait_for_a_report(tmp_path / "tiny", process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert f"python -m tuning.search {' '.join(arguments)}" in errors
+    interrupted = Study(tmp_path / "tiny").trials()
+    assert not [trial for trial in interrupted if trial.state == "running"]
+
+    done = run_module("tuning.search", *arguments)
+    assert done.returncode == 0, done.stderr
+    trials = Study(tmp_path / "tiny").trials()
+    assert len(trials) == 3
+    assert all(trial.state in ("complete", "pruned", "failed") for trial in trials)
+    for before in interrupted:
+        assert trials[before.number].parameters == before.parameters
+
+
+def _wait_for_a_report(folder: Path, process: "subprocess.Popen[str]") -> None:
+    for _ in range(600):
+        time.sleep(0.2)
+        assert process.poll() is None, process.communicate()
+        if (folder / "study.db").is_file() and any(trial.reports for trial in Study(folder).trials()):
+            return
+    raise AssertionError("no epoch was reported in two minutes")

@@ -1,0 +1,161 @@
+"""Search spaces: what they accept, and the one clear line for each thing that is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from data.errors import UserError
+from data.samples import Sample
+from data.splits import TrainingData
+from reid_train.config import FIELD_NAMES
+from tuning.space import NOT_SEARCHABLE, Parameter, check_on_data, parse_duration, read_space
+
+ROOT = Path(__file__).resolve().parents[2]
+VALUES = {
+    "image_height": [32, 64], "image_width": [32, 64], "batch_size": [32, 64], "images_per_identity": [4, 8],
+    "num_workers": [0, 1], "backbone": ["resnet18", "resnet50"], "pretrained": ["none", "imagenet"],
+    "last_stride": [1, 2], "pooling": ["avg", "gem"], "margin": [0.3, "soft"], "mining": ["batch_hard", "random"],
+    "normalize_features": [True, False], "optimizer": ["adamw", "sgd"], "device": ["auto", "cpu"],
+    "precision": ["auto", "float32"], "num_threads": [1, 2], "max_grad_norm": [1.0, None],
+}  # fmt: skip
+
+
+def space_from(tmp_path: Path, text: str, **arguments):
+    file = tmp_path / "space.yaml"
+    file.write_text(text)
+    return read_space(file, **arguments)
+
+
+@pytest.mark.parametrize("field", FIELD_NAMES)
+def test_every_setting_is_searchable_or_refused_with_a_reason(field, tmp_path):
+    if field in NOT_SEARCHABLE:
+        with pytest.raises(UserError, match=f"space.yaml:2: {field} cannot be searched: .*compared"):
+            space_from(tmp_path, f"search:\n  {field}: [1, 2]\n")
+        return
+    spec = VALUES.get(field, {"low": 8, "high": 9} if field == "fc_width" else {"low": 1, "high": 2})
+    if field in ("crop_scale", "flip_probability", "erasing_probability", "label_smoothing", "pct_start", "ema_rate",
+                 "dropout", "momentum"):  # fmt: skip
+        spec = {"low": 0.1, "high": 0.5}
+    if field in ("backbone_lr_factor", "learning_rate", "weight_decay"):
+        spec = {"low": 1e-4, "high": 1e-1, "log": True}
+    space = space_from(tmp_path, f"search:\n  {field}: {spec!r}\n".replace("None", "null").replace("True", "true"))
+    (parameter,) = space.parameters
+    for value in parameter.extremes():
+        assert getattr(space.config({field: value}), field) == value
+
+
+@pytest.mark.parametrize("name", ["sample", "veri", "market1501"])
+def test_shipped_spaces_are_valid(name):
+    space = read_space(ROOT / "search_spaces" / f"{name}.yaml")
+    assert space.parameters and min(space.rungs(space.base_config())) >= 4
+    for trial in space.first_trials:
+        assert set(trial) == {parameter.name for parameter in space.parameters}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("serach:\n  margin: [0.1]\n", "space.yaml:1: unknown section serach; did you mean search?"),
+        ("search:\n  marginn: [0.1]\n", "space.yaml:2: unknown setting marginn; did you mean margin?"),
+        ("fixed:\n  lerning_rate: 1\n", "space.yaml:2: unknown setting lerning_rate; did you mean learning_rate?"),
+        ("fixed:\n  batch_size: many\n", "space.yaml:2: batch_size='many' should be a valid integer"),
+        ("search:\n  margin: {low: 1, high: 0.1}\n", "space.yaml:2: margin has low=1 and high=0.1: low must be below"),
+        ("search:\n  margin: {low: 1, high: 1}\n", "low must be below high"),
+        (
+            "search:\n  weight_decay: {low: 0, high: 0.1, log: true}\n",
+            "space.yaml:2: weight_decay is searched on a log scale from low=0: low must be above 0",
+        ),
+        (
+            "search:\n  label_smoothing: {low: 0, high: 1.5}\n",
+            "space.yaml:2: label_smoothing=1.5 should be less than 1",
+        ),
+        ("search:\n  backbone: {low: 1, high: 2}\n", "space.yaml:2: backbone takes names, not numbers: give choices"),
+        ("search:\n  batch_size: {low: 8.5, high: 16}\n", "space.yaml:2: batch_size takes whole numbers"),
+        ("search:\n  margin: {low: 0.1, hgih: 1}\n", "space.yaml:2: unknown key hgih of margin; did you mean high?"),
+        ("search:\n  margin: 0.3\n", "space.yaml:2: margin should be a list of choices or"),
+        ("search:\n  margin: [0.3, 0.3]\n", "choices of margin should be a list of different values"),
+        ("search:\n  margin: [0.3]\nfixed:\n  margin: 0.2\n", "space.yaml:2: margin is searched and also fixed"),
+        ("search:\n  batch_size: [32, 30]\n", "batch_size=30 is not a multiple of images_per_identity=4; nearest: 28"),
+        (
+            "search:\n  batch_size: {low: 16, high: 32, step: 4}\n  images_per_identity: [4, 8]\n",
+            "batch_size=20 is not a multiple of images_per_identity=8; nearest: 16",
+        ),
+        ("study:\n  rungs: [8, 4]\n", "space.yaml:2: study.rungs should be epochs in increasing order"),
+        ("study:\n  trails: 3\n", "space.yaml:2: study.trails is no study setting; did you mean trials?"),
+        ("study:\n  time_budget: soon\n", "space.yaml:2: study.time_budget time budget 'soon' should be"),
+        ("fixed: {num_epochs: 3}\nstudy: {rungs: [4]}\n", "study.rungs sets the epochs; remove num_epochs or rungs"),
+        ("search:\n  momentum: {low: 0, high: 0.9, when: {optimiser: sgd}}\n", "did you mean optimizer?"),
+        ("first_trials:\n  - {margin: 0.3}\n", "space.yaml:2: margin of a first trial is not searched"),
+        (
+            "search:\n  margin: [0.1]\nfirst_trials:\n  - {margin: 0.3}\n",
+            "space.yaml:4: margin=0.3 of a first trial lies outside its range",
+        ),
+        ("- 1\n- 2\n", "space.yaml:1: expected `name: value` lines"),
+        ("search: [\n", "not valid YAML"),
+        ("search:\n  margin: [0.1]\n  margin: [0.2]\n", "space.yaml:3: margin is set twice, first on line 2"),
+    ],
+)
+def test_what_is_wrong_gives_one_line_with_file_and_line(text, message, tmp_path):
+    with pytest.raises(UserError) as caught:
+        space_from(tmp_path, text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    with pytest.raises(UserError) as caught:
+        space_from(tmp_path, "fixed:\n  batch_size: 0\n  learning_rate: -1\n")
+    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [
+        f"{tmp_path}/space.yaml:2:",
+        f"{tmp_path}/space.yaml:3:",
+    ]
+
+
+def test_numbers_without_a_decimal_point_are_numbers(tmp_path):
+    (parameter,) = space_from(tmp_path, "search:\n  learning_rate: {low: 1e-5, high: 1E-2, log: true}\n").parameters
+    assert (parameter.low, parameter.high, parameter.log) == (1e-5, 1e-2, True)
+
+
+def test_conditions_follow_what_they_depend_on_wherever_they_stand(tmp_path):
+    text = "search:\n  momentum: {low: 0.5, high: 0.9, when: {optimizer: sgd}}\n  optimizer: [adamw, sgd]\n"
+    first, second = space_from(tmp_path, text).parameters
+    assert (first.name, second.name) == ("optimizer", "momentum")
+    assert second.applies({"optimizer": "sgd"}) and not second.applies({"optimizer": "adamw"})
+
+
+def test_conditions_that_wait_for_each_other_are_refused(tmp_path):
+    text = "search:\n  momentum: {choices: [0.9], when: {dropout: 0}}\n  dropout: {choices: [0], when: {momentum: 1}}\n"
+    with pytest.raises(UserError, match="wait for each other"):
+        space_from(tmp_path, text)
+
+
+def test_what_is_set_on_the_command_line_is_no_longer_searched(tmp_path):
+    text = "search:\n  margin: [0.1, 0.3]\n  dropout: [0, 0.1]\nfirst_trials:\n  - {margin: 0.1, dropout: 0}\n"
+    space = space_from(tmp_path, text, assignments=["margin=0.7"], data_dir="/elsewhere")
+    assert [parameter.name for parameter in space.parameters] == ["dropout"]
+    assert space.fixed == {"margin": 0.7, "data_dir": "/elsewhere"}
+    assert space.first_trials == ({"dropout": 0},)
+
+
+def test_fewer_identities_than_a_batch_needs_is_an_error_that_says_what_fits(tmp_path):
+    space = space_from(tmp_path, "search:\n  batch_size: [32, 64]\nfixed: {pct_start: 0.5}\n")
+    data = TrainingData([Sample(f"{i}", i % 8, i % 2) for i in range(80)], [], [])
+    with pytest.raises(UserError, match=r"space: batch_size=64 .* needs 16 identities a batch, the training set has 8"):
+        check_on_data(space, data)
+
+
+def test_steps_end_on_the_last_value_that_the_step_reaches(tmp_path):
+    (parameter,) = space_from(tmp_path, "search:\n  batch_size: {low: 16, high: 30, step: 8}\n").parameters
+    assert parameter.values() == (16, 24)
+    assert isinstance(parameter, Parameter)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("45m", 2700), ("1.5h", 5400), ("1d", 86400)])
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "2 weeks", "-1h", "h"])
+def test_durations_that_are_none(text):
+    with pytest.raises(UserError, match="should be a number with s, m, h or d"):
+        parse_duration(text)
