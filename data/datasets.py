@@ -23,16 +23,15 @@ def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str,
         raise UserError(f"data_dir {root}: no such folder; point data_dir at the data set or its parent folder")
     names = [dataset] if dataset else list(READERS)
     places = [root, *(sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else [])]
-    if here := [(name, root) for name in names if READERS[name].is_here(root)]:
-        return here[0]
-    if dataset == "manifest":
-        return dataset, manifest.find_manifest(root)
-    found = [(name, place) for place in places for name in names if READERS[name].is_here(place)]
+    here = [(name, root) for name in names if READERS[name].is_here(root)]
+    found = here or [(name, place) for place in places for name in names if READERS[name].is_here(place)]
     if len(found) == 1:
         return found[0]
+    if dataset == "manifest" and not found:
+        return dataset, manifest.find_manifest(root)
     if found:
         listed = ", ".join(f"{place.name} ({name})" for name, place in found)
-        raise UserError(f"data_dir {root} holds several data sets: {listed}; point data_dir at one of them")
+        raise UserError(f"data_dir {root} holds several data sets: {listed}; point at one or set dataset")
     kinds = [f"{FOLDERS['train']}/ ({name})" for name in names if (FOLDERS := getattr(READERS[name], "FOLDERS", None))]
     empty = " is empty:" if root.is_dir() and not any(root.iterdir()) else ""
     raise UserError(f"data_dir {root}{empty} holds no data set; looked for {', '.join([*kinds, 'manifest.csv'])}")

@@ -8,6 +8,7 @@ numbers they are numbered in sorted order from 1. In the gallery identity 0 is a
 """
 
 import csv
+import re
 from pathlib import Path
 
 from data.errors import UserError
@@ -37,12 +38,15 @@ def is_here(location: Path) -> bool:
 
 
 def _numbers(texts: list[str]) -> dict[str, int]:
-    """A number for each text: its own value where all are whole numbers, else its place in sorted order."""
+    """A number for each text: its own value where all are whole numbers, else its place in sorted order.
+
+    0 and -1 stay what they are in either case: a distractor's and junk's identity.
+    """
     distinct = sorted(set(texts))
-    try:
+    if all(re.fullmatch(r"-?\d+", text) for text in distinct):  # int() would also take 1_2 for 12
         return {text: int(text) for text in distinct}
-    except ValueError:
-        return {text: number for number, text in enumerate(distinct, start=1)}
+    named = [text for text in distinct if text not in ("0", "-1")]
+    return {"0": 0, "-1": -1, **{text: number for number, text in enumerate(named, start=1)}}
 
 
 def _read_rows(manifest: Path) -> list[dict[str, str]]:
@@ -62,6 +66,7 @@ def _read_rows(manifest: Path) -> list[dict[str, str]]:
         for column in COLUMNS:
             if not (row[column] or "").strip():
                 raise UserError(f"{manifest}:{row['line']}: {column} is empty")
+        row["split"] = row["split"].strip()
         if row["split"] not in (TRAIN, QUERY, GALLERY):
             raise UserError(f"{manifest}:{row['line']}: split {row['split']!r} is none of train, query, gallery")
     return rows

@@ -19,10 +19,13 @@ def check_batch(batch_size: int, images_per_identity: int | None, identities: in
         return
     k = images_per_identity
     if batch_size % k:
-        nearest = max(batch_size - batch_size % k, k)
+        nearest = min(max(k * round(batch_size / k), 2 * k), k * identities)
         raise UserError(f"batch_size={batch_size} is not a multiple of images_per_identity={k}; nearest: {nearest}")
     if batch_size // k < 2:
-        raise UserError(f"batch_size={batch_size} with images_per_identity={k} is one identity a batch: no negatives")
+        raise UserError(
+            f"batch_size={batch_size} with images_per_identity={k} is one identity a batch: no negatives; "
+            f"use batch_size at least {2 * k}"
+        )
     if batch_size // k > identities:
         fitting = [n for n in range(k, batch_size + 1) if batch_size % n == 0 and 2 <= batch_size // n <= identities]
         way_out = f"images_per_identity {' or '.join(map(str, fitting))}, or " if fitting else ""

@@ -1,7 +1,7 @@
 """Holds out identities of the training folder for validation, and images of the others for the classifier."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -50,7 +50,7 @@ def split_query_gallery(samples: list[Sample], seed: int) -> tuple[list[Sample],
     gallery = sorted(samples, key=lambda sample: _order(seed, "query", sample.identity, sample.camera, _name(sample)))
     query: list[Sample] = []
     for candidate in list(gallery):
-        if len(query) >= max(1, len(samples) // 3):
+        if len(query) >= min(max(1, len(samples) // 3), len({sample.camera for sample in samples})):
             break
         rest = [sample for sample in gallery if sample is not candidate]
         cameras_left = {sample.camera for sample in rest}
@@ -72,15 +72,18 @@ def split_identities(samples: list[Sample], *, fraction: float = 0.2, seed: int 
     if len(groups) - held_out < 2:
         raise UserError(
             f"{len(groups)} training identities cannot spare {held_out} for validation; "
-            f"at least {MINIMUM_VALIDATION_IDENTITIES + 2} identities are needed"
+            f"at least {MINIMUM_VALIDATION_IDENTITIES + 2} identities are needed, and a fraction (now {fraction:g}) "
+            "that leaves 2 of them to train on"
         )
-    # Identities seen by two cameras first: only they can have a query with a match.
+    # Identities seen by two cameras come first, since only they can have a query with a match; where they are
+    # scarce, half of them stay to train on.
     shuffled = sorted(groups, key=lambda identity: _order(seed, "identity", identity))
     usable = [identity for identity in shuffled if len({sample.camera for sample in groups[identity]}) > 1]
     if not usable:
         raise UserError("no training identity is seen by two cameras, so no validation query could have a match")
     rest = [identity for identity in shuffled if identity not in set(usable)]
-    validation = set((usable + rest)[:held_out])
+    spared = max(len(usable) // 2, len(usable) - held_out)
+    validation = set((usable[: len(usable) - spared] + rest + usable[len(usable) - spared :])[:held_out])
     query: list[Sample] = []
     gallery: list[Sample] = []
     for identity in sorted(validation):
@@ -93,10 +96,15 @@ def split_identities(samples: list[Sample], *, fraction: float = 0.2, seed: int 
 def hold_out_images(
     data: TrainingData, *, images_per_identity: int = 1, minimum: int = 4, seed: int = 0
 ) -> TrainingData:
-    """Moves `images_per_identity` images of every training identity with at least `minimum` to `holdout`."""
+    """Moves `images_per_identity` images of every training identity with at least `minimum` to `holdout`.
+
+    Where it can, an identity keeps an image of every camera that saw it.
+    """
     holdout: list[Sample] = []
     for identity, samples in _by_identity(data.train).items():
         if len(samples) >= max(minimum, images_per_identity + 1):
-            holdout += sorted(samples, key=lambda s: _order(seed, "holdout", identity, _name(s)))[:images_per_identity]
+            of_camera = Counter(sample.camera for sample in samples)
+            shuffled = sorted(samples, key=lambda s: _order(seed, "holdout", identity, _name(s)))
+            holdout += sorted(shuffled, key=lambda s: of_camera[s.camera] == 1)[:images_per_identity]
     kept = set(holdout)
     return data._replace(train=[sample for sample in data.train if sample not in kept], holdout=holdout)

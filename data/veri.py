@@ -27,7 +27,8 @@ def list_split(directory: Path, split: str) -> Listing:
     name_list = directory / NAME_LISTS[split]
     names = None
     if name_list.is_file():
-        names = [line.strip() for line in name_list.read_text(errors="replace").splitlines() if line.strip()]
+        lines = name_list.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        names = [line.strip() for line in lines if line.strip()]
     return list_folder(directory / FOLDERS[split], NAME, names=names)
 
 

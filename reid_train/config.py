@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from data.errors import UserError
 from data.sampler import check_batch, steps_per_epoch
@@ -113,6 +114,14 @@ class TrainConfig(BaseModel):
     num_threads: int | None = Field(None, ge=1, le=1024)
     """Threads that torch computes with on a CPU; null takes all of the machine's."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_truth(cls, value: Any, info: ValidationInfo) -> Any:
+        # YAML's yes, no, on and off are true and false, which pydantic would take for 1 and 0.
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("should be a number or a name, not true or false")
+        return value
+
     @model_validator(mode="after")
     def _check_batch(self) -> Self:
         k = self.images_per_identity
@@ -161,7 +170,9 @@ def _explain(problem: dict[str, Any], source: SettingsFile, values: Mapping[str,
 def read_config(file: str, assignments: list[str] | None = None) -> TrainConfig:
     """TrainConfig from a YAML file and `name=value` changes to it. Raises UserError."""
     settings = read_settings(file)
-    return make_config({**settings.values, **parse_assignments(assignments or [])}, settings)
+    assigned = parse_assignments(assignments or [])
+    source = replace(settings, assigned=frozenset(assigned))
+    return make_config({**settings.values, **assigned}, source)
 
 
 def check_training(config: TrainConfig, data: TrainingData) -> None:
@@ -169,7 +180,9 @@ def check_training(config: TrainConfig, data: TrainingData) -> None:
     check_batch(config.batch_size, config.images_per_identity, len({sample.identity for sample in data.train}))
     steps = config.num_epochs * steps_per_epoch(len(data.train), config.batch_size)
     if config.pct_start * steps < 2:  # with 1, OneCycleLR divides by zero
+        share = math.ceil(2000 / steps) / 1000
+        way_out = f"pct_start to {share:.3f} or more, or num_epochs" if share < 1 else "num_epochs"
         raise UserError(
             f"pct_start={config.pct_start:g} of {steps} steps is {config.pct_start * steps:.2g} warm-up steps, "
-            f"at least 2 are needed; raise pct_start to {math.ceil(2000 / steps) / 1000:.3f} or more, or num_epochs"
+            f"at least 2 are needed; raise {way_out}"
         )

@@ -22,7 +22,7 @@ from data.transforms import train_transform
 from reid_train.checkpoint import build_model, load_pretrained, load_state, save_checkpoint, save_state
 from reid_train.config import TrainConfig, check_training
 from reid_train.device import choose_device, choose_precision
-from reid_train.losses import active_share, identity_losses
+from reid_train.losses import NonFiniteLoss, active_share, identity_losses
 from reid_train.model import ReIDModel
 from reid_train.optim import build_average, build_optimizer, build_schedule
 from reid_train.validate import validate
@@ -31,10 +31,6 @@ logger = logging.getLogger(__name__)
 
 STATE_INTERVAL_S = 60.0
 """Seconds between two saves of the training state, at least."""
-
-
-class NonFiniteLoss(RuntimeError):
-    """The loss is NaN or infinite: training has diverged. Raised before the step that would spoil the weights."""
 
 
 @dataclass(frozen=True)

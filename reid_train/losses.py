@@ -10,6 +10,10 @@ from torch.nn import functional as F
 Margin = float | Literal["soft"]
 
 
+class NonFiniteLoss(RuntimeError):
+    """The loss, or what the weights make of an image, is NaN or infinite: training has diverged."""
+
+
 def pairwise_distances(features: torch.Tensor, squared: bool = False) -> torch.Tensor:
     """Euclidean distances between all rows of `features` (B x D) -> (B x B), in float32 or the input's float64.
 

@@ -14,6 +14,10 @@ from data.errors import UserError
 Path_ = tuple[str | int, ...]
 
 
+YAML_ERRORS = (yaml.YAMLError, RecursionError, ValueError)
+"""What PyYAML raises on text that is no YAML: the last two for deep nesting and dates that do not exist."""
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 1e-3 as a number, as people mean it (YAML 1.1 wants 1.0e-3)."""
 
@@ -35,8 +39,13 @@ class SettingsFile:
     lines: dict[Path_, int] = field(default_factory=dict)
     """Line, from 1, of each key; a key's path is the tuple of keys that leads to it, () all of it."""
 
+    assigned: frozenset[str] = frozenset()
+    """Keys whose values came from the command line instead."""
+
     def at(self, *path: str | int) -> str:
-        """`file:line` of a key, or of the nearest key above it that has a line."""
+        """`file:line` of a key, or of the nearest key above it that has a line; `--set key` of an assigned one."""
+        if path and path[0] in self.assigned:
+            return f"--set {path[0]}"
         for end in range(len(path), -1, -1):
             if path[:end] in self.lines:
                 return f"{self.where}:{self.lines[path[:end]]}"
@@ -64,12 +73,13 @@ def read_settings(file: str | Path) -> SettingsFile:
             values = loader.construct_document(node)
         finally:
             loader.dispose()
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except YAML_ERRORS as error:
         if isinstance(error, UserError):
             raise
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise UserError(f"{path}{line}: not valid YAML: {reason}") from error
     return SettingsFile(str(path), {str(key): value for key, value in values.items()}, lines)
 
 
@@ -95,11 +105,11 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
         if not separator or not name.strip():
-            raise UserError(f"--set {assignment}: expected name=value")
+            raise UserError(f"--set {assignment!r}: expected name=value")
         try:
             values[name.strip()] = yaml.load(text, Loader=_Loader)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {assignment}: {text!r} is not a YAML value") from error
+        except YAML_ERRORS as error:
+            raise UserError(f"--set {assignment[:80]!r}: its value is not valid YAML") from error
     return values
 
 

@@ -10,7 +10,7 @@ from data.sampler import epoch_batches
 from data.splits import TrainingData
 from reid_train.config import TrainConfig
 from reid_train.evaluate import extract_features, score
-from reid_train.losses import batch_hard_triplet_loss
+from reid_train.losses import NonFiniteLoss, batch_hard_triplet_loss
 from reid_train.model import ReIDModel
 
 
@@ -33,6 +33,8 @@ def validate(
         if data.query:
             samples = [*data.query, *data.gallery]
             features = extract_features(model, pixels, samples, device=device, precision=precision)
+            if not torch.isfinite(features).all():
+                raise NonFiniteLoss("embeddings of the validation images are not finite: the weights have diverged")
             metrics = score(model.neck(features), data.query, data.gallery)
             ranks = {f"val_rank{rank}": float(metrics.cmc[min(rank, len(metrics.cmc)) - 1]) for rank in (1, 5, 10)}
             report |= {"val_mAP": metrics.mAP, "val_mINP": metrics.mINP, **ranks}

@@ -45,6 +45,7 @@ RUNG_COLOURS = ("#94a3b8", TRAIN, THIRD, FOURTH)
 COLOURS = matplotlib.colormaps["viridis_r"]
 """Dark is high: a good score, a late trial."""
 BEST = VALIDATION
+NO_SCORE = "no trial completed a schedule"
 
 
 def plot_study(study: Study, folder: Path) -> list[Path]:
@@ -65,7 +66,7 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
             "learning_curves": _learning_curves(trials, space["metric"], best),
         }
         if best is None:
-            figures["best_training_history"] = _words("Best trial's training history", "no trial completed a schedule")
+            figures["best_training_history"] = _words("Best trial's training history", NO_SCORE)
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png")
     if best is not None:
@@ -84,8 +85,9 @@ def _paler(colour: str, strength: float) -> list[float]:
     return [1 - strength * (1 - part) for part in to_rgb(colour)]
 
 
-def _rung_words(rung: int, rungs: Sequence[int]) -> str:
-    return counted(rung, "epoch") if len(rungs) <= 4 or rung == rungs[-1] else "fewer epochs"
+def _title(figure: Figure, text: str, rung: int, metric: str, trials: int) -> None:
+    text = f"{text}: validation {metric} at {counted(rung, 'epoch')} of {counted(trials, 'trial')}"
+    figure.suptitle(text, fontsize=11, fontweight="bold", x=0.01, ha="left")
 
 
 def _words(title: str, text: str) -> Figure:
@@ -98,22 +100,18 @@ def _words(title: str, text: str) -> Figure:
     return figure
 
 
-def _percent(axes: Axes, label: str) -> None:
-    axes.yaxis.set_major_formatter(percent)
-    axes.set_ylabel(label)
-
-
 def _optimization_history(trials: Sequence[TrialRecord], metric: str, best: TrialRecord | None) -> Figure:
     title = f"Validation {metric} of each trial, at the end of its last complete schedule"
     if not trials:
         return _words(title, "no trials yet")
     figure = Figure(figsize=(11, 5), layout="constrained")
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(xlabel="trial", ylabel=f"validation {metric}")
     axes.set_title(title, loc="left")
     axes.margins(y=0.1)
     rungs = sorted({trial.rung for trial in trials if trial.scores})
     for state, rung in sorted({(t.state, t.rung) for t in trials if t.scores}, key=lambda key: (-key[1], key[0])):
         marker, colour = STATE_LOOKS[state]
+        epochs = counted(rung, "epoch") if len(rungs) <= 4 or rung == rungs[-1] else "fewer epochs"
         axes.plot(
             *zip(*[(t.number, t.score) for t in trials if (t.state, t.rung) == (state, rung)], strict=True),
             linestyle="none",
@@ -121,7 +119,7 @@ def _optimization_history(trials: Sequence[TrialRecord], metric: str, best: Tria
             color=colour,
             markerfacecolor=_paler(colour, 1 if rung == rungs[-1] else rungs.index(rung) / len(rungs)),
             markersize=6.5 if rung == rungs[-1] else 5,
-            label=f"{state}, {_rung_words(rung, rungs)}" if len(rungs) <= 4 or rung in rungs[-2:] else None,
+            label=f"{state}, {epochs}" if len(rungs) <= 4 or rung in rungs[-2:] else None,
         )
     if failed := [trial.number for trial in trials if trial.state == "failed"]:
         marks: dict[str, Any] = {"marker": "|", "markersize": 10, "mew": 1.8, "linestyle": "none"}
@@ -131,11 +129,10 @@ def _optimization_history(trials: Sequence[TrialRecord], metric: str, best: Tria
         numbers, scores = best_so_far(trials)
         label = f"best so far, {counted(best.rung, 'epoch')}: trial {best.number} with {best.score:.1%}"
         axes.step(numbers, scores, where="post", color=BEST, linewidth=1.8, label=label, zorder=1)
-        _percent(axes, f"validation {metric}")
+        axes.yaxis.set_major_formatter(percent)
     else:
-        axes.text(0.5, 0.5, "no trial completed a schedule", transform=axes.transAxes, ha="center", color="#6b7280")
+        axes.text(0.5, 0.5, NO_SCORE, transform=axes.transAxes, ha="center", color="#6b7280")
         axes.set_yticks([])
-    axes.set_xlabel("trial")
     axes.set_xlim(-0.03 * len(trials) - 0.5, 1.03 * trials[-1].number + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if axes.get_legend_handles_labels()[0]:
@@ -146,17 +143,16 @@ def _optimization_history(trials: Sequence[TrialRecord], metric: str, best: Tria
 def _parameter_importance(study: Study, rung: int, metric: str) -> Figure:
     title = "Parameter importance"
     if not rung:
-        return _words(title, "no trial completed a schedule")
+        return _words(title, NO_SCORE)
     frozen = study.optuna_study.get_trials(deepcopy=False)
     found = importances(frozen, rung)
     if isinstance(found, str):
         return _words(title, found)
     count = sum(rung in trial.intermediate_values for trial in frozen)
     figure = Figure(figsize=(9, 1.6 + 0.38 * len(found)), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(
-        f"{title} (PED-ANOVA) for validation {metric} at {counted(rung, 'epoch')}, {count} trials", loc="left"
-    )
+    axes = figure.add_subplot(xlabel="share of all importance")
+    title = f"{title} (PED-ANOVA) for validation {metric} at {counted(rung, 'epoch')}, {count} trials"
+    axes.set_title(title, loc="left")
     shares = [importance.share for importance in found.values()]
     axes.barh(list(found), shares, color=TRAIN, height=0.62)
     for row, share in enumerate(shares):
@@ -167,7 +163,6 @@ def _parameter_importance(study: Study, rung: int, metric: str) -> Figure:
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlim(0, 1.05 * max(*shares, *chance))
-    axes.set_xlabel("share of all importance")
     axes.grid(False, axis="y")
     figure.legend(loc="outside lower center")
     return figure
@@ -183,7 +178,7 @@ def _parallel_coordinates(
     title = "Searched parameters and score"
     scored = sorted((trial for trial in trials if rung in trial.scores), key=lambda trial: trial.scores[rung])
     if not scored or not parameters:
-        return _words(title, "no trial completed a schedule" if parameters else "nothing is searched")
+        return _words(title, NO_SCORE if parameters else "nothing is searched")
     scores = [trial.scores[rung] for trial in scored]
     half = 0.0 if scores[-1] > scores[0] else 0.005  # of a range for scores that are all the same
     norm = Normalize(scores[0] - half, scores[-1] + half)
@@ -191,15 +186,14 @@ def _parallel_coordinates(
     shade = Normalize(scores[len(scored) // 10], norm.vmax, clip=True)
     figure = Figure(figsize=(max(7, 2 + 1.35 * len(parameters)), 6), layout="constrained")
     axes = figure.add_subplot()
-    title = f"{title}: validation {metric} at {counted(rung, 'epoch')} of {counted(len(scored), 'trial')}, dark is high"
-    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    _title(figure, f"{title} (dark is high)", rung, metric, len(scored))
     width = 1.3 if len(scored) <= 50 else 0.7
     for trial in scored:
         heights = [place(p, trial) if p.name in trial.parameters else NOT_USED for p in parameters]
         line = [*heights, float(norm(trial.scores[rung]))]
         colour = COLOURS(0.1 + 0.9 * float(shade(trial.scores[rung])))
         axes.plot(range(len(line)), line, color=colour, linewidth=width, alpha=0.8)
-        if best is not None and trial.number == best.number:
+        if best is trial:
             outline = [patheffects.withStroke(linewidth=5, foreground="white")]
             axes.plot(range(len(line)), line, color=BEST, linewidth=2.6, zorder=5, path_effects=outline)
             figure.legend([Line2D([], [], color=BEST, linewidth=2.6)], [_best_label(best)], loc="outside lower center")
@@ -218,11 +212,12 @@ def _parallel_coordinates(
 
 def _upright(axes: Axes, column: int, name: str, labels: Sequence[tuple[float, str]]) -> None:
     """A vertical axis with its name above and labels to its right."""
-    axes.plot([column, column], [0, 1], color="#374151", linewidth=1.2, zorder=6)
+    look: dict[str, Any] = {"color": "#374151", "linewidth": 1.2, "zorder": 6}
+    axes.plot([column, column], [0, 1], **look)
     heading = "\n".join(textwrap.wrap(name.replace("_", " "), 12))
     axes.text(column, 1.04, heading, ha="center", va="bottom", fontweight="bold", fontsize=8)
     for height, label in labels:
-        axes.plot([column, column + 0.03], [height, height], color="#374151", linewidth=1.2, zorder=6)
+        axes.plot([column, column + 0.03], [height, height], **look)
         box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
         axes.text(column + 0.05, height, label, va="center", fontsize=8, zorder=7, bbox=box)
 
@@ -233,7 +228,7 @@ def _slices(
     scored = [trial for trial in trials if rung in trial.scores]
     title = "Score against each parameter"
     if not scored or not parameters:
-        return _words(title, "no trial completed a schedule" if parameters else "nothing is searched")
+        return _words(title, NO_SCORE if parameters else "nothing is searched")
     columns = min(4, len(parameters))
     rows = math.ceil(len(parameters) / columns)
     figure = Figure(figsize=(3.3 * columns + 1, 2.9 * rows + 0.6), layout="constrained")
@@ -246,15 +241,15 @@ def _slices(
         heights = [trial.scores[rung] for trial, _ in points]
         panel.scatter([x for _, x in points], heights, c=colours, s=28 if len(scored) <= 50 else 12, linewidths=0)
         for trial, x in points:
-            if best is not None and trial.number == best.number:
+            if trial is best:
                 panel.plot(x, trial.scores[rung], **ring)
         _across(panel, parameter)
     for panel in panels.flat[len(parameters) :]:
         panel.set_axis_off()
     for panel in panels[:, 0]:
-        _percent(panel, f"validation {metric}")
-    title = f"{title}: validation {metric} at {counted(rung, 'epoch')} of {counted(len(scored), 'trial')}"
-    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+        panel.set_ylabel(f"validation {metric}")
+        panel.yaxis.set_major_formatter(percent)
+    _title(figure, title, rung, metric, len(scored))
     whole = MaxNLocator(integer=True)
     figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, label="trial", aspect=12 + 14 * rows, ticks=whole)
     if best is not None:
@@ -277,12 +272,12 @@ def _learning_curves(trials: Sequence[TrialRecord], metric: str, best: TrialReco
     if not any(curves.values()):
         return _words(title, "no epoch was trained")
     figure = Figure(figsize=(11, 5.5), layout="constrained")
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(xlabel="epochs trained, over all schedules")
     axes.set_title(title, loc="left")
     rungs = sorted({curve.rung for of_trial in curves.values() for curve in of_trial})
-    many = len(trials) > 50
-    for number, of_trial in sorted(curves.items(), key=lambda item: best is not None and item[0] == best.number):
-        is_best = best is not None and number == best.number
+    many, best_number = len(trials) > 50, best.number if best is not None else None
+    for number, of_trial in sorted(curves.items(), key=lambda item: item[0] == best_number):
+        is_best = number == best_number
         for curve in of_trial:
             colour = BEST if is_best else RUNG_COLOURS[min(rungs.index(curve.rung), 3) if len(rungs) <= 4 else 1]
             width, alpha = (2.6, 1.0) if is_best else (0.7, 0.45) if many else (1.2, 0.8)
@@ -297,8 +292,8 @@ def _learning_curves(trials: Sequence[TrialRecord], metric: str, best: TrialReco
     if best is not None:
         handles.append(Line2D([], [], color=BEST, linewidth=2.6, label=_best_label(best)))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    axes.set_xlabel("epochs trained, over all schedules")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _percent(axes, f"validation {METRIC_NAMES[metric]}")
+    axes.set_ylabel(f"validation {METRIC_NAMES[metric]}")
+    axes.yaxis.set_major_formatter(percent)
     return figure

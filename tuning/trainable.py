@@ -15,7 +15,8 @@ from data.errors import UserError
 from data.splits import TrainingData
 from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
 from reid_train.config import make_config
-from reid_train.loop import NonFiniteLoss, train_epochs
+from reid_train.loop import train_epochs
+from reid_train.losses import NonFiniteLoss
 from tuning.weights import rung_folder
 
 logger = logging.getLogger(__name__)

@@ -81,13 +81,18 @@ def test_validation_identity_of_two_cameras_gives_a_query_and_one_of_a_single_ca
     assert identities(data.query) == expected
 
 
-def test_identities_of_two_cameras_are_held_out_first() -> None:
+@pytest.mark.parametrize(("fraction", "of_two_cameras"), [(0.15, 9), (0.2, 10), (0.5, 10)])
+def test_identities_of_two_cameras_are_held_out_first_but_half_of_them_stay(
+    fraction: float, of_two_cameras: int
+) -> None:
     samples = [
         Sample(f"/{identity}_{camera}.jpg", identity, camera if identity < 20 else 1)
         for identity in range(60)
         for camera in (1, 2)
     ]
-    assert identities(split_identities(samples, fraction=0.2).gallery) <= set(range(20))
+    held_out = identities(split_identities(samples, fraction=fraction).gallery)
+    assert len(held_out) == round(60 * fraction)
+    assert len(held_out & set(range(20))) == of_two_cameras
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -24,7 +24,7 @@ def test_search_has_a_best_a_pruned_and_a_failed_trial_and_says_why(finished_sea
     trials = Study(folder).trials()
     assert [trial.number for trial in trials] == list(range(5))
     assert {"complete", "pruned", "failed"} == {trial.state for trial in trials}
-    assert trials[1].state == "failed" and trials[1].cause.startswith("diverged: loss is not finite at step")
+    assert trials[1].state == "failed" and trials[1].cause.startswith("diverged: ")
     assert all(trial.cause.startswith("not among the best") for trial in trials if trial.state == "pruned")
     assert "trial 1 failed: diverged" in done.stdout
 

@@ -1,0 +1,111 @@
+"""A tiny data set of coloured pictures, and the smallest configuration that trains on it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models.resnet import BasicBlock, ResNet
+
+from data.cache import Pixels, open_pixels
+from data.market1501 import read_train
+from data.splits import TrainingData, hold_out_images, split_identities
+from reid_train.backbones import BACKBONES
+from reid_train.config import TrainConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+HEIGHT, WIDTH = 32, 16
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def draw_person(colours: np.ndarray, shade: float, rng: np.random.Generator) -> Image.Image:
+    """A picture of two colours, one above the other, with noise: easily told apart."""
+    rows = np.repeat(colours, HEIGHT // 2, axis=0)[:, None, :] * shade
+    return Image.fromarray(np.clip(rows + rng.normal(0, 12, (HEIGHT, WIDTH, 3)), 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Market-1501's layout: 14 training and 4 test identities, 2 cameras, 3 images each."""
+    folder = tmp_path_factory.mktemp("data") / "market"
+    rng = np.random.default_rng(0)
+    for name in ("bounding_box_train", "query", "bounding_box_test"):
+        (folder / name).mkdir(parents=True)
+    for identity in range(1, 19):
+        colours = rng.uniform(30, 220, (2, 3))
+        for camera, shade in ((1, 1.0), (2, 0.8)):
+            for number in range(3):
+                tested = "query" if number == 0 else "bounding_box_test"
+                place = folder / ("bounding_box_train" if identity <= 14 else tested)
+                image = draw_person(colours, shade, rng)
+                image.save(place / f"{identity:04d}_c{camera}s1_{number:06d}_00.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def data(data_dir: Path) -> TrainingData:
+    """6 identities with 5 images each to learn from, one more of each held out, 8 identities for validation."""
+    return hold_out_images(split_identities(read_train(data_dir)))
+
+
+@pytest.fixture(scope="session")
+def pixels(data_dir: Path, cache_dir: Path) -> Pixels:
+    return open_pixels(read_train(data_dir), height=HEIGHT, width=WIDTH, cache_dir=cache_dir)
+
+
+TINY: dict[str, Any] = {
+    "image_height": HEIGHT,
+    "image_width": WIDTH,
+    "batch_size": 8,
+    "images_per_identity": 2,
+    "backbone": "resnet18",
+    "pretrained": "none",
+    "last_stride": 2,
+    "num_epochs": 2,
+    "pct_start": 0.3,
+    "randaugment_operations": 0,
+    "device": "cpu",
+    "precision": "float32",
+}
+
+
+class NarrowResNet(ResNet):
+    """ResNet with an eighth of the channels and one block a stage: a run of it takes a second."""
+
+    def __init__(self, weights: None) -> None:
+        super().__init__(BasicBlock, [1, 1, 1, 1])
+
+    def _make_layer(self, block: Any, planes: int, *arguments: Any, **options: Any) -> Any:
+        return super()._make_layer(block, planes // 8, *arguments, **options)
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes resnet18 mean NarrowResNet in this test."""
+    monkeypatch.setitem(BACKBONES, "resnet18", (NarrowResNet, BACKBONES["resnet18"][1], 64))
+
+
+def tiny_config(**changes: Any) -> TrainConfig:
+    """ResNet-18 at 32 x 16, batches of 4 x 2; 4 steps an epoch on the tiny data."""
+    return TrainConfig(**{**TINY, **changes})
+
+
+def run_module(module: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m module arguments` from the project's root on one thread."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **environment}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
