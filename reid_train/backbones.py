@@ -1,8 +1,8 @@
 """Backbones: image -> feature map, with their width and the weights they may start from."""
 
 import logging
+import re
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import nn
@@ -43,14 +43,25 @@ def imagenet_state(name: str) -> dict[str, torch.Tensor]:
     weights = BACKBONES[name][1]
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     try:
-        state: dict[str, torch.Tensor] = weights.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
-        reason = getattr(error, "reason", None) or error
+        state: dict[str, torch.Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # a network and a torn file raise many kinds
+        trouble = f"{file} is damaged" if file.exists() else f"{weights.url} could not be fetched"
+        that = f"a fresh {weights.url}" if file.exists() else "that file"
         raise UserError(
-            f"pretrained=imagenet: {weights.url} could not be fetched ({reason}); "
-            f"put that file at {file}, or set pretrained=none or pretrained=PATH"
+            f"pretrained=imagenet: {trouble} ({why_unreadable(error)}); "
+            f"put {that} at {file}, or set pretrained=none or pretrained=PATH"
         ) from error
     return state
+
+
+def why_unreadable(error: Exception) -> str:
+    """One line for what torch.load raised: its own text runs over many, and advises to run the file's code."""
+    text = str(error)
+    if foreign := re.search(r"GLOBAL (\S+)", text):
+        return f"it holds {foreign[1]}, which is code; save its state dict alone, tensors by name"
+    if "Weights only load failed" in text or not text:
+        return "no file that torch.save wrote"
+    return text.splitlines()[0][:200]
 
 
 PREFIXES = ("module.", "model.", "backbone.", "base.", "encoder.", "net.")

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from data.atomic import replacing, write_json
 from data.errors import UserError
-from reid_train.backbones import imagenet_state, load_matching
+from reid_train.backbones import imagenet_state, load_matching, why_unreadable
 from reid_train.config import TrainConfig, make_config
 from reid_train.model import ReIDModel
 
@@ -85,7 +85,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
             description["identities"],
             weights,
         )
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise UserError(f"{file}: not a checkpoint of this project, or damaged ({error})") from error
 
 
@@ -120,8 +120,8 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds, down to UnicodeDecodeError
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"pretrained={path}: not a file of tensors alone, or damaged: {reason[:200]}") from error
+        reason = why_unreadable(error)
+        raise UserError(f"pretrained={path}: not a file of tensors alone, or damaged: {reason}") from error
     for key in ("state_dict", "model", "model_state_dict", "net"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]

@@ -183,6 +183,6 @@ def check_training(config: TrainConfig, data: TrainingData) -> None:
         share = math.ceil(2000 / steps) / 1000
         way_out = f"pct_start to {share:.3f} or more, or num_epochs" if share < 1 else "num_epochs"
         raise UserError(
-            f"pct_start={config.pct_start:g} of {steps} steps is {config.pct_start * steps:.2g} warm-up steps, "
+            f"pct_start={config.pct_start:g} of {steps} steps is {config.pct_start * steps:.4g} warm-up steps, "
             f"at least 2 are needed; raise {way_out}"
         )

@@ -42,10 +42,12 @@ def build_optimizer(
 def build_schedule(optimizer: torch.optim.Optimizer, *, pct_start: float, total_steps: int) -> OneCycleLR:
     """OneCycleLR (Smith and Topin 2018) over exactly `total_steps` steps, each group to its own peak.
 
-    pct_start x total_steps must be at least 2: `check_training` sees to it.
+    pct_start x total_steps must be at least 2: `check_training` sees to it. AdamW's first beta falls from 0.95
+    to 0.85 as the rate rises, as torch does it; SGD keeps the momentum it was given, which is a setting.
     """
     peaks = [group["lr"] for group in optimizer.param_groups]
-    return OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps, pct_start=pct_start)
+    cycle = not isinstance(optimizer, torch.optim.SGD)
+    return OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps, pct_start=pct_start, cycle_momentum=cycle)
 
 
 def build_average(model: nn.Module, ema_rate: float) -> AveragedModel | None:

@@ -17,12 +17,12 @@ from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
 from tuning.study import Study, TrialRecord, best_first
 from tuning.tables import markdown_table, result_rows, results_table, write_tables
 from tuning.weights import keep_best
-from tuning.wording import clock, show_parameters
+from tuning.wording import clock, open_console, show_parameters
 
 
 def conclude(study: Study, data: TrainingData, pixels: Pixels) -> None:
     """Writes all that a finished search leaves and prints it. Steps that are done already are not done again."""
-    console = Console()
+    console = open_console()
     best = best_trial(study)
     write_json(study.folder / "untrained.json", untrained_metrics(study, data, pixels))
     keep_best(study, best)
@@ -145,6 +145,6 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
     """The results table and the headline."""
     console.print(results_table(study, top))
     for line in headline(study):
-        console.print(line, highlight=False, markup=False)
-    console.print(f"\neverything is in {study.folder}: summary.md, trials.csv, plots/, best/", highlight=False)
-    console.print(f"next: python -m tuning.retrain {study.folder}", highlight=False)
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(f"\neverything is in {study.folder}: summary.md, trials.csv, plots/, best/", soft_wrap=True)
+    console.print(f"next: python -m tuning.retrain {study.folder}", soft_wrap=True)

@@ -1,17 +1,15 @@
 """What a search shows while it runs: a live panel on a terminal, plain lines elsewhere."""
 
-import sys
 from typing import Any
 
 from ray.tune import Callback
-from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 
 from tuning.space import StudySettings
 from tuning.study import Study, TrialRecord, rank_key
-from tuning.wording import clock, show_parameters
+from tuning.wording import clock, open_console, show_parameters
 
 
 class Progress(Callback):
@@ -19,7 +17,7 @@ class Progress(Callback):
 
     def __init__(self, study: Study, settings: StudySettings, resources: Any):
         self.study, self.settings, self.resources = study, settings, resources
-        self.console = Console(file=sys.stdout)
+        self.console = open_console()
         self.trials: list[TrialRecord] = study.trials()
         self.current: dict[int, str] = {}
         self.live = Live(get_renderable=self._panel, console=self.console, refresh_per_second=2, transient=True)

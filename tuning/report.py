@@ -22,14 +22,13 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top}: at least 1")
-    from rich.console import Console
-
     from tuning.conclude import print_results, write_results
     from tuning.study import Study
+    from tuning.wording import open_console
 
     study = Study(arguments.study)
     write_results(study)
-    print_results(study, Console(), arguments.top)
+    print_results(study, open_console(), arguments.top)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,15 @@ class Parameter:
             return self.choices
         return (self.low, self.high) if self.kind == "float" else (int(self.low), int(self.high))
 
+    def contains(self, value: Any) -> bool:
+        """Whether this is one of the choices, or lies in the range and on its steps."""
+        if self.kind == "categorical":
+            return any(value == choice and type(value) is type(choice) for choice in self.choices)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
+            return False
+        step = self.step or (1 if self.kind == "int" else None)
+        return step is None or abs((value - self.low) / step - round((value - self.low) / step)) < 1e-9
+
     def values(self) -> tuple[Any, ...]:
         """All values, where they can be counted; for a float range both ends."""
         if self.kind == "int" and not self.log:
@@ -321,12 +330,7 @@ def _first_trial(
         if name not in known:
             names = tuple(known)
             raise UserError(f"{where}: {name} of a first trial is not searched{suggestion(str(name), names)}")
-        parameter = known[name]
-        if parameter.kind == "categorical":
-            inside = value in parameter.choices
-        else:
-            inside = isinstance(value, (int, float)) and parameter.low <= value <= parameter.high
-        if not inside:
+        if not known[name].contains(value):
             raise UserError(f"{where}: {name}={value!r} of a first trial lies outside its range")
         kept[name] = value
     return kept

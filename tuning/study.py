@@ -78,13 +78,14 @@ class TrialRecord:
         return float(sum(report["seconds"] for report in self.reports))
 
 
-def rank_key(trial: TrialRecord) -> tuple[int, float]:
-    """Orders trials by worth: scores count within a length of schedule, and a longer one counts more."""
-    return trial.rung, trial.score if trial.score is not None else -1.0
+def rank_key(trial: TrialRecord) -> tuple[bool, int, float]:
+    """Orders trials by worth: complete ones count most, then longer schedules; scores count among equals."""
+    complete = trial.state == "complete"
+    return complete, 0 if complete else trial.rung, trial.score if trial.score is not None else -1.0
 
 
 def best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials that completed a schedule, best first: longer schedules before shorter, then by score."""
+    """The trials that completed a schedule, best first by `rank_key`."""
     return sorted((trial for trial in trials if trial.score is not None), key=rank_key, reverse=True)
 
 
@@ -116,6 +117,8 @@ class Study:
                 f"{database}: cannot be opened as a study ({type(error).__name__}); restore it or choose another --name"
             ) from error
         if space is None:
+            if description is None:
+                raise UserError(f"{database}: holds a study that was never begun; remove the folder")
             return
         if description is None:
             self._optuna.set_user_attr("space", space.description())
@@ -206,8 +209,9 @@ class Study:
         if cause:
             trial.set_user_attr("cause", cause)
         if state == "complete":
-            frozen = self._optuna._storage.get_trial(trial._trial_id)
-            self._optuna.tell(trial, frozen.intermediate_values[max(frozen.intermediate_values)])
+            scores = self._optuna._storage.get_trial(trial._trial_id).intermediate_values
+            assert scores, f"trial {number} has completed no schedule"
+            self._optuna.tell(trial, scores[max(scores)])
         else:
             self._optuna.tell(trial, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
         self._save_elapsed()

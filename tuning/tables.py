@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.table import Table
 
 from data.atomic import replacing
@@ -38,14 +39,14 @@ def trials_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
 
 
 def result_rows(study: Study, top: int) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the results table: the `top` best trials."""
+    """Header and cells of the results table: the `top` best trials, validation metrics in percent."""
     trials = best_first(study.trials())[:top]
     names = list(study.attributes["space"]["search"])
-    header = ["trial", "state", "epochs", "val mAP", "rank 1", "rank 5", "mINP", "time", *names]
+    header = ["trial", "state", "epochs", "mAP", "rank 1", "mINP", "time", *names]
     rows = []
     for trial in trials:
         report = trial.final_report or {}
-        metrics = [f"{report.get(name, 0):.1%}" for name in ("val_mAP", "val_rank1", "val_rank5", "val_mINP")]
+        metrics = [f"{100 * report.get(name, 0):.1f}" for name in ("val_mAP", "val_rank1", "val_mINP")]
         values = [show_value(trial.parameters[name]) if name in trial.parameters else "" for name in names]
         rows.append([str(trial.number), trial.state, str(trial.rung), *metrics, clock(trial.seconds), *values])
     return header, rows
@@ -54,9 +55,11 @@ def result_rows(study: Study, top: int) -> tuple[list[str], list[list[str]]]:
 def results_table(study: Study, top: int = 10) -> Table:
     """The results table for a terminal."""
     header, rows = result_rows(study, top)
-    table = Table(title=f"{study.folder.name}: best {len(rows)} of {len(study.trials())} trials")
+    title = f"{study.folder.name}: best {len(rows)} of {len(study.trials())} trials, validation metrics in percent"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for name in header:
-        table.add_column(name, justify="left" if name == "state" else "right", overflow="fold")
+        # Long names break at their underscores, so that the table fits a narrow terminal.
+        table.add_column(name.replace("_", "\n"), justify="left" if name == "state" else "right", no_wrap=True)
     for place, row in enumerate(rows):
         table.add_row(*row, style="bold" if place == 0 else None)
     return table

@@ -1,6 +1,17 @@
 """How times and settings are written for people."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def open_console() -> "Console":
+    """Where commands print: the terminal, or 120 columns of plain text where there is none."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=max(console.width, 120))
 
 
 def clock(seconds: float) -> str:

@@ -220,5 +220,5 @@ def test_a_schedule_without_two_warm_up_steps_is_refused_with_a_value_that_fits(
 def test_exactly_two_warm_up_steps_are_enough():
     data = training_data(8, 4)  # one step an epoch
     check_training(TrainConfig(num_epochs=20, pct_start=0.1), data)
-    with pytest.raises(UserError, match="pct_start=0.1 of 19 steps is 1.9 warm-up steps"):
+    with pytest.raises(UserError, match=r"pct_start=0\.1 of 19 steps is 1\.9 warm-up steps"):
         check_training(TrainConfig(num_epochs=19, pct_start=0.1), data)

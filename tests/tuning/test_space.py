@@ -90,6 +90,14 @@ def test_shipped_spaces_are_valid(name):
             "search:\n  margin: [0.1]\nfirst_trials:\n  - {margin: 0.3}\n",
             "space.yaml:4: margin=0.3 of a first trial lies outside its range",
         ),
+        (
+            "search:\n  batch_size: {low: 16, high: 48, step: 16}\nfirst_trials:\n  - {batch_size: 20}\n",
+            "space.yaml:4: batch_size=20 of a first trial lies outside its range",
+        ),
+        (
+            "search:\n  randaugment_magnitude: {low: 0, high: 9}\nfirst_trials:\n  - {randaugment_magnitude: 2.5}\n",
+            "space.yaml:4: randaugment_magnitude=2.5 of a first trial lies outside its range",
+        ),
         ("- 1\n- 2\n", "space.yaml:1: expected `name: value` lines"),
         ("search: [\n", "not valid YAML"),
         ("search:\n  margin: [0.1]\n  margin: [0.2]\n", "space.yaml:3: margin is set twice, first on line 2"),

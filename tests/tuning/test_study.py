@@ -71,6 +71,18 @@ def test_a_longer_schedule_counts_more_than_a_higher_score_of_a_shorter_one(tmp_
     assert [trial.number for trial in best_first(study.trials())] == [1, 0]
 
 
+def test_where_the_length_itself_is_searched_the_score_alone_counts(tmp_path):
+    file = tmp_path / "lengths.yaml"
+    file.write_text("search: {num_epochs: [1, 2]}\n")
+    study = Study(tmp_path / "study", read_space(file))
+    study.ask(), study.ask()
+    train(study, 0, 2, 0.1, 0.2)
+    study.finish(0, "complete")
+    train(study, 1, 1, 0.9)
+    study.finish(1, "complete")
+    assert [trial.number for trial in best_first(study.trials())] == [1, 0]
+
+
 def test_interrupted_trials_go_on_before_new_ones_with_the_same_parameters(tmp_path, space):
     study = Study(tmp_path / "study", space)
     study.ask(), study.ask()
