@@ -31,7 +31,9 @@ class AugmentedBatches(Dataset[Batch]):
         epoch, step, indices = item
         pixels_BHWC = torch.from_numpy(self.pixels.read(self.places[indices].tolist()))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, step]).generate_state(1)[0]))
+            # The CPU's generator alone: torch.manual_seed would set a GPU's too, for the model's dropout.
+            seed = int(np.random.SeedSequence([self.seed, epoch, step]).generate_state(1)[0])
+            torch.default_generator.manual_seed(seed)
             images = [self.transform(image) for image in pixels_BHWC.permute(0, 3, 1, 2)]
         return torch.stack(images).contiguous(memory_format=torch.channels_last), self.labels[indices]
 
@@ -78,6 +80,8 @@ def training_batches(
         batch_size=None,
         num_workers=num_workers,
         pin_memory=pin_memory,
+        # Of its own: without one the loader draws from the global random state.
+        generator=torch.Generator(),
         # Workers start as fresh processes: forking one that computes with threads can hang.
         multiprocessing_context="spawn" if num_workers else None,
     )

@@ -308,7 +308,7 @@ def _identities(groups: Collection[list[Sample]]) -> str:
 
 @exit_on_user_error
 def main() -> int:
-    options = _arguments()
+    options = parse_arguments()
     from rich.console import Console
 
     from data.plots import plot_distribution
@@ -327,7 +327,7 @@ def main() -> int:
     return 1 if report.breaks_training else 0
 
 
-def _arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m data.doctor",
         description="Says what a data set holds and what is wrong with it. Exit code 0: training can start; "

@@ -200,7 +200,7 @@ def _rng(seed: int, purpose: str, number: int = 0) -> "np.random.Generator":
     return np.random.default_rng([seed, *purpose.encode(), number])
 
 
-def _arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m data.synthetic", description=__doc__.split("\n\n")[0])
     parser.add_argument("--layout", choices=LAYOUTS, required=True, help="market1501: pedestrians; veri: vehicles")
     parser.add_argument("--out", type=Path, required=True, help="folder to make; must be absent or empty")
@@ -225,7 +225,7 @@ def _arguments() -> argparse.Namespace:
 
 @exit_on_user_error
 def main() -> None:
-    options = _arguments()
+    options = parse_arguments()
     start = time.perf_counter()
     test_identities = _half(options.identities) if options.test_identities is None else options.test_identities
     draw_dataset(

@@ -26,7 +26,8 @@ def build_backbone(name: str, *, last_stride: int) -> tuple[nn.Module, int]:
     `last_stride` 1. Layers are named as in torchvision.
     """
     builder, _, width = BACKBONES[name]
-    network = builder(weights=None)
+    # Blocks that begin as the identity train faster from scratch (Goyal et al. 2017); loaded weights replace it.
+    network = builder(weights=None, zero_init_residual=True)
     first = network.layer4[0]
     # The convolution that strides is the 3x3: the second of a bottleneck, the first of a basic block.
     (first.conv2 if hasattr(first, "conv3") else first.conv1).stride = (last_stride, last_stride)

@@ -142,9 +142,11 @@ def load_state(folder: str | Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{file}: damaged training state; remove it to train from the beginning") from error
+    if not isinstance(state, dict):
+        raise UserError(f"{file}: no training state; remove it to train from the beginning")
     return state
 
 

@@ -167,6 +167,17 @@ def _explain(problem: dict[str, Any], source: SettingsFile, values: Mapping[str,
     return f"{source.at(name)}: {name}={values.get(name)!r} {rule}"
 
 
+def difference(there: Mapping[str, Any], here: TrainConfig) -> str | None:
+    """The first setting that makes `here` another run than the one with the settings `there`, None for the same run.
+
+    Threads and worker processes do not count: results do not depend on them.
+    """
+    for name, value in here.model_dump(mode="json").items():
+        if there.get(name) != value and name not in ("num_threads", "num_workers"):
+            return f"{name}={there.get(name)!r} there, {value!r} here"
+    return None
+
+
 def read_config(file: str, assignments: list[str] | None = None) -> TrainConfig:
     """TrainConfig from a YAML file and `name=value` changes to it. Raises UserError."""
     settings = read_settings(file)

@@ -170,8 +170,11 @@ def main() -> None:
     )
     out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / "evaluation.json"
     settings = {"data_dir": arguments.data_dir, "flip_tta": arguments.flip_tta, "rerank": arguments.rerank}
-    write_json(out, {**figures, **settings})
     print_summary(figures, f"{folder} on {arguments.data_dir}")
+    try:
+        write_json(out, {**figures, **settings})
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
     print(f"written to {out}")
 
 

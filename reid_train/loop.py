@@ -19,8 +19,8 @@ from data.errors import UserError
 from data.sampler import steps_per_epoch
 from data.splits import TrainingData
 from data.transforms import train_transform
-from reid_train.checkpoint import build_model, load_pretrained, load_state, save_checkpoint, save_state
-from reid_train.config import TrainConfig, check_training
+from reid_train.checkpoint import STATE, build_model, load_pretrained, load_state, save_checkpoint, save_state
+from reid_train.config import TrainConfig, check_training, difference
 from reid_train.device import choose_device, choose_precision
 from reid_train.losses import NonFiniteLoss, active_share, identity_losses
 from reid_train.model import ReIDModel
@@ -49,7 +49,7 @@ class EpochReport:
     active_triplets: float
     """Share of anchors whose hardest triplet still has a loss, 0 to 1."""
     grad_norm: float
-    """Mean global norm of the gradients before clipping."""
+    """Mean global norm of the gradients before clipping; steps that float16 skipped count as 0."""
     learning_rate: float
     """At the epoch's last step."""
     images_per_s: float
@@ -117,7 +117,8 @@ def train_epochs(
     if average is not None:
         parts["average"] = average
 
-    first_epoch = _restore(parts, config, out_dir) if out_dir else 0
+    seen = {"identities": identities, "images": len(data.train)}
+    first_epoch = _restore(parts, config, seen, out_dir) if out_dir else 0
     saved_at = time.monotonic()
     batches = training_batches(
         AugmentedBatches(
@@ -174,8 +175,10 @@ def train_epochs(
                 scale_before = scaler.get_scale()
                 scaler.step(optimizer)
                 scaler.update()
-                if scaler.get_scale() >= scale_before:  # a step that the scaler skipped does not advance the schedule
-                    learning_rate = schedule.get_last_lr()[-1]
+                learning_rate = schedule.get_last_lr()[-1]
+                if scaler.get_scale() < scale_before:  # overflow: the scaler skipped this step
+                    grad_norm = torch.zeros_like(grad_norm)
+                else:
                     schedule.step()
                     if average is not None:
                         average.update_parameters(model)
@@ -183,15 +186,17 @@ def train_epochs(
                 correct = (output.logits_BI.argmax(dim=1) == labels).float().mean()
                 active = active_share(feature_BD, labels, config.margin)
                 sums += torch.stack([loss, ce, triplet, correct, active, grad_norm]).detach().to(sums)
-            means = (sums / steps).tolist()
+            means = dict(zip(SUMMED, (sums / steps).tolist(), strict=True))
         train_s = time.monotonic() - started
 
         kept: ReIDModel = average.module if average is not None else model  # type: ignore[assignment]
+        _check_finite(epoch + 1, means, kept)
         validation = validate(kept, config, data, pixels, label_of, device=device, precision=precision)
+        _check_finite(epoch + 1, validation)
         report = EpochReport(
             epoch=epoch + 1,
             num_epochs=config.num_epochs,
-            **dict(zip(SUMMED, means, strict=True)),
+            **means,
             learning_rate=float(learning_rate),
             images_per_s=steps * config.batch_size / train_s,
             seconds=time.monotonic() - started,
@@ -203,7 +208,7 @@ def train_epochs(
             )
         elif out_dir and time.monotonic() - saved_at >= state_interval_s:
             states = {name: part.state_dict() for name, part in parts.items()}
-            save_state(out_dir, {"epoch": epoch + 1, "config": config.model_dump(mode="json"), **states})
+            save_state(out_dir, {"epoch": epoch + 1, "config": config.model_dump(mode="json"), "seen": seen, **states})
             saved_at = time.monotonic()
         yield report
 
@@ -223,21 +228,35 @@ def _num_workers(wanted: int | None, device: torch.device) -> int:
     return 0 if device.type == "cpu" else min(8, usable_cpus())
 
 
-def _restore(parts: dict[str, Any], config: TrainConfig, out_dir: str | Path) -> int:
-    """Loads the training state in `out_dir`, if there is one, into `parts`; gives the epochs that it has behind it."""
+def _check_finite(epoch: int, figures: dict[str, float], model: ReIDModel | None = None) -> None:
+    """Raises NonFiniteLoss for what no step's loss shows: the last step's gradients and weights, and validation."""
+    bad = [name for name, figure in figures.items() if not math.isfinite(figure)]
+    if model is not None and not bad:
+        bad = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise NonFiniteLoss(f"not finite at the end of epoch {epoch}: {', '.join(bad[:3])}")
+
+
+def _restore(parts: dict[str, Any], config: TrainConfig, seen: dict[str, Any], out_dir: str | Path) -> int:
+    """Loads the training state in `out_dir`, if there is one, into `parts`; gives the epochs that it has behind it.
+
+    `seen` is what the run learns from. Raises UserError for a state of other settings or images, or a damaged one.
+    """
     state = load_state(out_dir)
     if state is None:
         return 0
-    there, here = state["config"], config.model_dump(mode="json")
-    changed = [name for name in here if there.get(name) != here[name] and name not in ("num_threads", "num_workers")]
-    if changed:
-        name = changed[0]
-        raise UserError(
-            f"{out_dir}: holds the state of another run: {name}={there.get(name)!r} there, {here[name]!r} here; "
-            "choose another folder, or remove it to train from the beginning"
-        )
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    logger.info("%s: going on after epoch %d", out_dir, state["epoch"])
-    epoch: int = state["epoch"]
+    way_out = "choose another folder, or remove it to train from the beginning"
+    try:
+        if changed := difference(state["config"], config):
+            raise UserError(f"{out_dir}: holds the state of another run: {changed}; {way_out}")
+        if state["seen"] != seen:
+            raise UserError(f"{out_dir}: holds the state of a run on other training images; {way_out}")
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        epoch: int = state["epoch"]
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{Path(out_dir) / STATE}: damaged training state; {way_out}") from error
+    logger.info("%s: going on after epoch %d", out_dir, epoch)
     return epoch

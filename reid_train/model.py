@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from reid_train.backbones import build_backbone
@@ -86,7 +85,6 @@ class ReIDModel(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(width, identities, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
-        self.embedding_width = width
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """The feature before the BNNeck (B x D), from uint8 images."""
@@ -99,7 +97,3 @@ class ReIDModel(nn.Module):
         if not self.training:
             return embedding_BD
         return ModelOutput(feature_BD, self.classifier(self.dropout(embedding_BD)))
-
-    def classify(self, images: torch.Tensor) -> torch.Tensor:
-        """The classifier's scores (B x I) in evaluation mode, for the validation loss of known identities."""
-        return F.linear(self.neck(self.features(images)), self.classifier.weight)

@@ -38,23 +38,28 @@ def save_figure(figure: Any, file: str | Path) -> None:
 def _lines(axes: Axes, rows: Sequence[dict[str, Any]], curves: Sequence[tuple[str, str, str]]) -> bool:
     """Draws the curves (key, label, colour) that the rows have values for; whether there were any."""
     drawn = False
+    # Points are worth showing while they can be told apart.
+    marker = "o" if len(rows) <= 25 else ""
     for key, label, colour in curves:
         points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
         if points:
-            axes.plot(*zip(*points, strict=True), color=colour, label=label, marker="o", markersize=3, linewidth=1.6)
+            axes.plot(*zip(*points, strict=True), color=colour, label=label, marker=marker, markersize=3, linewidth=1.6)
             drawn = True
-    if drawn and len(axes.get_lines()) > 1:
-        axes.legend()
+    if drawn and len(curves) > 1:
+        # Beside the title, where it hides no curve.
+        axes.legend(
+            loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, handlelength=1, columnspacing=1, borderaxespad=0.2
+        )
     return drawn
 
 
-HELD_OUT = "validation (held-out images)"
+HELD_OUT = "held-out images"
 PANELS = (
     ("Cross-entropy", "loss", (("ce_loss", "train", TRAIN), ("val_ce_loss", HELD_OUT, VALIDATION))),
     ("Identity accuracy", "%", (("accuracy", "train", TRAIN), ("val_accuracy", HELD_OUT, VALIDATION))),
     ("Triplet loss", "loss", (("triplet_loss", "train", TRAIN), ("val_triplet_loss", "validation", VALIDATION))),
     (
-        "Retrieval on validation identities",
+        "Validation",
         "%",
         (
             ("val_mAP", "mAP", TRAIN),
@@ -82,8 +87,8 @@ def plot_history(rows: Sequence[dict[str, Any]], file: str | Path, title: str = 
                 panel.grid(False)
             if unit == "%":
                 panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-                panel.set_ylim(bottom=0)
-            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            panel.set_ylim(bottom=0)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
             panel.set_xlabel("epoch")
         figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
         save_figure(figure, file)

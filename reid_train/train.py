@@ -6,7 +6,7 @@ python -m reid_train.train --config FILE [--set name=value ...] [--out DIR]
 import argparse
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError, exit_on_user_error
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from data.cache import Pixels
     from data.splits import TrainingData
     from reid_train.config import TrainConfig
+    from reid_train.loop import EpochReport
+
+logger = logging.getLogger(__name__)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -51,40 +54,59 @@ def main() -> None:
 
 def log_to(file: Path) -> None:
     """Sends what this process logs to a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(filename=file, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written: {error.strerror}; choose another --out") from error
+    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(handlers=[handler], level=logging.INFO, format=line)
 
 
 def train_into(config: "TrainConfig", data: "TrainingData", pixels: "Pixels", out: Path) -> None:
     """Trains `config` into the folder `out`, printing a line an epoch: history, plot and checkpoint.
 
     Goes on from the state that an interrupted run left there; does nothing when the run is finished. Raises
-    UserError when the folder holds a run with other settings.
+    UserError when the folder holds a run with other settings, and when training diverges.
     """
     from dataclasses import asdict
 
     from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
+    from reid_train.config import difference
     from reid_train.history import read_history, write_history
-    from reid_train.loop import train_epochs
+    from reid_train.loop import NonFiniteLoss, train_epochs
     from reid_train.plots import plot_history
 
-    if (out / WEIGHTS).is_file():
-        if load_checkpoint(out).config != config:
-            raise UserError(f"{out}: holds a run with other settings; choose another folder, or remove it")
-        print(f"{out}: this run is finished")
-        return
     rows = read_history(out / "history.csv")
-    for report in train_epochs(config, data, pixels, out_dir=out):
-        rows = [*(row for row in rows if row["epoch"] < report.epoch), asdict(report)]
+
+    def record(report: dict[str, Any]) -> None:
+        """Puts an epoch's report in the table, in place of what an interrupted run left there."""
+        rows[:] = [*(row for row in rows if row["epoch"] < report["epoch"]), report]
         write_history(out / "history.csv", rows)
-        line = f"epoch {report.epoch}/{report.num_epochs}  loss {report.loss:.3f}  accuracy {report.accuracy:.1%}"
-        if report.val_mAP is not None:
-            line += f"  val mAP {report.val_mAP:.1%}  rank 1 {report.val_rank1:.1%}"
-        line += f"  {report.images_per_s:.0f} images/s"
-        logging.getLogger(__name__).info(line)
-        print(line, flush=True)
+
+    if (out / WEIGHTS).is_file():
+        finished = load_checkpoint(out)
+        if changed := difference(finished.config.model_dump(mode="json"), config):
+            raise UserError(f"{out}: holds a run with other settings: {changed}; choose another folder, or remove it")
+        print(f"{out}: this run is finished")
+        record(finished.metrics)  # it may have been interrupted between the weights and the table
+    else:
+        try:
+            for report in train_epochs(config, data, pixels, out_dir=out):
+                record(asdict(report))
+                logger.info(line := _epoch_line(report))
+                print(line, flush=True)
+        except NonFiniteLoss as error:
+            raise UserError(f"{out}: training diverged: {error}; try a smaller learning_rate") from error
     remove_state(out)
     plot_history(rows, out / "history.png", title=f"Training history: {out.name}")
+
+
+def _epoch_line(report: "EpochReport") -> str:
+    line = f"epoch {report.epoch}/{report.num_epochs}  loss {report.loss:.3f}  accuracy {report.accuracy:.1%}"
+    if report.val_mAP is not None:
+        line += f"  val mAP {report.val_mAP:.1%}  rank 1 {report.val_rank1:.1%}"
+    return f"{line}  {report.images_per_s:.0f} images/s"
 
 
 if __name__ == "__main__":

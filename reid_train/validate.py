@@ -33,9 +33,10 @@ def validate(
         if data.query:
             samples = [*data.query, *data.gallery]
             features = extract_features(model, pixels, samples, device=device, precision=precision)
-            if not torch.isfinite(features).all():
+            embeddings = model.neck(features)
+            if not torch.isfinite(torch.linalg.vector_norm(embeddings, dim=1)).all():
                 raise NonFiniteLoss("embeddings of the validation images are not finite: the weights have diverged")
-            metrics = score(model.neck(features), data.query, data.gallery)
+            metrics = score(embeddings, data.query, data.gallery)
             ranks = {f"val_rank{rank}": float(metrics.cmc[min(rank, len(metrics.cmc)) - 1]) for rank in (1, 5, 10)}
             report |= {"val_mAP": metrics.mAP, "val_mINP": metrics.mINP, **ranks}
             report["val_triplet_loss"] = _triplet_loss(features, [sample.identity for sample in samples], config)
@@ -51,7 +52,7 @@ def validate(
 def _triplet_loss(features: torch.Tensor, identities: list[int], config: TrainConfig) -> float:
     """Mean batch-hard triplet loss over P x K batches of validation images, drawn once for all epochs."""
     k = config.images_per_identity or 4
-    size = min(config.batch_size // k, len(set(identities))) * k
+    size = min(max(config.batch_size // k, 2), len(set(identities))) * k
     batches = epoch_batches(identities, batch_size=size, images_per_identity=k, seed=0, epoch=0)
     labels = torch.tensor(identities, device=features.device)
     seen = F.normalize(features) if config.normalize_features else features

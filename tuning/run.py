@@ -150,6 +150,8 @@ def _set_ray_environment(resources: Resources) -> None:
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the study is the record, Ray's own is not used
         "TUNE_MAX_PENDING_TRIALS_PG": str(resources.concurrency),
         "OMP_NUM_THREADS": str(resources.cpus),
+        # Threads that wait sleep instead of spinning: a step beside another busy process took 1.2 s instead of 2.0 s.
+        "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
 

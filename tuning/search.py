@@ -76,18 +76,17 @@ def search(arguments: argparse.Namespace) -> None:
         data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
     check_on_data(space, data)
 
-    from tuning.study import Study
-
-    study = Study(folder, space)
-    study.settle()
     from tuning.conclude import conclude
     from tuning.environment import check_same_data, describe
     from tuning.run import plan_resources, run_trials
+    from tuning.study import Study
 
-    check_same_data(study, fingerprint(samples))
-    describe(study, arguments.space)
     resources = plan_resources(arguments.cpus_per_trial, arguments.gpus_per_trial, settings.concurrency, config.device)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
+    study = Study(folder, space)
+    study.settle()
+    check_same_data(study, fingerprint(samples))
+    describe(study, arguments.space)
     run_trials(study, settings, data, pixels, resources, address=arguments.address)
     conclude(study, data, pixels)
 

@@ -173,6 +173,9 @@ def read_space(file: str | Path, assignments: list[str] | None = None, data_dir:
         if section not in SECTIONS:
             raise UserError(f"{source.at(section)}: unknown section {section}{suggestion(section, SECTIONS)}")
     assigned = parse_assignments(assignments or [])
+    for name in assigned:
+        if name not in FIELD_NAMES:
+            raise UserError(f"--set {name}: unknown setting {name}{suggestion(name, FIELD_NAMES)}")
     if data_dir is not None:
         assigned["data_dir"] = data_dir
     fixed = {**_section(source, "fixed", dict), **assigned}

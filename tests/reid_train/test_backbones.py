@@ -107,7 +107,7 @@ class Hostile:
         return Path.touch, (self.file,)
 
 
-@pytest.mark.parametrize("writer", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+@pytest.mark.parametrize("writer", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, protocol=2))])
 def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path, writer):
     trap = tmp_path / "trap"
     writer({"conv1.weight": torch.zeros(1), "x": Hostile(trap)}, tmp_path / "hostile.pth")

@@ -1,0 +1,162 @@
+"""Weights to features to figures, in the process and by `python -m reid_train.evaluate`."""
+
+import json
+
+import pytest
+import torch
+
+import reid_train.evaluate
+from data.cache import open_pixels
+from data.errors import UserError
+from data.market1501 import read_test
+from reid_train.checkpoint import DESCRIPTION, WEIGHTS, build_model, load_checkpoint, load_model, save_checkpoint
+from reid_train.evaluate import evaluate_checkpoint, extract_features, score, summary
+from reid_train.metrics import evaluate_distances
+from reid_train.rerank import rerank_distances
+from tests.reid_train.conftest import HEIGHT, WIDTH, run_module, tiny_config
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A ResNet-18 with random weights, of 9 identities."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    torch.manual_seed(0)
+    model = build_model(tiny_config(), 9)
+    save_checkpoint(folder, model, config=tiny_config(), epoch=3, metrics={"loss": 1.5}, identities=list(range(9)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sides(data_dir):
+    return read_test(data_dir)
+
+
+def features_of(model, sides, cache_dir, **options):
+    samples = [*sides[0], *sides[1]]
+    pixels = open_pixels(samples, height=HEIGHT, width=WIDTH, cache_dir=cache_dir)
+    arguments = {"device": torch.device("cpu"), "precision": torch.float32, **options}
+    return pixels, extract_features(model, pixels, samples, **arguments)
+
+
+def test_features_are_the_models_image_by_image_and_flipped_ones_are_averaged(checkpoint, sides, cache_dir):
+    model, _ = load_model(checkpoint)
+    pixels, features = features_of(model, sides, cache_dir)
+    _, both = features_of(model, sides, cache_dir, flip_tta=True)
+    for index in (0, 5, len(pixels) - 1):
+        picture = torch.from_numpy(pixels.read([index])).permute(0, 3, 1, 2)
+        with torch.no_grad():
+            straight, mirrored = model.features(picture)[0], model.features(picture.flip(3))[0]
+        torch.testing.assert_close(features[index], straight, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(both[index], (straight + mirrored) / 2, atol=1e-4, rtol=1e-4)
+
+
+def test_rank_1_and_map_equal_a_plain_loop(checkpoint, sides, cache_dir):
+    model, _ = load_model(checkpoint)
+    _, features = features_of(model, sides, cache_dir)
+    with torch.no_grad():
+        embeddings = torch.nn.functional.normalize(model.neck(features)).double()
+    query, gallery = sides
+    precisions, first = [], []
+    for place, sample in enumerate(query):
+        similar = embeddings[len(query) :] @ embeddings[place]
+        order = similar.argsort(descending=True).tolist()
+        others = [gallery[i] for i in order]
+        others = [g for g in others if (g.identity, g.camera) != (sample.identity, sample.camera)]
+        hits = [rank for rank, g in enumerate(others, 1) if g.identity == sample.identity]
+        precisions.append(sum(number / rank for number, rank in enumerate(hits, 1)) / len(hits))
+        first.append(hits[0] == 1)
+    figures = summary(evaluate_checkpoint(checkpoint, query, gallery, device="cpu", cache_dir=cache_dir))
+    assert figures["mAP"] == pytest.approx(sum(precisions) / len(precisions), abs=1e-6)
+    assert figures["rank1"] == pytest.approx(sum(first) / len(first))
+    assert figures["queries"] == len(query)
+
+
+def test_embeddings_that_tell_identities_apart_score_1(sides):
+    query, gallery = sides
+    embeddings = torch.zeros(len(query) + len(gallery), 20)
+    for place, sample in enumerate([*query, *gallery]):
+        embeddings[place, sample.identity] = 1
+    for rerank in (False, True):
+        metrics = score(embeddings, query, gallery, rerank=rerank)
+        assert metrics.mAP == metrics.mINP == metrics.cmc[0] == 1
+
+
+def evaluate(monkeypatch, cache_dir, *arguments) -> int:
+    """The exit code of the command, run in this process: a new one takes seconds to start."""
+    monkeypatch.setattr("sys.argv", ["evaluate", *map(str, arguments), "--device", "cpu"])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir))
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit) as ended:
+        reid_train.evaluate.main()
+    return ended.value.code  # type: ignore[return-value]
+
+
+def test_the_command_prints_a_table_and_writes_json(checkpoint, data_dir, sides, cache_dir, capsys, monkeypatch):
+    assert evaluate(monkeypatch, cache_dir, "--checkpoint", checkpoint, "--data-dir", data_dir.parent) == 0
+    printed = capsys.readouterr().out
+    figures = json.loads((checkpoint / "evaluation.json").read_text())
+    expected = summary(evaluate_checkpoint(checkpoint, *sides, device="cpu", cache_dir=cache_dir))
+    assert {name: figures[name] for name in expected} == pytest.approx(expected)
+    assert (figures["flip_tta"], figures["rerank"], figures["data_dir"]) == (False, False, str(data_dir.parent))
+    assert f"{100 * expected['mAP']:.2f} %" in printed and "CMC rank 10" in printed
+
+
+def test_flipping_and_re_ranking_run_and_change_the_figures(checkpoint, data_dir, sides, cache_dir, tmp_path):
+    arguments = ["--checkpoint", checkpoint / WEIGHTS, "--data-dir", data_dir, "--dataset", "market1501"]
+    arguments += ["--flip-tta", "--rerank", "--device", "cpu", "--out", tmp_path / "deep" / "out.json"]
+    done = run_module("reid_train.evaluate", *arguments, XDG_CACHE_HOME=str(cache_dir))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "deep" / "out.json").read_text())
+    assert figures["flip_tta"] and figures["rerank"]
+    model, _ = load_model(checkpoint)
+    _, features = features_of(model, sides, cache_dir, flip_tta=True)
+    query, gallery = sides
+    with torch.no_grad():
+        embeddings = model.neck(features)
+    distances = rerank_distances(embeddings[: len(query)], embeddings[len(query) :])
+    labels = [torch.tensor(column) for side in sides for column in list(zip(*side, strict=True))[1:]]
+    expected = evaluate_distances(distances, *labels)
+    assert (figures["mAP"], figures["mINP"]) == pytest.approx((expected.mAP, expected.mINP))
+    assert figures["mAP"] != pytest.approx(score(embeddings, query, gallery).mAP, abs=1e-4)
+
+
+def damaged(checkpoint, folder, how):
+    (folder / WEIGHTS).write_bytes(how((checkpoint / WEIGHTS).read_bytes()))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        lambda checkpoint, data, tmp: (tmp / "none", data),
+        lambda checkpoint, data, tmp: (tmp, data),  # a folder without a checkpoint
+        lambda checkpoint, data, tmp: (checkpoint / DESCRIPTION, data),
+        lambda checkpoint, data, tmp: (damaged(checkpoint, tmp, lambda content: content[:-1000]), data),
+        lambda checkpoint, data, tmp: (damaged(checkpoint, tmp, lambda content: b"no weights"), data),
+        lambda checkpoint, data, tmp: (checkpoint, tmp / "none"),
+        lambda checkpoint, data, tmp: (checkpoint, tmp),  # an empty folder
+        lambda checkpoint, data, tmp: (checkpoint, data / "query"),
+    ],
+    ids=["no checkpoint", "empty", "JSON", "cut", "text", "no data", "empty data", "one split of the data"],
+)
+def test_what_is_not_there_or_damaged_is_one_line_with_exit_code_2(
+    checkpoint, data_dir, tmp_path, arguments, cache_dir, capsys, monkeypatch
+):
+    folder, data = arguments(checkpoint, data_dir, tmp_path)
+    assert evaluate(monkeypatch, cache_dir, "--checkpoint", folder, "--data-dir", data) == 2
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert line.startswith("error: ") and printed.out == ""
+    assert str(folder) in line or str(data) in line
+
+
+def test_a_checkpoint_whose_class_count_differs_from_its_description_is_refused(tmp_path):
+    model = build_model(tiny_config(), 9)
+    save_checkpoint(tmp_path, model, config=tiny_config(), epoch=1, metrics={}, identities=[1, 2, 3])
+    with pytest.raises(UserError, match=r"do not fit its own description: .*classifier\.weight"):
+        load_model(tmp_path)
+
+
+def test_a_checkpoint_of_another_class_count_is_evaluated_all_the_same(checkpoint, sides, cache_dir):
+    assert len(load_checkpoint(checkpoint).identities) == 9  # the data set has 14
+    assert evaluate_checkpoint(checkpoint, *sides, device="cpu", cache_dir=cache_dir).queries == len(sides[0])

@@ -1,0 +1,163 @@
+"""`python -m reid_train.train` from a user's side: what it leaves, says and refuses."""
+
+import json
+import logging
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from data.errors import UserError
+from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint
+from reid_train.config import read_config
+from reid_train.history import read_history, write_history
+from reid_train.loop import EpochReport, train_epochs
+from reid_train.train import train_into
+from tests.reid_train.conftest import TINY, run_module, tiny_config
+
+SETTINGS = {**TINY, "num_epochs": 2, "learning_rate": 1e-3}
+
+
+@pytest.fixture(scope="session")
+def config_file(tmp_path_factory, data_dir) -> Path:
+    file = tmp_path_factory.mktemp("settings") / "tiny.yaml"
+    file.write_text(yaml.safe_dump({**SETTINGS, "data_dir": str(data_dir.parent)}))
+    return file
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, config_file, cache_dir):
+    """The folder of a finished run of the command, and what it printed."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    done = run_module("reid_train.train", "--config", config_file, "--out", out, XDG_CACHE_HOME=str(cache_dir))
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+def refused(*arguments, **environment) -> str:
+    """The one line on stderr of a command that must fail with exit code 2."""
+    done = run_module("reid_train.train", *arguments, **environment)
+    assert (done.returncode, done.stdout) == (2, ""), done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_it_leaves_history_log_plot_and_checkpoint(trained):
+    out, done = trained
+    assert sorted(file.name for file in out.iterdir()) == [
+        "history.csv",
+        "history.png",
+        "model.json",
+        "model.safetensors",
+        "train.log",
+    ]
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("epoch 1/2  loss ") and "val mAP" in lines[0] and lines[1].startswith("epoch 2/2 ")
+    assert lines[-1].endswith(str(out)) and done.stderr == ""
+    log = (out / "train.log").read_text()
+    assert "random weights" in log and lines[1] in log
+
+
+def test_history_has_a_row_an_epoch_and_the_checkpoint_agrees_with_its_last(trained):
+    out, _ = trained
+    rows = read_history(out / "history.csv")
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert list(rows[0]) == list(EpochReport.__dataclass_fields__)
+    description = json.loads((out / "model.json").read_text())
+    checkpoint = load_checkpoint(out)
+    assert description["config"] == checkpoint.config.model_dump(mode="json")
+    assert description["epoch"] == 2 and len(description["identities"]) == 6
+    assert {"torch", "torchvision"} <= description["versions"].keys()
+    assert description["metrics"] == checkpoint.metrics
+    assert rows[1] == pytest.approx(checkpoint.metrics, rel=1e-4)
+
+
+def test_the_picture_is_a_readable_png(trained):
+    out, _ = trained
+    with Image.open(out / "history.png") as image:
+        image.load()
+        assert image.width > 1000 and image.height > 500
+
+
+def test_a_finished_run_says_so_and_other_settings_are_refused(trained, data, pixels, config_file, capsys):
+    out, _ = trained
+    before = (out / WEIGHTS).read_bytes(), (out / "history.csv").read_text()
+    config = read_config(config_file)
+    train_into(config.changed(num_threads=1), data, pixels, out)
+    assert capsys.readouterr().out == f"{out}: this run is finished\n"
+    with pytest.raises(UserError, match=r"holds a run with other settings: margin=0\.3 there, 0\.5 here; choose"):
+        train_into(config.changed(margin=0.5), data, pixels, out)
+    assert ((out / WEIGHTS).read_bytes(), (out / "history.csv").read_text()) == before
+
+
+def test_an_unreachable_data_dir_is_one_line(tmp_path):
+    """The brief's own file: its data_dir does not exist here."""
+    (tmp_path / "config.yaml").write_text(
+        "data_dir: data/nowhere\nbatch_size: 32\nlearning_rate: 1e-3\nweight_decay: 1e-4\nnum_epochs: 50\n"
+    )
+    assert "data/nowhere: no such folder" in refused("--config", tmp_path / "config.yaml")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, config_file, cache_dir):
+    (tmp_path / "file").touch()
+    line = refused("--config", config_file, "--out", tmp_path / "file" / "run", XDG_CACHE_HOME=str(cache_dir))
+    assert "cannot be written" in line and "choose another --out" in line
+
+
+def test_divergence_is_one_line_that_says_what_to_change(tmp_path, data, pixels, narrow):
+    config = tiny_config(optimizer="sgd", learning_rate=10.0, weight_decay=1.0, num_epochs=20, fc_layers=3)
+    with pytest.raises(UserError, match=r"training diverged: .*; try a smaller learning_rate"):
+        train_into(config, data, pixels, tmp_path)
+    assert not (tmp_path / WEIGHTS).exists()
+
+
+def test_an_interrupted_run_goes_on_without_a_row_too_many(tmp_path, data, pixels, narrow, capsys):
+    config = tiny_config(num_epochs=3)
+    epochs = train_epochs(config, data, pixels, out_dir=tmp_path, state_interval_s=0)
+    write_history(tmp_path / "history.csv", [asdict(next(epochs)), {**asdict(next(epochs)), "epoch": 2}])
+    shutil.copy(tmp_path / STATE, tmp_path / "kept")
+    epochs.close()  # type: ignore[attr-defined]
+    train_into(config, data, pixels, tmp_path)
+    assert [row["epoch"] for row in read_history(tmp_path / "history.csv")] == [1, 2, 3]
+    assert "epoch 3/3" in capsys.readouterr().out and not (tmp_path / STATE).exists()
+
+
+def test_a_run_that_ended_between_weights_and_table_is_completed(tmp_path, data, pixels, narrow):
+    config = tiny_config(num_epochs=2)
+    epochs = train_epochs(config, data, pixels, out_dir=tmp_path, state_interval_s=0)
+    write_history(tmp_path / "history.csv", [asdict(next(epochs))])
+    last = next(epochs)  # its weights are written, then the process dies
+    train_into(config, data, pixels, tmp_path)
+    rows = read_history(tmp_path / "history.csv")
+    assert [row["epoch"] for row in rows] == [1, 2] and rows[1] == pytest.approx(asdict(last), rel=1e-4)
+    assert (tmp_path / "history.png").is_file() and not (tmp_path / STATE).exists()
+
+
+def test_weights_of_another_class_count_start_a_run(tmp_path, trained, data, pixels, caplog):
+    """5 identities to learn from, started from the checkpoint of 6."""
+    out, _ = trained
+    fewer = data._replace(train=[s for s in data.train if s.identity != data.train[0].identity], holdout=())
+    config = tiny_config(pretrained=str(out), num_epochs=1, pct_start=0.6)
+    with caplog.at_level(logging.INFO):
+        train_into(config, fewer, pixels, tmp_path)
+    assert "another shape: classifier.weight ((6, 512) there, (5, 512) here)" in caplog.text
+    assert len(load_checkpoint(tmp_path).identities) == 5
+
+
+def test_history_survives_csv_with_empty_cells(tmp_path):
+    rows = [{"epoch": 1, "loss": 0.5, "val_mAP": None}, {"epoch": 2, "loss": 1.23456789e-7, "val_mAP": 0.25}]
+    write_history(tmp_path / "h.csv", rows)
+    assert read_history(tmp_path / "h.csv") == [rows[0], {"epoch": 2, "loss": 1.23457e-07, "val_mAP": 0.25}]
+    assert read_history(tmp_path / "none.csv") == []
+
+
+@pytest.mark.parametrize("module", ["reid_train.train", "reid_train.evaluate"])
+def test_help_imports_nothing_heavy(module):
+    done = run_module(module, "--help", PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 0 and "usage: python -m " + module in done.stdout
+    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "argparse" in imported
+    assert not imported & {"torch", "torchvision", "ray", "pandas", "numpy", "matplotlib", "optuna", "scipy"}

@@ -1,0 +1,109 @@
+"""Every command: a light --help, and one clear line with exit code 2 for what a user can get wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data.synthetic import draw_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = [
+    "data.synthetic",
+    "data.doctor",
+    "reid_train.train",
+    "reid_train.evaluate",
+    "tuning.search",
+    "tuning.retrain",
+    "tuning.report",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_light(command):
+    program = (
+        "import runpy, sys\n"
+        f"sys.argv = ['{command}', '--help']\n"
+        "try:\n"
+        f"    runpy.run_module('{command}', run_name='__main__')\n"
+        "except SystemExit as stop:\n"
+        "    assert not stop.code, stop.code\n"
+        "print([name for name in ('torch', 'ray', 'pandas') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert f"python -m {command}" in done.stdout
+    assert done.stdout.strip().endswith("[]")
+
+
+@pytest.fixture
+def small_data(tmp_path: Path) -> Path:
+    draw_dataset("veri", tmp_path / "veri", identities=12, test_identities=2, cameras=2, images_per_camera=1, seed=1)
+    return tmp_path / "veri"
+
+
+def cut_in_half(folder: Path) -> Path:
+    file = sorted((folder / "image_train").iterdir())[3]
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    return file
+
+
+def text_named_jpg(folder: Path) -> Path:
+    file = sorted((folder / "image_train").iterdir())[3]
+    file.write_text("this is no picture")
+    return file
+
+
+@pytest.mark.parametrize("damage", [cut_in_half, text_named_jpg])
+def test_broken_image_is_named_before_anything_is_trained(small_data, tiny_space, tmp_path, damage, run_module):
+    file = damage(small_data)
+    arguments = ["--space", tiny_space, "--data-dir", small_data, "--results", tmp_path / "results"]
+    done = run_module("tuning.search", *arguments, "--set", "pct_start=0.5", "--set", "batch_size=8")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1 and file.name in done.stderr and "data.doctor" in done.stderr
+    examined = run_module("data.doctor", small_data, "--plot", tmp_path / "distribution.png")
+    assert examined.returncode == 1 and file.name in examined.stdout
+
+
+def search_with(tmp_path: Path, space: str, *arguments: object) -> list[object]:
+    (tmp_path / "mine.yaml").write_text(space)
+    return ["--space", tmp_path / "mine.yaml", "--results", tmp_path / "results", *arguments]
+
+
+@pytest.mark.parametrize(
+    ("space", "arguments", "message"),
+    [
+        ("", ["--data-dir", "/nowhere"], "data_dir /nowhere: no such folder; point data_dir at"),
+        ("", ["--data-dir", "{empty}"], "is empty: holds no data set; looked for bounding_box_train/ (market1501)"),
+        ("search: {marginn: [1]}", [], "mine.yaml:1: unknown setting marginn; did you mean margin?"),
+        (
+            "search:\n  margin: {low: 2, high: 1}",
+            [],
+            "mine.yaml:2: margin has low=2 and high=1: low must be below high",
+        ),
+        ("", ["--set", "batch_size"], "--set batch_size: expected name=value"),
+        ("", ["--set", "batchsize=3"], "unknown setting batchsize; did you mean batch_size?"),
+        ("", ["--trials", "0"], "--trials 0: at least 1"),
+        ("", ["--time-budget", "soon"], "time budget 'soon' should be a number with s, m, h or d"),
+        ("", ["--name", "../elsewhere"], "--name ../elsewhere: a folder's name is needed"),
+        ("", ["--data-dir", "{data}", "--set", "batch_size=64"], "needs 16 identities a batch, the training set has 4"),
+        ("", ["--data-dir", "{data}", "--cpus-per-trial", "4096", "--set", "batch_size=8"], "--cpus-per-trial 4096: "),
+    ],
+)
+def test_mistakes_of_a_search_give_one_line_and_leave_nothing(
+    tmp_path, small_data, space, arguments, message, run_module
+):
+    (tmp_path / "empty").mkdir()
+    filled = [str(a).format(empty=tmp_path / "empty", data=small_data) for a in arguments]
+    done = run_module("tuning.search", *search_with(tmp_path, space, *filled))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("command", ["tuning.report", "tuning.retrain"])
+def test_a_folder_that_is_no_study_gives_one_line(command, tmp_path, run_module):
+    done = run_module(command, tmp_path / "nothing")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "nothing" in done.stderr
+    assert not (tmp_path / "nothing").exists()
