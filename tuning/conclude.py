@@ -8,7 +8,7 @@ import yaml
 from rich.console import Console
 
 from data.atomic import write_json, write_text
-from data.cache import Pixels
+from data.cache import Pixels, usable_cpus
 from data.datasets import find_dataset, read_test
 from data.errors import UserError
 from data.splits import TrainingData
@@ -56,7 +56,8 @@ def test_once(study: Study) -> None:
     """Evaluates best/ on query and gallery, unless that was done; writes test_metrics.json."""
     file = study.folder / "test_metrics.json"
     trial = json.loads((study.folder / "best" / "trial.json").read_text())
-    if file.is_file() and json.loads(file.read_text())["trial"] == trial["number"]:
+    recorded = _read_json(file)
+    if recorded.get("trial") == trial["number"] and "mAP" in recorded:
         return
     config = load_checkpoint(study.folder / "best").config
     try:
@@ -64,7 +65,7 @@ def test_once(study: Study) -> None:
     except UserError as error:
         write_json(file, {"trial": trial["number"], "not_evaluated": str(error)})
         return
-    metrics = summary(evaluate_checkpoint(study.folder / "best", query, gallery))
+    metrics = summary(evaluate_checkpoint(study.folder / "best", query, gallery, num_threads=usable_cpus()))
     name, _ = find_dataset(config.data_dir, config.dataset)
     write_json(file, {"trial": trial["number"], "dataset": name, **metrics})
 
@@ -86,6 +87,7 @@ def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[
         torch.manual_seed(config.seed)
         model = build_model(config, len({sample.identity for sample in data.train}))
     load_pretrained(model, config.pretrained, config.backbone)
+    torch.set_num_threads(usable_cpus())
     device = choose_device(config.device)
     held_out = data._replace(holdout=())
     return validate(model.to(device), config, held_out, pixels, {}, device=device, precision=torch.float32)

@@ -4,7 +4,6 @@ python -m tuning.search [--space FILE] [--data-dir DIR] [--set name=value ...] [
 """
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
@@ -103,5 +102,4 @@ def draw_sample(folder: str, settings: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

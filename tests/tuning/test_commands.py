@@ -39,7 +39,7 @@ def test_help_is_light(command):
 
 @pytest.fixture
 def small_data(tmp_path: Path) -> Path:
-    draw_dataset("veri", tmp_path / "veri", identities=12, test_identities=2, cameras=2, images_per_camera=1, seed=1)
+    draw_dataset("veri", tmp_path / "veri", identities=12, test_identities=2, cameras=2, images_per_camera=3, seed=1)
     return tmp_path / "veri"
 
 
@@ -82,7 +82,7 @@ def search_with(tmp_path: Path, space: str, *arguments: object) -> list[object]:
             [],
             "mine.yaml:2: margin has low=2 and high=1: low must be below high",
         ),
-        ("", ["--set", "batch_size"], "--set batch_size: expected name=value"),
+        ("", ["--set", "batch_size"], "--set 'batch_size': expected name=value"),
         ("", ["--set", "batchsize=3"], "unknown setting batchsize; did you mean batch_size?"),
         ("", ["--trials", "0"], "--trials 0: at least 1"),
         ("", ["--time-budget", "soon"], "time budget 'soon' should be a number with s, m, h or d"),
