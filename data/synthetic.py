@@ -2,7 +2,7 @@
 
     python -m data.synthetic --layout market1501 --out data/synthetic_market
 
-Nothing is downloaded: every picture is drawn (data/synthetic_scene.py), and the same arguments give the same
+Nothing is downloaded: every picture is drawn (data/synthetic_*.py), and the same arguments give the same
 bytes under the same versions of Pillow and numpy. What tells identities apart survives from camera to camera;
 colour cast, exposure, viewpoint, blur, background, noise and obstructions do not.
 """
@@ -162,14 +162,14 @@ def _seeing(rng: "np.random.Generator", cameras: int) -> list[int]:
 
 def _draw_all(layout: str, shots: list[Shot], folder: Path, seed: int) -> None:
     """Draws every shot into its folder and writes the layout's lists."""
-    from data import synthetic_scene as scene
+    from data.synthetic_cameras import make_camera, photograph_person, photograph_vehicle
+    from data.synthetic_people import person_look
+    from data.synthetic_vehicles import vehicle_look
 
     official = LAYOUTS[layout]
     for name in (official.train, official.query, official.gallery):
         (folder / name).mkdir(parents=True)
-    cameras = {
-        number: scene.make_camera(_rng(seed, "camera", number)) for number in sorted({shot.camera for shot in shots})
-    }
+    cameras = {number: make_camera(_rng(seed, "camera", number)) for number in sorted({shot.camera for shot in shots})}
     names: dict[str, list[str]] = {name: [] for name in official.lists}
     for shot in shots:
         rng, camera = _rng(seed, "shot", shot.number), cameras[shot.camera]
@@ -178,13 +178,13 @@ def _draw_all(layout: str, shots: list[Shot], folder: Path, seed: int) -> None:
         looks = _rng(seed, *who)
         if layout == "veri":
             name = f"{shot.identity:04d}_c{shot.camera:03d}_{shot.number:08d}_0.jpg"
-            picture = scene.photograph_vehicle(scene.vehicle_look(looks), camera, rng)
+            picture = photograph_vehicle(vehicle_look(looks), camera, rng)
         else:
             person = f"{shot.identity:04d}" if shot.identity >= 0 else "-1"
             name = f"{person}_c{shot.camera}s{rng.integers(1, 7)}_{shot.number:06d}_{rng.integers(1, 5):02d}.jpg"
             empty = shot.identity == JUNK and rng.random() < 0.3
-            look = None if empty else scene.person_look(looks)
-            picture = scene.photograph_person(look, camera, rng, part=shot.identity == JUNK)
+            look = None if empty else person_look(looks)
+            picture = photograph_person(look, camera, rng, part=shot.identity == JUNK)
         (folder / shot.folder / name).write_bytes(picture)
         for listing, listed in official.lists.items():
             if listed == shot.folder:
