@@ -62,7 +62,12 @@ def run_trials(
 
     Raises KeyboardInterrupt after Ctrl-C, with the study settled.
     """
-    if study.started() >= settings.trials or (settings.time_budget and study.elapsed_s >= settings.time_budget):
+    shortest = min(study.space.rungs(study.space.base_config()))
+
+    def may_start() -> bool:
+        return study.started() < settings.trials and study.has_time_for(shortest, settings.time_budget)
+
+    if not may_start():
         return
     _set_ray_environment(resources)
     import ray
@@ -92,9 +97,7 @@ def run_trials(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(
             num_samples=-1,
-            search_alg=StudySearcher(
-                study, trials=settings.trials, trial_config=trial_config, may_start=scheduler.has_time_for
-            ),
+            search_alg=StudySearcher(study, trial_config=trial_config, may_start=may_start),
             scheduler=scheduler,
             max_concurrent_trials=resources.concurrency,
             reuse_actors=resources.gpus == 0,

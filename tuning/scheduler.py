@@ -65,18 +65,10 @@ class RungScheduler(TrialScheduler):
                 number, "pruned", f"not among the best 1 in {self.study.space.study.reduction} at {rung} epochs"
             )
             return self.STOP
-        if not self.has_time_for(following):
+        if not self.study.has_time_for(following, self.time_budget_s):
             self.study.finish(number, "pruned", f"no time left for {following} epochs")
             return self.STOP
         return self.CONTINUE
-
-    def has_time_for(self, epochs: int) -> bool:
-        """Whether a schedule of this length would end within the time budget, at the pace of the study so far."""
-        if self.time_budget_s is None:
-            return True
-        reports = [report for trial in self.study.trials() for report in trial.reports]
-        pace = sum(report["seconds"] for report in reports) / len(reports) if reports else 0.0
-        return self.study.elapsed_s + epochs * pace <= self.time_budget_s
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         number = trial.config["number"]

@@ -9,29 +9,19 @@ from tuning.study import Study
 
 
 class StudySearcher(Searcher):
-    """Asks the study for configurations until `trials` were started or `may_start` says no."""
+    """Asks the study for configurations until `may_start` says no."""
 
     def __init__(
-        self,
-        study: Study,
-        *,
-        trials: int,
-        trial_config: Callable[[int, Any], dict[str, Any]],
-        may_start: Callable[[int], bool],
+        self, study: Study, *, trial_config: Callable[[int, Any], dict[str, Any]], may_start: Callable[[], bool]
     ):
-        """`trial_config` turns a number and a TrainConfig into what Ray hands the trainable.
-
-        `may_start` is asked with the number of epochs of a trial's first schedule.
-        """
+        """`trial_config` turns a number and a TrainConfig into what Ray hands the trainable."""
         super().__init__()
-        self.study, self.trials, self.trial_config, self.may_start = study, trials, trial_config, may_start
+        self.study, self.trial_config, self.may_start = study, trial_config, may_start
 
     def suggest(self, trial_id: str) -> Any:
-        base = self.study.space.base_config()
-        if self.study.started() >= self.trials or not self.may_start(min(self.study.space.rungs(base))):
+        if not self.may_start():
             return Searcher.FINISHED
-        number, config = self.study.ask()
-        return self.trial_config(number, config)
+        return self.trial_config(*self.study.ask())
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing to do: the scheduler has told the study before Ray comes here."""

@@ -194,6 +194,14 @@ class Study:
         """How many configurations were tried or are being tried; those that were interrupted count once."""
         return sum(trial.state != TrialState.WAITING for trial in self._optuna.get_trials(deepcopy=False))
 
+    def has_time_for(self, epochs: int, time_budget_s: float | None) -> bool:
+        """Whether a schedule of this length would end within the budget, at the pace of the study so far."""
+        if time_budget_s is None:
+            return True
+        reports = [report for trial in self.trials() for report in trial.reports]
+        pace_s = sum(report["seconds"] for report in reports) / len(reports) if reports else 0.0
+        return self.elapsed_s + epochs * pace_s <= time_budget_s
+
     def record(self, number: int, rung: int, report: Mapping[str, Any]) -> None:
         """Records an epoch's report; at the end of a schedule its score as well."""
         trial = self._running[number]

@@ -193,7 +193,7 @@ def test_scheduler_of_a_study_opened_again_decides_as_before(tmp_path, space):
 def test_no_promotion_that_would_not_end_within_the_time_budget(tmp_path, space):
     study = Study(tmp_path / "study", space)
     scheduler = RungScheduler(study, time_budget_s=3.0)
-    assert scheduler.has_time_for(1000), "nothing is known of the pace yet"
+    assert study.has_time_for(1000, 3.0), "nothing is known of the pace yet"
     study.ask()
     assert decide(scheduler, 0, 2, 0.1, 0.5) == "STOP"  # an epoch takes 1 s, 4 do not fit into 3 s
     assert study.trials()[0].cause == "no time left for 4 epochs"
