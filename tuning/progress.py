@@ -43,6 +43,10 @@ class Progress(Callback):
         if self.console.is_terminal:
             self.live.stop()
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self.trials = self.study.trials()
+        self.current[trial.config["number"]] = "starting"
+
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         number = trial.config["number"]
         self.trials = self.study.trials()
@@ -93,7 +97,7 @@ class Progress(Callback):
             f"[yellow]{counts['pruned']} pruned[/], [red]{counts['failed']} failed[/]), {counts['running']} running",
         )
         running = ", ".join(f"trial {number}: {where}" for number, where in sorted(self.current.items()))
-        table.add_row("now", running or "starting")
+        table.add_row("now", running or ("finishing" if done >= self.settings.trials else "starting"))
         scored = [trial for trial in self.trials if trial.score is not None]
         if scored:
             best = max(scored, key=rank_key)
