@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.table import Table
 
 from data.atomic import replacing
@@ -56,7 +55,7 @@ def results_table(study: Study, top: int = 10) -> Table:
     """The results table for a terminal."""
     header, rows = result_rows(study, top)
     title = f"{study.folder.name}: best {len(rows)} of {len(study.trials())} trials, validation metrics in percent"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold cyan")
     for name in header:
         # Long names break at their underscores, so that the table fits a narrow terminal.
         table.add_column(name.replace("_", "\n"), justify="left" if name == "state" else "right", no_wrap=True)
