@@ -106,9 +106,12 @@ class Study:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             storage = optuna.storages.RDBStorage(f"sqlite:///{database.absolute()}")
-            self._optuna = optuna.create_study(
-                storage=storage, study_name="study", direction="maximize", load_if_exists=True
-            )
+            if space is None:
+                self._optuna = optuna.load_study(storage=storage, study_name="study")
+            else:
+                self._optuna = optuna.create_study(
+                    storage=storage, study_name="study", direction="maximize", load_if_exists=True
+                )
             # The data base's rows are read once and kept up to date: the driver is the only writer.
             self._running: dict[int, optuna.Trial] = {}
             description = self._optuna.user_attrs.get("space")
