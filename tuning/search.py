@@ -4,10 +4,14 @@ python -m tuning.search [--space FILE] [--data-dir DIR] [--set name=value ...] [
 """
 
 import argparse
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError, exit_on_user_error
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 DEFAULT_SPACE = "search_spaces/sample.yaml"
 
@@ -82,12 +86,34 @@ def search(arguments: argparse.Namespace) -> None:
 
     resources = plan_resources(arguments.cpus_per_trial, arguments.gpus_per_trial, settings.concurrency, config.device)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
+    lock = lock_folder(folder)
     study = Study(folder, space)
     study.settle()
     check_same_data(study, fingerprint(samples))
     describe(study, arguments.space)
     run_trials(study, settings, data, pixels, resources, address=arguments.address)
     conclude(study, data, pixels)
+    lock.release()
+
+
+def lock_folder(folder: Path) -> "FileLock":
+    """Keeps other searches out of the study's folder; the system frees it when this process ends, however it ends.
+
+    Raises UserError with the process id of a search that is using it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(folder / "search.lock"), folder / "search.pid"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        process = holder.read_text().strip() if holder.is_file() else "unknown"
+        raise UserError(
+            f"{folder}: process {process} is searching here; wait for it, or choose another --name"
+        ) from None
+    holder.write_text(f"{os.getpid()}\n")
+    return lock
 
 
 def draw_sample(folder: str, settings: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock
 
 from reid_train.checkpoint import load_checkpoint
 from reid_train.config import read_config
@@ -106,9 +107,18 @@ def test_another_space_on_the_same_folder_is_refused_and_nothing_is_touched(
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "fixed.fc_width was 32, is now 64" in done.stderr
     after = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
-    assert {f: t for f, t in after.items() if f.name != "study.db"} == {
-        f: t for f, t in before.items() if f.name != "study.db"
+    assert {f: t for f, t in after.items() if f.stem not in ("study", "search")} == {
+        f: t for f, t in before.items() if f.stem not in ("study", "search")
     }
+
+
+def test_a_second_search_on_the_same_folder_is_refused(finished_search, tiny_data, tiny_space, run_module):
+    folder, _ = finished_search
+    (folder / "search.pid").write_text("4711")
+    with FileLock(folder / "search.lock"):
+        done = run_module("tuning.search", "--space", tiny_space, "--data-dir", tiny_data, "--results", folder.parent)
+    assert done.returncode == 2
+    assert "process 4711 is searching here" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_report_rebuilds_tables_and_plots_from_the_study_alone(finished_search, run_module):
