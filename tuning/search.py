@@ -75,7 +75,7 @@ def search(arguments: argparse.Namespace) -> None:
         draw_sample(config.data_dir, space.sample_data)
     samples = read_train(config.data_dir, config.dataset)
     data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
-    if space.fixed.get("holdout_images_per_identity"):
+    if config.holdout_images_per_identity:
         data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
     check_on_data(space, data)
 

@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args
@@ -126,23 +126,28 @@ class SearchSpace:
     study: StudySettings
     sample_data: dict[str, Any] | None
     """How to draw the data set when data_dir is not there: arguments of data.synthetic."""
+    source: SettingsFile = field(repr=False, compare=False)
+    """The file, for messages that name its lines."""
 
     def base_config(self) -> TrainConfig:
         """The configuration with the fixed values and defaults elsewhere."""
-        return make_config(self.fixed, self.name)
+        return self.config({})
 
     def rungs(self, config: TrainConfig) -> tuple[int, ...]:
         """Lengths in epochs of the schedules that `config` climbs."""
         return self.study.rungs or (config.num_epochs,)
 
     def config(self, parameters: Mapping[str, Any]) -> TrainConfig:
-        """The configuration of a trial with these parameter values."""
-        return make_config({**self.fixed, **parameters}, self.name)
+        """The configuration of a trial with these parameter values. Trials hold out no images unless that is fixed."""
+        return make_config({"holdout_images_per_identity": 0, **self.fixed, **parameters}, self.name)
 
     def description(self) -> dict[str, Any]:
-        """All that defines the space, as plain values: what a study compares when it is opened again."""
+        """All that defines the space, as plain values: what a study compares when it is opened again.
+
+        Where the images lie is left out: their fingerprint tells whether they are the same.
+        """
         return {
-            "fixed": self.fixed,
+            "fixed": {name: value for name, value in self.fixed.items() if name != "data_dir"},
             "search": {p.name: _plain(p) for p in self.parameters},
             "first_trials": list(self.first_trials),
             "metric": self.study.metric,
@@ -176,6 +181,7 @@ def read_space(file: str | Path, assignments: list[str] | None = None, data_dir:
     for name in assigned:
         if name not in FIELD_NAMES:
             raise UserError(f"--set {name}: unknown setting {name}{suggestion(name, FIELD_NAMES)}")
+    source = replace(source, assigned=frozenset(assigned))
     if data_dir is not None:
         assigned["data_dir"] = data_dir
     fixed = {**_section(source, "fixed", dict), **assigned}
@@ -187,7 +193,7 @@ def read_space(file: str | Path, assignments: list[str] | None = None, data_dir:
         for number, trial in enumerate(_section(source, "first_trials", list))
     )
     sample_data = _section(source, "sample_data", dict) if data_dir is None and "sample_data" in source.values else None
-    space = SearchSpace(Path(file).stem, fixed, parameters, first_trials, study, sample_data)
+    space = SearchSpace(Path(file).stem, fixed, parameters, first_trials, study, sample_data, source)
     _check_whole(space, source)
     return space
 
@@ -285,6 +291,8 @@ def _range(where: str, name: str, spec: dict[str, Any], when: Any) -> Parameter:
     integral = float not in kinds
     if integral and any(value is not None and value != int(value) for value in (low, high, step)):
         raise UserError(f"{where}: {name} takes whole numbers")
+    if step is not None and step > high - low:
+        raise UserError(f"{where}: step={step} of {name} is larger than its range from {low} to {high}")
     if step is not None:
         high = low + int((high - low) / step + 1e-9) * step
     return Parameter(name=name, kind="int" if integral else "float", low=low, high=high, log=log, step=step, when=when)
@@ -350,7 +358,8 @@ def _check_whole(space: SearchSpace, source: SettingsFile) -> None:
             raise UserError(f"{source.at('search', name)}: {name} is searched and also fixed; remove one of them")
     if space.study.rungs and "num_epochs" in {*searched, *space.fixed}:
         section = "search" if "num_epochs" in searched else "fixed"
-        raise UserError(f"{source.at(section, 'num_epochs')}: study.rungs sets the epochs; remove num_epochs or rungs")
+        where = "--set num_epochs" if "num_epochs" in source.assigned else source.at(section, "num_epochs")
+        raise UserError(f"{where}: study.rungs sets the epochs; remove num_epochs or rungs")
     batches = list(batch_combinations(space))
     for combination in batches:
         make_config({**space.fixed, **combination}, _under(source, "fixed", *list(combination)[:1]))
@@ -359,6 +368,24 @@ def _check_whole(space: SearchSpace, source: SettingsFile) -> None:
             for value in parameter.extremes():
                 values = {**space.fixed, **batches[0], parameter.name: value}
                 make_config(values, _under(source, "search", parameter.name))
+    for parameter in space.parameters:
+        _check_condition(space, parameter, searched, source)
+    if not space.parameters:
+        raise UserError(f"{source.where}: nothing to search; list settings under search, or use reid_train.train")
+
+
+def _check_condition(
+    space: SearchSpace, parameter: Parameter, searched: Mapping[str, Parameter], source: SettingsFile
+) -> None:
+    """Every value that a condition names can occur."""
+    settings = space.base_config().model_dump()
+    for other, allowed in parameter.when:
+        for value in allowed:
+            possible = searched[other].contains(value) if other in searched else settings[other] == value
+            if not possible:
+                now = "is not among what is searched" if other in searched else f"is {settings[other]!r} in every trial"
+                where = source.at("search", parameter.name, "when")
+                raise UserError(f"{where}: {parameter.name} waits for {other}={value!r}, but {other} {now}")
 
 
 def _under(source: SettingsFile, section: str, name: str | None = None) -> SettingsFile:
@@ -369,7 +396,7 @@ def _under(source: SettingsFile, section: str, name: str | None = None) -> Setti
     lines = {key[1:]: line for key, line in source.lines.items() if key[0] == section}
     if ("search", name) in source.lines:
         lines[()] = source.lines["search", str(name)]
-    return SettingsFile(source.where, {}, lines)
+    return SettingsFile(source.where, {}, lines, source.assigned)
 
 
 def batch_combinations(space: SearchSpace) -> Iterator[dict[str, Any]]:
@@ -390,4 +417,8 @@ def check_on_data(space: SearchSpace, data: TrainingData) -> None:
         try:
             check_training(shortest, data)
         except UserError as error:
-            raise UserError(f"{space.name}: {error}") from None
+            held_out = len({sample.identity for sample in data.gallery})
+            setting = str(error).split("=")[0]
+            section = "search" if ("search", setting) in space.source.lines else "fixed"
+            where = f"--set {setting}" if setting in space.source.assigned else space.source.at(section, setting)
+            raise UserError(f"{where}: {error} ({held_out} identities are held out for validation)") from None

@@ -71,24 +71,34 @@ def search_with(tmp_path: Path, space: str, *arguments: object) -> list[object]:
     return ["--space", tmp_path / "mine.yaml", "--results", tmp_path / "results", *arguments]
 
 
+ANY = "search:\n  margin: [0.3, soft]\n"
+
+
 @pytest.mark.parametrize(
     ("space", "arguments", "message"),
     [
-        ("", ["--data-dir", "/nowhere"], "data_dir /nowhere: no such folder; point data_dir at"),
-        ("", ["--data-dir", "{empty}"], "is empty: holds no data set; looked for bounding_box_train/ (market1501)"),
+        (ANY, ["--data-dir", "/nowhere"], "data_dir /nowhere: no such folder; point data_dir at"),
+        (ANY, ["--data-dir", "{empty}"], "is empty: holds no data set; looked for bounding_box_train/ (market1501)"),
         ("search: {marginn: [1]}", [], "mine.yaml:1: unknown setting marginn; did you mean margin?"),
         (
             "search:\n  margin: {low: 2, high: 1}",
             [],
             "mine.yaml:2: margin has low=2 and high=1: low must be below high",
         ),
-        ("", ["--set", "batch_size"], "--set 'batch_size': expected name=value"),
-        ("", ["--set", "batchsize=3"], "unknown setting batchsize; did you mean batch_size?"),
-        ("", ["--trials", "0"], "--trials 0: at least 1"),
-        ("", ["--time-budget", "soon"], "time budget 'soon' should be a number with s, m, h or d"),
-        ("", ["--name", "../elsewhere"], "--name ../elsewhere: a folder's name is needed"),
-        ("", ["--data-dir", "{data}", "--set", "batch_size=64"], "needs 16 identities a batch, the training set has 4"),
-        ("", ["--data-dir", "{data}", "--cpus-per-trial", "4096", "--set", "batch_size=8"], "--cpus-per-trial 4096: "),
+        (ANY, ["--set", "batch_size"], "--set 'batch_size': expected name=value"),
+        (ANY, ["--set", "batchsize=3"], "unknown setting batchsize; did you mean batch_size?"),
+        ("", [], "mine.yaml: nothing to search; list settings under search"),
+        (ANY, ["--set", "learning_rate=-1"], "--set learning_rate: learning_rate=-1 should be greater than 0"),
+        (ANY, ["--set", "margin=0.3"], "nothing to search"),
+        (ANY, ["--trials", "0"], "--trials 0: at least 1"),
+        (ANY, ["--time-budget", "soon"], "time budget 'soon' should be a number with s, m, h or d"),
+        (ANY, ["--name", "../elsewhere"], "--name ../elsewhere: a folder's name is needed"),
+        (
+            ANY,
+            ["--data-dir", "{data}", "--set", "batch_size=64"],
+            "needs 16 identities a batch, the training set has 4",
+        ),
+        (ANY, ["--data-dir", "{data}", "--cpus-per-trial", "4096", "--set", "batch_size=8"], "--cpus-per-trial 4096: "),
     ],
 )
 def test_mistakes_of_a_search_give_one_line_and_leave_nothing(

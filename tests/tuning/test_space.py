@@ -85,6 +85,19 @@ def test_shipped_spaces_are_valid(name):
         ("study:\n  time_budget: soon\n", "space.yaml:2: study.time_budget time budget 'soon' should be"),
         ("fixed: {num_epochs: 3}\nstudy: {rungs: [4]}\n", "study.rungs sets the epochs; remove num_epochs or rungs"),
         ("search:\n  momentum: {low: 0, high: 0.9, when: {optimiser: sgd}}\n", "did you mean optimizer?"),
+        (
+            "search:\n  optimizer: [adamw, sgd]\n  momentum: {low: 0, high: 0.9, when: {optimizer: adam}}\n",
+            "space.yaml:3: momentum waits for optimizer='adam', but optimizer is not among what is searched",
+        ),
+        (
+            "search:\n  momentum: {low: 0, high: 0.9, when: {optimizer: sgd}}\n",
+            "space.yaml:2: momentum waits for optimizer='sgd', but optimizer is 'adamw' in every trial",
+        ),
+        (
+            "search:\n  margin: {low: 0.1, high: 0.3, step: 0.5}\n",
+            "space.yaml:2: step=0.5 of margin is larger than its range from 0.1 to 0.3",
+        ),
+        ("fixed: {batch_size: 32}\n", "space.yaml: nothing to search"),
         ("first_trials:\n  - {margin: 0.3}\n", "space.yaml:2: margin of a first trial is not searched"),
         (
             "search:\n  margin: [0.1]\nfirst_trials:\n  - {margin: 0.3}\n",
@@ -148,7 +161,8 @@ def test_what_is_set_on_the_command_line_is_no_longer_searched(tmp_path):
 def test_fewer_identities_than_a_batch_needs_is_an_error_that_says_what_fits(tmp_path):
     space = space_from(tmp_path, "search:\n  batch_size: [32, 64]\nfixed: {pct_start: 0.5}\n")
     data = TrainingData([Sample(f"{i}", i % 8, i % 2) for i in range(80)], [], [])
-    with pytest.raises(UserError, match=r"space: batch_size=64 .* needs 16 identities a batch, the training set has 8"):
+    message = r"space.yaml:2: batch_size=64 .* needs 16 identities a batch, the training set has 8.*held out"
+    with pytest.raises(UserError, match=message):
         check_on_data(space, data)
 
 
