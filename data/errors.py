@@ -1,10 +1,12 @@
 """The one kind of error that is the user's to mend, and how a command shows it."""
 
 import functools
+import os
 import shlex
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -12,6 +14,23 @@ INTERRUPTED = 130
 
 class UserError(ValueError):
     """Something the user can put right. The message is one line: what, where, and the way out."""
+
+
+def python_command(module: str, *arguments: str) -> str:
+    """`.venv/bin/python -m module arguments` as it can be typed here, with the interpreter that runs this."""
+    interpreter = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
+    return shlex.join([interpreter, "-m", module, *arguments])
+
+
+def running_command() -> str:
+    """The command that runs now, as it can be typed again."""
+    spec = sys.modules["__main__"].__spec__
+    return python_command(spec.name if spec else Path(sys.argv[0]).stem, *sys.argv[1:])
+
+
+def end_politely_on_sigterm() -> None:
+    """A polite kill (SIGTERM) acts like Ctrl-C. To be called again after what takes the signal for itself."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
@@ -22,7 +41,7 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
 
     @functools.wraps(command)
     def run() -> None:
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        end_politely_on_sigterm()
         try:
             sys.exit(command() or 0)
         except UserError as error:
@@ -30,10 +49,8 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
                 print(f"error: {line}", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
-            spec = sys.modules["__main__"].__spec__
-            name = f"-m {spec.name}" if spec else shlex.quote(sys.argv[0])
             print("\ninterrupted; what was recorded is kept. To go on or begin again:", file=sys.stderr)
-            print(f"  python {name} {shlex.join(sys.argv[1:])}".rstrip(), file=sys.stderr)
+            print(f"  {running_command()}", file=sys.stderr)
             sys.exit(INTERRUPTED)
 
     return run

@@ -1,6 +1,5 @@
 """Backbones: image -> feature map, with their width and the weights they may start from."""
 
-import logging
 import re
 from pathlib import Path
 
@@ -9,8 +8,6 @@ from torch import nn
 from torchvision import models
 
 from data.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 BACKBONES = {
     "resnet50": (models.resnet50, models.ResNet50_Weights.IMAGENET1K_V2, 2048),
@@ -76,7 +73,7 @@ def _plain_name(name: str) -> str:
 
 
 def load_matching(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> str:
-    """Copies what matches by name and shape into `model`; gives and logs one line that says what did.
+    """Copies what matches by name and shape into `model`; gives one line that says what did.
 
     Names are compared without prefixes such as `module.` or `backbone.`. Raises UserError when nothing matches.
     """
@@ -96,5 +93,4 @@ def load_matching(model: nn.Module, state: dict[str, torch.Tensor], source: str)
     missing = [name for name in own if name not in other]
     if missing:
         line += f"; not in it: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
-    logger.info(line)
     return line

@@ -10,7 +10,7 @@ from rich.console import Console
 from data.atomic import write_json, write_text
 from data.cache import Pixels, usable_cpus
 from data.datasets import find_dataset, read_test
-from data.errors import UserError
+from data.errors import UserError, python_command
 from data.splits import TrainingData
 from reid_train.checkpoint import build_model, load_checkpoint
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
@@ -19,10 +19,15 @@ from tuning.tables import markdown_table, result_rows, results_table, write_tabl
 from tuning.weights import keep_best
 from tuning.wording import clock, open_console, show_parameters
 
+NAMED_FAILURES = 5
+"""Failed trials whose cause is printed."""
+
 
 def conclude(study: Study, data: TrainingData, pixels: Pixels) -> None:
     """Writes all that a finished search leaves and prints it. Steps that are done already are not done again."""
     console = open_console()
+    if not best_first(study.trials()):
+        write_results(study)  # the causes are on record there
     best = best_trial(study)
     write_json(study.folder / "untrained.json", untrained_metrics(study, data, pixels))
     keep_best(study, best)
@@ -59,13 +64,13 @@ def test_once(study: Study) -> None:
     recorded = _read_json(file)
     if recorded.get("trial") == trial["number"] and "mAP" in recorded:
         return
-    config = load_checkpoint(study.folder / "best").config
+    config = study.space.base_config()
     try:
         query, gallery = read_test(config.data_dir, config.dataset)
-    except UserError as error:
+        metrics = summary(evaluate_checkpoint(study.folder / "best", query, gallery, num_threads=usable_cpus()))
+    except UserError as error:  # a missing folder or a broken image: the search is not lost for it
         write_json(file, {"trial": trial["number"], "not_evaluated": str(error)})
         return
-    metrics = summary(evaluate_checkpoint(study.folder / "best", query, gallery, num_threads=usable_cpus()))
     name, _ = find_dataset(config.data_dir, config.dataset)
     write_json(file, {"trial": trial["number"], "dataset": name, **metrics})
 
@@ -129,7 +134,11 @@ def headline(study: Study) -> list[str]:
         )
         lines.append(f"test (query/gallery, evaluated once): {figures}")
     elif "not_evaluated" in test:
-        lines.append(f"test: not evaluated: {test['not_evaluated']}")
+        lines.append(f"test: not evaluated: {test['not_evaluated']}; mend it and give the search's command again")
+    failed = [trial for trial in trials if trial.state == "failed"]
+    lines += [f"failed: trial {trial.number}: {trial.cause}" for trial in failed[:NAMED_FAILURES]]
+    if len(failed) > NAMED_FAILURES:
+        lines.append(f"and {len(failed) - NAMED_FAILURES} more failed: trials.csv has their causes")
     return lines
 
 
@@ -148,5 +157,10 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
     console.print(results_table(study, top))
     for line in headline(study):
         console.print(line, markup=False, soft_wrap=True)
-    console.print(f"\neverything is in {study.folder}: summary.md, trials.csv, plots/, best/", soft_wrap=True)
-    console.print(f"next: python -m tuning.retrain {study.folder}", soft_wrap=True)
+    if (study.folder / "best").is_dir():
+        print(f"\neverything is in {study.folder}: summary.md, trials.csv, plots/, best/")
+        print(f"next: {python_command('tuning.retrain', str(study.folder))}")
+    else:
+        done = sum(trial.state in ("complete", "pruned", "failed") for trial in study.trials())
+        print(f"\nunfinished: {done} of {study.attributes.get('trials', '?')} trials. To go on:")
+        print(f"  {study.attributes.get('command', python_command('tuning.search'))}")

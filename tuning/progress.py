@@ -6,6 +6,7 @@ from ray.tune import Callback
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from tuning.space import StudySettings
 from tuning.study import Study, TrialRecord, rank_key
@@ -45,7 +46,11 @@ class Progress(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self.trials = self.study.trials()
-        self.current[trial.config["number"]] = "starting"
+        number = trial.config["number"]
+        self.current[number] = "starting"
+        if not self.console.is_terminal:
+            parameters = next(record for record in self.trials if record.number == number).parameters
+            self._print(f"trial {number} begins  ({show_parameters(parameters)})")
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         number = trial.config["number"]
@@ -62,14 +67,14 @@ class Progress(Callback):
     def _say(self, trial: TrialRecord) -> None:
         """One line for a trial that ended."""
         metric = self.study.space.study.metric
-        score = f"{metric} {trial.score:.3f} at {trial.rung} epochs" if trial.score is not None else trial.cause
-        self.console.print(
-            f"[{clock(self.study.elapsed_s)}] trial {trial.number} {trial.state}: {score}  "
-            f"({show_parameters(trial.parameters)})",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        score = [f"{metric} {trial.score:.3f} at {trial.rung} epochs"] if trial.score is not None else []
+        cause = [trial.cause] if trial.state == "failed" else []
+        what = "; ".join([*cause, *score])
+        self._print(f"trial {trial.number} {trial.state}: {what}  ({show_parameters(trial.parameters)})")
+
+    def _print(self, line: str) -> None:
+        text = Text(f"[{clock(self.study.elapsed_s)}] {line}")  # Text, since brackets in strings are markup
+        self.console.print(text, soft_wrap=True)
 
     def counts(self) -> dict[str, int]:
         """Trials by state."""
@@ -93,17 +98,15 @@ class Progress(Callback):
         done = counts["complete"] + counts["pruned"] + counts["failed"]
         table.add_row(
             "trials",
-            f"{done} of {self.settings.trials} done  ([green]{counts['complete']} complete[/], "
-            f"[yellow]{counts['pruned']} pruned[/], [red]{counts['failed']} failed[/]), {counts['running']} running",
+            f"{done} of {self.settings.trials} done  ({counts['complete']} complete, {counts['pruned']} pruned, "
+            f"{counts['failed']} failed), {counts['running']} running",
         )
         running = ", ".join(f"trial {number}: {where}" for number, where in sorted(self.current.items()))
         table.add_row("now", running or ("finishing" if done >= self.settings.trials else "starting"))
         scored = [trial for trial in self.trials if trial.score is not None]
         if scored:
             best = max(scored, key=rank_key)
-            table.add_row(
-                "best so far", f"[bold]{best.score:.3f}[/] {self.study.space.study.metric}, trial {best.number}"
-            )
+            table.add_row("best so far", f"{best.score:.3f} {self.study.space.study.metric}, trial {best.number}")
             table.add_row("", show_parameters(best.parameters))
         table.add_row("time", f"{clock(self.study.elapsed_s)} of about {clock(expected) if expected else '?'}")
         return Panel(

@@ -32,9 +32,13 @@ def main() -> None:
 
     study = Path(arguments.study)
     if not (study / "best_config.yaml").is_file():
-        raise UserError(f"{study}: holds no best_config.yaml; finish the search first: python -m tuning.search")
+        raise UserError(
+            f"{study}: holds no best_config.yaml; finish its search first: `tuning.report {study}` names the command"
+        )
     if arguments.seeds < 1:
         raise UserError(f"--seeds {arguments.seeds}: at least 1")
+    if arguments.epochs is not None and arguments.epochs < 1:
+        raise UserError(f"--epochs {arguments.epochs}: at least 1")
     changes = [f"num_epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"data_dir={arguments.data_dir}"] if arguments.data_dir is not None else []
     config = read_config(str(study / "best_config.yaml"), [*changes, "holdout_images_per_identity=1"])
@@ -71,6 +75,10 @@ def test_metrics(folder: Path, query: Any, gallery: Any) -> dict[str, Any]:
     return figures
 
 
+SHORT = {"mAP_trapezoid": "mAP (trapezoid)", "rank1": "rank 1", "rank5": "rank 5", "rank10": "rank 10"}
+"""Headings of the metrics' columns, where they are not the names themselves."""
+
+
 def write_results(folder: Path, epochs: int, figures: list[dict[str, Any]]) -> None:
     """Writes and prints the table of all seeds with mean and standard deviation; no seed is selected."""
     import pandas as pd
@@ -85,13 +93,13 @@ def write_results(folder: Path, epochs: int, figures: list[dict[str, Any]]) -> N
     with replacing(folder / "results.csv") as temporary:
         frame.to_csv(temporary, index=False)
     metrics = [name for name in LABELS if name in frame and name != "queries"]
-    header = ["seed", *(LABELS[name] for name in metrics)]
+    header = ["seed", *(SHORT.get(name, name) for name in metrics)]
     rows = [[str(row["seed"]), *(f"{row[name]:.2%}" for name in metrics)] for row in figures]
     if len(frame) > 1:
         spread = (f"{frame[name].mean():.2%} ± {frame[name].std():.2%}" for name in metrics)
-        rows.append(["mean ± standard deviation", *spread])
+        rows.append(["mean ± sd", *spread])
     title = f"retrained for {epochs} epochs on all training images, tested on query/gallery"
-    table = Table(title=title)
+    table = Table(title=title, box=None, padding=(0, 2, 0, 0), header_style="bold cyan")
     for name in header:
         table.add_column(name, justify="right")
     for row in rows:

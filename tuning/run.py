@@ -3,12 +3,13 @@
 import logging
 import os
 import shutil
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.cache import Pixels, usable_cpus
-from data.errors import UserError
+from data.errors import UserError, end_politely_on_sigterm
 from data.splits import TrainingData
 from reid_train.config import TrainConfig
 from tuning.progress import Progress
@@ -136,7 +137,23 @@ def start_ray(address: str | None, resources: Resources) -> None:
         )
     else:
         options.pop("include_dashboard")
-        ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, **options)
+        try:
+            ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, **options)
+        except (ConnectionError, ValueError) as error:
+            raise UserError(f"--address {address}: no Ray cluster answers: {str(error).splitlines()[0]}") from error
+    end_politely_on_sigterm()  # Ray has taken the signal for itself
+
+
+def check_address(address: str) -> None:
+    """Raises UserError when nothing listens at HOST:PORT: Ray itself would try for ever. Other forms are Ray's."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"--address {address}: nothing answers there ({reason}); start it with `ray start`") from error
 
 
 def _set_ray_environment(resources: Resources) -> None:

@@ -8,10 +8,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.errors import UserError, exit_on_user_error
+from data.errors import UserError, exit_on_user_error, running_command
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+    from tuning.space import SearchSpace
 
 DEFAULT_SPACE = "search_spaces/sample.yaml"
 
@@ -81,14 +83,21 @@ def search(arguments: argparse.Namespace) -> None:
 
     from tuning.conclude import conclude
     from tuning.environment import check_same_data, describe
-    from tuning.run import plan_resources, run_trials
+    from tuning.run import check_address, plan_resources, run_trials
     from tuning.study import Study
 
+    if arguments.address:
+        check_address(arguments.address)
     resources = plan_resources(arguments.cpus_per_trial, arguments.gpus_per_trial, settings.concurrency, config.device)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
+    for line in pretrained_in(space, len({sample.identity for sample in data.train})):
+        print(line, flush=True)
+    warn_of_missing_test(config.data_dir, config.dataset)
     lock = lock_folder(folder)
     study = Study(folder, space)
     study.settle()
+    study.set_attribute("command", running_command())
+    study.set_attribute("trials", settings.trials)
     check_same_data(study, fingerprint(samples))
     describe(study, arguments.space)
     run_trials(study, settings, data, pixels, resources, address=arguments.address)
@@ -103,17 +112,47 @@ def lock_folder(folder: Path) -> "FileLock":
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(folder / "search.lock"), folder / "search.pid"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
+        holder.write_text(f"{os.getpid()}\n")
     except Timeout:
         process = holder.read_text().strip() if holder.is_file() else "unknown"
         raise UserError(
             f"{folder}: process {process} is searching here; wait for it, or choose another --name"
         ) from None
-    holder.write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}; choose another --results") from error
     return lock
+
+
+def pretrained_in(space: "SearchSpace", identities: int) -> list[str]:
+    """What each of the space's starting weights gives each of its backbones, a line each; none for random weights.
+
+    Raises UserError for weights that are not there: once, and not in every trial.
+    """
+    from reid_train.checkpoint import build_model, load_pretrained
+
+    config = space.base_config()
+    choices = {p.name: p.values() for p in space.parameters if p.name in ("backbone", "pretrained")}
+    lines = []
+    for backbone in choices.get("backbone", (config.backbone,)):
+        for pretrained in choices.get("pretrained", (config.pretrained,)):
+            if pretrained != "none":
+                model = build_model(config.changed(backbone=backbone), identities)
+                lines.append(f"{backbone}: {load_pretrained(model, pretrained, backbone)}")
+    return lines
+
+
+def warn_of_missing_test(data_dir: str, dataset: str | None) -> None:
+    """Says at once when there will be nothing to test on. Looks for the folders alone: what is in them is for later."""
+    from data.datasets import READERS, find_dataset
+
+    name, place = find_dataset(data_dir, dataset)
+    folders = [place / folder for folder in getattr(READERS[name], "FOLDERS", {}).values()]
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        print(f"note: the winner will not be tested: {', '.join(missing)} is missing", flush=True)
 
 
 def draw_sample(folder: str, settings: dict[str, Any]) -> None:

@@ -117,7 +117,7 @@ class Study:
             description = self._optuna.user_attrs.get("space")
         except Exception as error:  # SQLAlchemy and Optuna raise many kinds for a damaged file
             raise UserError(
-                f"{database}: cannot be opened as a study ({type(error).__name__}); restore it or choose another --name"
+                f"{database}: cannot be opened as a study ({_reason(error)}); restore it or choose another --name"
             ) from error
         if space is None:
             if description is None:
@@ -233,6 +233,11 @@ class Study:
 
     def _save_elapsed(self) -> None:
         self._optuna.set_user_attr("elapsed_s", round(self.elapsed_s, 3))
+
+
+def _reason(error: Exception) -> str:
+    """What SQLite said, where it did: `database or disk is full`, say."""
+    return str(getattr(error, "orig", None) or type(error).__name__)
 
 
 def _record(trial: FrozenTrial) -> TrialRecord:

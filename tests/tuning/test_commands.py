@@ -112,6 +112,29 @@ def test_mistakes_of_a_search_give_one_line_and_leave_nothing(
     assert not (tmp_path / "results").exists()
 
 
+def test_a_results_folder_that_cannot_be_made_gives_one_line(tmp_path, small_data, run_module):
+    (tmp_path / "results").write_text("a file")
+    chosen = ["--data-dir", small_data, "--set", "batch_size=8", "--set", "pct_start=0.5", "--set", "pretrained=none"]
+    done = run_module("tuning.search", *search_with(tmp_path, ANY, *chosen, "--set", "num_epochs=4"))
+    assert done.returncode == 2, done.stderr
+    assert "cannot be written: " in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_weights_that_are_not_there_are_told_before_anything_is_recorded(tmp_path, small_data, run_module):
+    chosen = ["--data-dir", small_data, "--set", "batch_size=8", "--set", "pct_start=0.5", "--set", "num_epochs=4"]
+    done = run_module("tuning.search", *search_with(tmp_path, ANY, *chosen, "--set", "pretrained=/nowhere.pth"))
+    assert done.returncode == 2, done.stderr
+    assert "pretrained=/nowhere.pth: no such file" in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_cluster_that_does_not_answer_gives_one_line(tmp_path, small_data, run_module):
+    chosen = ["--data-dir", small_data, "--set", "batch_size=8", "--set", "pct_start=0.5", "--set", "num_epochs=4"]
+    done = run_module("tuning.search", *search_with(tmp_path, ANY, *chosen, "--address", "127.0.0.1:1"))
+    assert done.returncode == 2, done.stderr
+    assert "--address 127.0.0.1:1: nothing answers there" in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", ["tuning.report", "tuning.retrain"])
 def test_a_folder_that_is_no_study_gives_one_line(command, tmp_path, run_module):
     done = run_module(command, tmp_path / "nothing")

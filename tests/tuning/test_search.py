@@ -139,7 +139,7 @@ def test_retrain_uses_all_identities_and_reports_every_seed(finished_search, run
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(folder / "retrain" / "results.csv")
     assert table["seed"].tolist() == [0, 1]
-    assert "mean ± standard deviation" in (folder / "retrain" / "summary.md").read_text()
+    assert "mean ± sd" in (folder / "retrain" / "summary.md").read_text()
     for seed in (0, 1):
         run = folder / "retrain" / f"2-epochs-seed-{seed}"
         assert len(load_checkpoint(run).identities) == 20, "validation identities are trained on"
@@ -148,7 +148,8 @@ def test_retrain_uses_all_identities_and_reports_every_seed(finished_search, run
         assert (run / "history.png").is_file()
 
 
-def test_interrupted_search_goes_on_with_the_command_it_prints(tmp_path, tiny_data, tiny_space, run_module):
+@pytest.mark.parametrize("polite", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_search_goes_on_with_the_command_it_prints(polite, tmp_path, tiny_data, tiny_space, run_module):
     arguments = ["--space", str(tiny_space), "--data-dir", str(tiny_data), "--results", str(tmp_path)]
     arguments += ["--trials", "3", "--cpus-per-trial", "1", "--set", "learning_rate=0.05", "--set", "optimizer=adamw"]
     process = subprocess.Popen(
@@ -161,10 +162,12 @@ def test_interrupted_search_goes_on_with_the_command_it_prints(tmp_path, tiny_da
         start_new_session=True,
     )
     _wait_for_a_report(tmp_path / "tiny", process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(polite)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert f"python -m tuning.search {' '.join(arguments)}" in errors
+    report = run_module("tuning.report", tmp_path / "tiny")
+    assert "unfinished: 0 of 3 trials. To go on:" in report.stdout and " ".join(arguments) in report.stdout
     interrupted = Study(tmp_path / "tiny").trials()
     assert not [trial for trial in interrupted if trial.state == "running"]
 
