@@ -5,37 +5,60 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
 
 from data.cache import Pixels
 from data.sampler import epoch_batches, steps_per_epoch
+from data.transforms import Augmentation, to_device
 
 # B images of a batch, H height, W width
 Batch = tuple[torch.Tensor, torch.Tensor]
 """uint8 pixels (B x 3 x H x W, channels last in memory) and int64 labels (B)."""
 Item = tuple[int, int, list[int]]
 """Epoch, step within it, and the indices of the batch's images."""
+COPIED_AT_ONCE = 512
+"""Images, on the way to a device."""
 
 
 class AugmentedBatches(Dataset[Batch]):
-    """Batches by (epoch, step, indices): each step has random numbers of its own, so any process gives the same."""
+    """Batches by (epoch, step, indices): each step has random numbers of its own, so any process gives the same.
 
-    def __init__(self, pixels: Pixels, paths: Sequence[str], labels: Sequence[int], transform: v2.Transform, seed: int):
+    With `device`, all pixels are copied there once, and batches are put together and augmented there.
+    """
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        paths: Sequence[str],
+        labels: Sequence[int],
+        augmentation: Augmentation,
+        seed: int,
+        *,
+        device: torch.device | None = None,
+    ):
         self.pixels = pixels
         self.places = np.array([pixels.index[path] for path in paths])
         self.labels = torch.tensor(labels, dtype=torch.int64)
-        self.transform = transform
+        self.augmentation = augmentation
         self.seed = seed
+        self.resident: Batch | None = None
+        if device is not None:
+            images_NHWC = torch.empty(len(paths), pixels.height, pixels.width, 3, dtype=torch.uint8, device=device)
+            for start in range(0, len(paths), COPIED_AT_ONCE):
+                part = torch.from_numpy(pixels.read(self.places[start : start + COPIED_AT_ONCE]))
+                images_NHWC[start : start + len(part)] = part.to(device)
+            self.resident = images_NHWC, self.labels.to(device)
 
     def __getitem__(self, item: Item) -> Batch:
         epoch, step, indices = item
-        pixels_BHWC = torch.from_numpy(self.pixels.read(self.places[indices].tolist()))
-        with torch.random.fork_rng(devices=[]):
-            # The CPU's generator alone: torch.manual_seed would set a GPU's too, for the model's dropout.
-            seed = int(np.random.SeedSequence([self.seed, epoch, step]).generate_state(1)[0])
-            torch.default_generator.manual_seed(seed)
-            images = [self.transform(image) for image in pixels_BHWC.permute(0, 3, 1, 2)]
-        return torch.stack(images).contiguous(memory_format=torch.channels_last), self.labels[indices]
+        if self.resident is None:
+            images_BHWC, labels_B = torch.from_numpy(self.pixels.read(self.places[indices])), self.labels[indices]
+        else:
+            images_NHWC, labels_N = self.resident
+            chosen = to_device(torch.tensor(indices), images_NHWC.device)
+            images_BHWC, labels_B = images_NHWC[chosen], labels_N[chosen]
+        seed = int(np.random.SeedSequence([self.seed, epoch, step]).generate_state(1)[0])
+        images = self.augmentation(images_BHWC.permute(0, 3, 1, 2), torch.Generator().manual_seed(seed))
+        return images, labels_B
 
 
 class _Plan:

@@ -1,7 +1,18 @@
-"""What is done to pictures: uint8 in, uint8 out. The model normalises, so that batches stay small until then."""
+"""What is done to pictures, a batch at a time: uint8 in, uint8 out, on whichever device they lie.
+
+The model normalises, so that batches stay small until then. Every random decision is drawn on the CPU from the
+generator that is given, so that a GPU augments as a CPU does.
+"""
+
+# B images of a batch, H height, W width
+
+import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
-from torchvision.transforms import v2
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as vision
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of ImageNet's red, green and blue, of 1."""
@@ -9,33 +20,204 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 """Standard deviation of ImageNet's red, green and blue, of 1."""
 MEAN_COLOUR = [round(255 * mean) for mean in IMAGENET_MEAN]
 
+CROP_RATIO = (3 / 4, 4 / 3)
+"""How much a crop's proportions may differ from the picture's."""
+ERASED_AREA = (0.02, 0.33)
+ERASED_RATIO = (0.3, 3.3)
+ATTEMPTS = 10
+"""Rectangles drawn until one fits into the picture."""
 
-def train_transform(
-    height: int,
-    width: int,
-    *,
-    crop_scale: float,
-    flip_probability: float,
-    randaugment_operations: int,
-    randaugment_magnitude: int,
-    erasing_probability: float,
-) -> v2.Transform:
-    """The training recipe for one uint8 RGB picture (3 x any height x any width) -> uint8 (3 x height x width).
+Operation = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Augmentation:
+    """The training recipe: uint8 RGB pictures (B x 3 x H x W) and a CPU generator -> uint8 (B x 3 x H x W).
 
     RandomResizedCrop (area from `crop_scale` to 1 of the picture's, sides in its own proportions give or take a
     third), horizontal flip, RandAugment, then random erasing, which fills with ImageNet's mean colour. A strength
-    of 0 (1 for the crop) leaves its step out. Randomness is torch's global generator: callers seed it.
+    of 0 (1 for the crop) leaves its step out. As torchvision's transforms of these names do it one picture at a
+    time, with their ranges.
     """
-    steps: list[torch.nn.Module] = []
-    if crop_scale < 1:
-        shape = width / height
-        steps.append(
-            v2.RandomResizedCrop((height, width), scale=(crop_scale, 1.0), ratio=(shape * 3 / 4, shape * 4 / 3))
-        )
-    if flip_probability > 0:
-        steps.append(v2.RandomHorizontalFlip(flip_probability))
-    if randaugment_operations > 0 and randaugment_magnitude > 0:
-        steps.append(v2.RandAugment(randaugment_operations, randaugment_magnitude, fill=MEAN_COLOUR))
-    if erasing_probability > 0:
-        steps.append(v2.RandomErasing(erasing_probability, value=MEAN_COLOUR))
-    return v2.Compose(steps or [v2.Identity()])
+
+    def __init__(
+        self,
+        *,
+        crop_scale: float,
+        flip_probability: float,
+        randaugment_operations: int,
+        randaugment_magnitude: int,
+        erasing_probability: float,
+    ):
+        self.crop_scale = crop_scale
+        self.flip_probability = flip_probability
+        self.randaugment_operations = randaugment_operations if randaugment_magnitude else 0
+        self.randaugment_magnitude = randaugment_magnitude
+        self.erasing_probability = erasing_probability
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        images = images.clone(memory_format=torch.contiguous_format)
+        if self.crop_scale < 1:
+            images = crop_and_resize(images, draw_crops(images, self.crop_scale, generator))
+        if self.flip_probability > 0:
+            flipped_B = torch.rand(len(images), generator=generator) < self.flip_probability
+            chosen = to_device(flipped_B.nonzero()[:, 0], images.device)
+            images[chosen] = images[chosen].flip(3)
+        if self.randaugment_operations > 0:
+            images = self._randaugment(images, generator)
+        if self.erasing_probability > 0:
+            images = erase(images, draw_erasures(images, self.erasing_probability, generator))
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def _randaugment(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """RandAugment (Cubuk et al. 2020): each picture gets operations at random, one after the other.
+
+        Pictures that drew the same operation are worked on together.
+        """
+        choices = randaugment_choices(self.randaugment_magnitude, *images.shape[2:])
+        for _ in range(self.randaugment_operations):
+            which_B = torch.randint(len(choices), (len(images),), generator=generator)
+            sign_B = torch.randint(2, (len(images),), generator=generator)
+            kind_B = 2 * which_B + sign_B
+            members = to_device(kind_B.argsort(stable=True), images.device).split(
+                kind_B.bincount(minlength=2 * len(choices)).tolist()
+            )
+            for operations, *both in zip(choices, members[::2], members[1::2], strict=True):
+                if len(operations) == 1:
+                    both = [torch.cat(both)]
+                for operation, chosen in zip(operations, both, strict=True):
+                    if len(chosen) and operation is not _unchanged:
+                        images[chosen] = operation(images[chosen])
+        return images
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on `device`, without waiting for what is computed there."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+# --- crop ---
+
+
+def draw_crops(images: torch.Tensor, scale: float, generator: torch.Generator) -> torch.Tensor:
+    """Each image's crop (B x 4: top, left, height, width in whole pixels): the whole image where none fits."""
+    height, width = images.shape[2:]
+    area_BA = torch.empty(len(images), ATTEMPTS).uniform_(scale, 1, generator=generator)
+    low, high = map(math.log, CROP_RATIO)
+    ratio_BA = torch.empty(len(images), ATTEMPTS).uniform_(low, high, generator=generator).exp()
+    boxes_BA4 = _boxes(
+        height * (area_BA / ratio_BA).sqrt(), width * (area_BA * ratio_BA).sqrt(), height, width, generator
+    )
+    return _first_that_fits(boxes_BA4, height + 1, width + 1, otherwise=(0, 0, height, width))
+
+
+def crop_and_resize(images: torch.Tensor, crops_B4: torch.Tensor) -> torch.Tensor:
+    """Each crop, resized bilinearly to the image's own size. Crops lie inside, so that nothing is ever shrunk."""
+    height, width = images.shape[2:]
+    if images.device.type == "cpu":  # four times as fast there as one grid for all
+        size = [height, width]
+        cropped = zip(images, crops_B4.tolist(), strict=True)
+        return torch.stack([vision.resized_crop(image, *crop, size) for image, crop in cropped])
+    return resize_by_grid(images, crops_B4)
+
+
+def resize_by_grid(images: torch.Tensor, crops_B4: torch.Tensor) -> torch.Tensor:
+    """`crop_and_resize` in a single call for all images, which suits a GPU. Grey levels may differ by 1."""
+    height, width = images.shape[2:]
+    top, left, crop_height, crop_width = to_device(crops_B4.float(), images.device).T[:, :, None]
+
+    def places(first: torch.Tensor, length: torch.Tensor, size: int) -> torch.Tensor:
+        """Where each pixel of a side comes from (B x size), from -1 to 1 as grid_sample wants it."""
+        pixel = (torch.arange(size, device=images.device) + 0.5) * length / size - 0.5
+        return (2 * (first + pixel.clamp(min=0).minimum(length - 1)) + 1) / size - 1
+
+    y_BH, x_BW = places(top, crop_height, height), places(left, crop_width, width)
+    grid_BHW2 = torch.stack(torch.broadcast_tensors(x_BW[:, None, :], y_BH[:, :, None]), dim=3)
+    sampled = F.grid_sample(images.float(), grid_BHW2, mode="bilinear", padding_mode="border", align_corners=False)
+    return sampled.round_().to(torch.uint8)
+
+
+def _boxes(
+    height_BA: torch.Tensor, width_BA: torch.Tensor, height: int, width: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Boxes of these sizes, rounded, at random places of an image (B x A x 4: top, left, height, width)."""
+    sides = torch.stack([height_BA, width_BA], dim=2).round().long()
+    room = (torch.tensor([height, width]) - sides + 1).clamp(min=1)
+    corners = (torch.rand(sides.shape, generator=generator) * room).long()
+    return torch.cat([corners, sides], dim=2)
+
+
+def _first_that_fits(
+    boxes_BA4: torch.Tensor, height: int, width: int, *, otherwise: tuple[int, int, int, int]
+) -> torch.Tensor:
+    """Of each image's attempts the first with sides from 1 to below `height` and `width`, or `otherwise` (B x 4)."""
+    sides = boxes_BA4[:, :, 2:]
+    fits_BA = ((sides > 0) & (sides < torch.tensor([height, width]))).all(dim=2)
+    first_B = fits_BA.int().argmax(dim=1)
+    chosen_B4 = boxes_BA4[torch.arange(len(boxes_BA4)), first_B]
+    return torch.where(fits_BA.any(dim=1)[:, None], chosen_B4, torch.tensor(otherwise))
+
+
+# --- RandAugment ---
+
+
+def _unchanged(images: torch.Tensor) -> torch.Tensor:
+    return images
+
+
+def randaugment_choices(magnitude: int, height: int, width: int) -> list[list[Operation]]:
+    """RandAugment's 14 operations at `magnitude` of 30, each as it is or in its two directions."""
+    share = magnitude / 30
+    warp = partial(vision.affine, angle=0.0, translate=[0, 0], scale=1.0, shear=[0.0, 0.0], fill=MEAN_COLOUR)
+    slant = math.degrees(math.atan(0.3 * share))
+    shift_x, shift_y = int(150 / 331 * width * share), int(150 / 331 * height * share)
+
+    def both(operation: Callable[[float], Operation], strength: float) -> list[Operation]:
+        return [operation(strength), operation(-strength)]
+
+    def factor(adjust: Callable[[torch.Tensor, float], torch.Tensor]) -> list[Operation]:
+        return both(lambda strength: lambda images: adjust(images, 1 + strength), 0.9 * share)
+
+    return [
+        [_unchanged],
+        both(lambda by: partial(warp, shear=[by, 0.0], center=[0, 0]), slant),
+        both(lambda by: partial(warp, shear=[0.0, by], center=[0, 0]), slant),
+        both(lambda by: partial(warp, translate=[int(by), 0]), shift_x),
+        both(lambda by: partial(warp, translate=[0, int(by)]), shift_y),
+        both(lambda by: partial(vision.rotate, angle=by, fill=MEAN_COLOUR), 30 * share),
+        factor(vision.adjust_brightness),
+        factor(vision.adjust_saturation),
+        factor(vision.adjust_contrast),
+        factor(vision.adjust_sharpness),
+        [partial(vision.posterize, bits=8 - round(4 * share))],
+        [partial(vision.solarize, threshold=255 * (1 - share))],
+        [vision.autocontrast],
+        [vision.equalize],
+    ]
+
+
+# --- erasing ---
+
+
+def draw_erasures(images: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:
+    """Each image's rectangle to erase (B x 4: top, left, height, width in pixels), of no size for those spared."""
+    height, width = images.shape[2:]
+    area_BA = height * width * torch.empty(len(images), ATTEMPTS).uniform_(*ERASED_AREA, generator=generator)
+    low, high = map(math.log, ERASED_RATIO)
+    ratio_BA = torch.empty(len(images), ATTEMPTS).uniform_(low, high, generator=generator).exp()
+    boxes_BA4 = _boxes((area_BA * ratio_BA).sqrt(), (area_BA / ratio_BA).sqrt(), height, width, generator)
+    boxes_B4 = _first_that_fits(boxes_BA4, height, width, otherwise=(0, 0, 0, 0))
+    erased_B = torch.rand(len(images), generator=generator) < probability
+    return torch.where(erased_B[:, None], boxes_B4, 0)
+
+
+def erase(images: torch.Tensor, boxes_B4: torch.Tensor) -> torch.Tensor:
+    """The images with each one's rectangle filled with ImageNet's mean colour."""
+    top, left, box_height, box_width = to_device(boxes_B4, images.device).T[:, :, None]
+    row, column = (torch.arange(size, device=images.device) for size in images.shape[2:])
+    in_rows_BH = (row >= top) & (row < top + box_height)
+    in_columns_BW = (column >= left) & (column < left + box_width)
+    inside_BHW = in_rows_BH[:, :, None] & in_columns_BW[:, None, :]
+    colour = to_device(torch.tensor(MEAN_COLOUR, dtype=torch.uint8), images.device)
+    return torch.where(inside_BHW[:, None], colour[:, None, None], images)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -111,6 +111,8 @@ class TrainConfig(BaseModel):
     """Where to compute; auto takes CUDA, then MPS, then the CPU."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Autocast type; auto takes bfloat16 where the device computes in it, else float32."""
+    compile: bool | Literal["auto"] = "auto"
+    """Whether torch.compile makes the model's code; auto does where that is known to pay."""
     num_threads: int | None = Field(None, ge=1, le=1024)
     """Threads that torch computes with on a CPU; null takes all of the machine's."""
 
@@ -118,7 +120,8 @@ class TrainConfig(BaseModel):
     @classmethod
     def _check_truth(cls, value: Any, info: ValidationInfo) -> Any:
         # YAML's yes, no, on and off are true and false, which pydantic would take for 1 and 0.
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and annotation is not bool and bool not in get_args(annotation):
             raise ValueError("should be a number or a name, not true or false")
         return value
 

@@ -1,8 +1,20 @@
-"""Chooses where to compute and in which precision."""
+"""Chooses where to compute, in which precision, and whether by compiled code."""
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import sys
+from typing import Literal
 
 import torch
 
+from data.cache import default_cache_dir
 from data.errors import UserError
+
+COMPILERS = ("g++", "clang++", "c++")
+COMPILED_STEPS = 5000
+"""Steps from which a run on a GPU repays the minute that compiling takes."""
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -29,3 +41,39 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         name = "bfloat16" if computes_in_bfloat16(device) else "float16" if device.type == "cuda" else "float32"
     return PRECISIONS[name]
+
+
+def choose_compiling(wanted: bool | Literal["auto"], device: torch.device, steps: int) -> bool:
+    """Whether to compile a model that makes `steps` steps. Raises UserError where it is wanted and cannot be.
+
+    "auto" compiles for a GPU when the run is long enough to repay it, and never for a CPU, where it did not pay:
+    tests/benchmarks/README.md has the figures.
+    """
+    needed = [*COMPILERS] if os.environ.get("CXX") is None else [os.environ["CXX"]]
+    missing = None if any(map(shutil.which, needed)) else "a C++ compiler"
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        missing = "triton"
+    if wanted is True and missing:
+        raise UserError(f"compile=true needs {missing}, which is not here; install it or set compile=false")
+    if wanted == "auto":
+        wanted = device.type == "cuda" and steps >= COMPILED_STEPS and not missing
+    if wanted:  # one cache for all trials
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(default_cache_dir().parent / "compiled"))
+    return wanted
+
+
+def keep_freed_memory() -> None:
+    """Makes glibc's malloc keep what is freed, for the next step, instead of giving it back to the system.
+
+    A step frees and takes gigabytes of activations; the system would have to clear each page anew. Process-wide,
+    and of no effect where the C library is another.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    trim_threshold, mmap_max = -1, -4
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)

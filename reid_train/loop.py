@@ -18,11 +18,11 @@ from data.cache import Pixels, usable_cpus
 from data.errors import UserError
 from data.sampler import steps_per_epoch
 from data.splits import TrainingData
-from data.transforms import train_transform
+from data.transforms import Augmentation
 from reid_train.checkpoint import STATE, build_model, load_pretrained, load_state, save_checkpoint, save_state
 from reid_train.config import TrainConfig, check_training, difference
-from reid_train.device import choose_device, choose_precision
-from reid_train.losses import NonFiniteLoss, active_share, identity_losses
+from reid_train.device import choose_compiling, choose_device, choose_precision, keep_freed_memory
+from reid_train.losses import NonFiniteLoss, identity_losses
 from reid_train.model import ReIDModel
 from reid_train.optim import build_average, build_optimizer, build_schedule
 from reid_train.validate import validate
@@ -69,8 +69,10 @@ class EpochReport:
     """Classifier's accuracy on the held-out images of training identities."""
 
 
-SUMMED = ("loss", "ce_loss", "triplet_loss", "accuracy", "active_triplets", "grad_norm")
-"""The report's fields that are means over the epoch's steps, in the order in which the loop adds them up."""
+STEP_FIGURES = ("loss", "ce_loss", "triplet_loss", "accuracy", "active_triplets", "grad_norm")
+"""The report's fields that are means over the epoch's steps, in the order in which the loop notes them."""
+CHECKED_STEPS = 50
+"""Steps after which a GPU is asked whether its losses are finite: each time it has to be waited for."""
 
 
 def train_epochs(
@@ -93,6 +95,8 @@ def train_epochs(
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     device = choose_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     precision = choose_precision(config.precision, device)
     identities = sorted({sample.identity for sample in data.train})
     label_of = {identity: label for label, identity in enumerate(identities)}
@@ -102,6 +106,8 @@ def train_epochs(
         model = build_model(config, len(identities))
     logger.info(load_pretrained(model, config.pretrained, config.backbone))
     model.to(device).to(memory_format=torch.channels_last)
+    compiled = choose_compiling(config.compile, device, config.num_epochs * steps)
+    forward = torch.compile(model, dynamic=False) if compiled else model
     optimizer = build_optimizer(
         model,
         name=config.optimizer,
@@ -120,14 +126,13 @@ def train_epochs(
     seen = {"identities": identities, "images": len(data.train)}
     first_epoch = _restore(parts, config, seen, out_dir) if out_dir else 0
     saved_at = time.monotonic()
+    resident = config.num_workers is None and _fits_beside_training(pixels, len(data.train), device)
     batches = training_batches(
         AugmentedBatches(
             pixels,
             [sample.path for sample in data.train],
             [label_of[sample.identity] for sample in data.train],
-            train_transform(
-                config.image_height,
-                config.image_width,
+            Augmentation(
                 crop_scale=config.crop_scale,
                 flip_probability=config.flip_probability,
                 randaugment_operations=config.randaugment_operations,
@@ -135,26 +140,25 @@ def train_epochs(
                 erasing_probability=config.erasing_probability,
             ),
             config.seed,
+            device=device if resident else None,
         ),
         batch_size=config.batch_size,
         images_per_identity=config.images_per_identity,
         epochs=range(first_epoch, config.num_epochs),
-        num_workers=_num_workers(config.num_workers, device),
-        pin_memory=device.type == "cuda",
+        num_workers=0 if resident else _num_workers(config.num_workers, device),
+        pin_memory=device.type == "cuda" and not resident,
     )
 
     for epoch in range(first_epoch, config.num_epochs):
         started = time.monotonic()
         with _seeded(config.seed, epoch + 1, device):
-            sums = torch.zeros(
-                len(SUMMED), dtype=torch.float64 if device.type != "mps" else torch.float32, device=device
-            )
+            figures = torch.zeros(steps, len(STEP_FIGURES), device=device)
             model.train()
             for step, (images, labels) in enumerate(itertools.islice(batches, steps)):
                 images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
                 with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                    output = model(images)
-                ce, triplet, feature_BD = identity_losses(
+                    output = forward(images)
+                ce, triplet, active = identity_losses(
                     output.feature_BD,
                     output.logits_BI,
                     labels,
@@ -164,9 +168,9 @@ def train_epochs(
                     normalize=config.normalize_features,
                 )
                 loss = config.ce_weight * ce + config.triplet_weight * triplet
-                if not torch.isfinite(loss):
-                    terms = f"cross-entropy {ce.item():.4g}, triplet {triplet.item():.4g}"
-                    raise NonFiniteLoss(f"loss is not finite at step {step + 1} of epoch {epoch + 1}: {terms}")
+                figures[step, :3] = torch.stack([loss, ce, triplet]).detach()
+                if device.type == "cpu" or (step + 1) % CHECKED_STEPS == 0 or step + 1 == steps:
+                    _check_losses(figures[: step + 1, :3], epoch + 1)
 
                 optimizer.zero_grad(set_to_none=True)
                 scaler.scale(loss).backward()
@@ -184,9 +188,8 @@ def train_epochs(
                         average.update_parameters(model)
 
                 correct = (output.logits_BI.argmax(dim=1) == labels).float().mean()
-                active = active_share(feature_BD, labels, config.margin)
-                sums += torch.stack([loss, ce, triplet, correct, active, grad_norm]).detach().to(sums)
-            means = dict(zip(SUMMED, (sums / steps).tolist(), strict=True))
+                figures[step, 3:] = torch.stack([correct, active, grad_norm]).detach()
+            means = dict(zip(STEP_FIGURES, figures.cpu().double().mean(dim=0).tolist(), strict=True))
         train_s = time.monotonic() - started
 
         kept: ReIDModel = average.module if average is not None else model  # type: ignore[assignment]
@@ -226,6 +229,23 @@ def _num_workers(wanted: int | None, device: torch.device) -> int:
     if wanted is not None:
         return wanted
     return 0 if device.type == "cpu" else min(8, usable_cpus())
+
+
+def _fits_beside_training(pixels: Pixels, images: int, device: torch.device) -> bool:
+    """Whether a GPU can keep the pixels and have three quarters of its free memory left to train in."""
+    if device.type != "cuda":
+        return False
+    return images * pixels.height * pixels.width * 3 <= torch.cuda.mem_get_info(device)[0] / 4
+
+
+def _check_losses(losses_S3: torch.Tensor, epoch: int) -> None:
+    """Raises NonFiniteLoss that names the first step, of those given, whose loss is not finite, and its terms."""
+    if torch.isfinite(losses_S3[:, 0]).all():
+        return
+    step = int((~torch.isfinite(losses_S3[:, 0])).nonzero()[0])
+    _, ce, triplet = losses_S3[step].tolist()
+    terms = f"cross-entropy {ce:.4g}, triplet {triplet:.4g}"
+    raise NonFiniteLoss(f"loss is not finite at step {step + 1} of epoch {epoch}: {terms}")
 
 
 def _check_finite(epoch: int, figures: dict[str, float], model: ReIDModel | None = None) -> None:

@@ -86,11 +86,10 @@ def random_triplet_loss(
     return F.triplet_margin_loss(*triplets, margin=float(margin))
 
 
-def active_share(features: torch.Tensor, identities: torch.Tensor, margin: Margin) -> torch.Tensor:
+def active_share(positive_B: torch.Tensor, negative_B: torch.Tensor, margin: Margin) -> torch.Tensor:
     """Share of anchors (0 to 1) whose hardest triplet still has a loss; for "soft", whose order is still wrong."""
-    positive_B, negative_B = hardest_distances(features.detach(), identities)
     gap = 0.0 if margin == "soft" else float(margin)
-    return (positive_B - negative_B + gap > 0).float().mean()
+    return (positive_B.detach() - negative_B.detach() + gap > 0).float().mean()
 
 
 def identity_losses(
@@ -103,8 +102,11 @@ def identity_losses(
     mining: Literal["batch_hard", "random"] = "batch_hard",
     normalize: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Cross-entropy, triplet loss, and the features that the triplet loss saw (unit length with `normalize`)."""
+    """Cross-entropy, triplet loss (of unit-length features with `normalize`), and the share of active triplets."""
     ce = F.cross_entropy(logits_BI.float(), labels, label_smoothing=label_smoothing)
     feature_BD = F.normalize(feature_BD.float()) if normalize else feature_BD.float()
-    mined = batch_hard_triplet_loss if mining == "batch_hard" else random_triplet_loss
-    return ce, mined(feature_BD, labels, margin), feature_BD
+    hardest = hardest_distances(feature_BD, labels)
+    triplet = (
+        margin_loss(*hardest, margin) if mining == "batch_hard" else random_triplet_loss(feature_BD, labels, margin)
+    )
+    return ce, triplet, active_share(*hardest, margin)

@@ -8,7 +8,7 @@ from PIL import Image
 from data.batches import AugmentedBatches, training_batches
 from data.cache import Pixels
 from data.sampler import epoch_batches, steps_per_epoch
-from data.transforms import train_transform
+from data.transforms import Augmentation
 
 HEIGHT, WIDTH = 24, 16
 LABELS = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
@@ -24,10 +24,8 @@ def pixels(tmp_path_factory) -> Pixels:
     return Pixels(paths, HEIGHT, WIDTH)
 
 
-def transform(strong: bool):
-    return train_transform(
-        HEIGHT,
-        WIDTH,
+def augmentation(strong: bool) -> Augmentation:
+    return Augmentation(
         crop_scale=0.5 if strong else 1.0,
         flip_probability=0.5 if strong else 0.0,
         randaugment_operations=2 if strong else 0,
@@ -36,12 +34,12 @@ def transform(strong: bool):
     )
 
 
-def made(pixels, *, strong=True, seed=3, epochs=range(2), images_per_identity=2):
+def made(pixels, *, strong=True, seed=3, epochs=range(2), images_per_identity=2, device=None):
     # The last pictures but two, in reverse: the set of training images is a part of what is decoded.
     paths = pixels.paths[: len(LABELS)][::-1]
     return list(
         training_batches(
-            AugmentedBatches(pixels, paths, LABELS, transform(strong), seed),
+            AugmentedBatches(pixels, paths, LABELS, augmentation(strong), seed, device=device),
             batch_size=4,
             images_per_identity=images_per_identity,
             epochs=epochs,
@@ -84,7 +82,7 @@ def test_beginning_at_a_later_epoch_gives_the_same_as_arriving_there(pixels):
 
 def test_epochs_and_steps_have_random_numbers_of_their_own(pixels):
     """The same picture is augmented in another way each time."""
-    batches = AugmentedBatches(pixels, pixels.paths[: len(LABELS)], LABELS, transform(True), 3)
+    batches = AugmentedBatches(pixels, pixels.paths[: len(LABELS)], LABELS, augmentation(True), 3)
     pictures = [batches[epoch, step, [5, 5]][0] for epoch in range(2) for step in range(2)]
     flat = {picture.numpy().tobytes() for images in pictures for picture in images}
     assert len(flat) == 8
@@ -96,3 +94,7 @@ def test_the_global_random_state_is_neither_used_nor_changed(pixels):
     before = torch.get_rng_state()
     assert same(first, made(pixels))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_pixels_that_lie_on_the_device_give_the_same_batches(pixels):
+    assert same(made(pixels), made(pixels, device=torch.device("cpu")))

@@ -284,9 +284,9 @@ def test_no_update_follows_a_non_finite_loss(data, pixels, monkeypatch):
     real = reid_train.loop.identity_losses
 
     def poisoned(*arguments, **options):
-        ce, triplet, features = real(*arguments, **options)
+        ce, triplet, active = real(*arguments, **options)
         before.update({name: tensor.clone() for name, tensor in model[0].named_parameters()})
-        return ce * next(losses), triplet, features
+        return ce * next(losses), triplet, active
 
     before: dict[str, torch.Tensor] = {}
     monkeypatch.setattr(reid_train.loop, "identity_losses", poisoned)

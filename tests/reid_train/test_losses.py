@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from reid_train.losses import (
     active_share,
     batch_hard_triplet_loss,
+    hardest_distances,
     identity_losses,
     pairwise_distances,
     random_triplet_loss,
@@ -161,9 +162,9 @@ def test_without_any_triplet_the_random_loss_is_zero_with_zero_gradient(labels):
 def test_active_share_counts_anchors_that_still_have_a_loss():
     # On a line: identity 0 at 0 and 1, identity 1 at 1.5 and 5. Gaps positive - negative: 1-1.5, 1-0.5, 3.5-0.5, 3.5-4.
     features, labels = torch.tensor([[0.0], [1.0], [1.5], [5.0]]), torch.tensor([0, 0, 1, 1])
-    assert active_share(features, labels, 0.3).item() == 0.5
-    assert active_share(features, labels, 0.6).item() == 1.0
-    assert active_share(features, labels, "soft").item() == 0.5
+    assert active_share(*hardest_distances(features, labels), 0.3).item() == 0.5
+    assert active_share(*hardest_distances(features, labels), 0.6).item() == 1.0
+    assert active_share(*hardest_distances(features, labels), "soft").item() == 0.5
 
 
 @pytest.mark.parametrize("mining", ["batch_hard", "random"])
@@ -171,14 +172,14 @@ def test_identity_losses_are_smoothed_cross_entropy_and_the_chosen_triplets(mini
     features, labels = draw(0)
     logits = torch.randn(12, 5, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(5)
-    ce, triplet, seen = identity_losses(
+    ce, triplet, active = identity_losses(
         features, logits, labels, label_smoothing=0.1, margin=0.4, mining=mining, normalize=True
     )
     target = torch.full((12, 5), 0.1 / 5)
     target[torch.arange(12), labels] += 0.9
     torch.testing.assert_close(ce, -(target * logits.log_softmax(dim=1)).sum(dim=1).mean())
     unit = (features / features.norm(dim=1, keepdim=True)).float()
-    torch.testing.assert_close(seen, unit)
+    assert active == active_share(*hardest_distances(unit, labels), 0.4)
     torch.manual_seed(5)
     loss = batch_hard_triplet_loss if mining == "batch_hard" else random_triplet_loss
     torch.testing.assert_close(triplet, loss(unit, labels, 0.4))
