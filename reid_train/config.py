@@ -38,7 +38,8 @@ class TrainConfig(BaseModel):
     images_per_identity: int | None = Field(4, ge=1, le=64)
     """K of the P x K batches; P = batch_size / K. null draws plain shuffled batches."""
     num_workers: int | None = Field(None, ge=0, le=64)
-    """Processes that prepare batches; 0 prepares them in the training process; null follows the device."""
+    """Processes that prepare batches; 0 prepares them in the training process, on a GPU if there is one and the pixels
+    fit beside the training; null follows the machine."""
 
     # Augmentation
     crop_scale: float = Field(0.8, gt=0, le=1)

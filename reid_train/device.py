@@ -5,9 +5,11 @@ import importlib.util
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from typing import Literal
 
 import torch
+from torch import nn
 
 from data.cache import default_cache_dir
 from data.errors import UserError
@@ -60,6 +62,41 @@ def choose_compiling(wanted: bool | Literal["auto"], device: torch.device, steps
     if wanted:  # one cache for all trials
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(default_cache_dir().parent / "compiled"))
     return wanted
+
+
+def as_cuda_graph(
+    compute: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], model: nn.Module, shape: tuple[int, ...]
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """`compute` (images and labels -> figures, gradients left in `model`) recorded once, then replayed by one launch.
+
+    A step launches more than a thousand kernels: at small batches a GPU waits for that longer than it computes.
+    Every batch must have the `shape` of images. The model's buffers are left as they are.
+    """
+    device = next(model.parameters()).device
+    images = torch.zeros(shape, dtype=torch.uint8, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(shape[0], device=device) % 2
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # libraries set themselves up in the first calls, which cannot be recorded
+        for _ in range(3):
+            compute(images, labels)
+    torch.cuda.current_stream().wait_stream(side)
+    for parameter in model.parameters():
+        parameter.grad = None
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        figures = compute(images, labels)
+    for buffer, before in buffers:
+        buffer.copy_(before)
+
+    def replay(new_images: torch.Tensor, new_labels: torch.Tensor) -> torch.Tensor:
+        images.copy_(new_images, non_blocking=True)
+        labels.copy_(new_labels, non_blocking=True)
+        graph.replay()
+        return figures
+
+    return replay
 
 
 def keep_freed_memory() -> None:

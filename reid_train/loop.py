@@ -4,7 +4,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from data.splits import TrainingData
 from data.transforms import Augmentation
 from reid_train.checkpoint import STATE, build_model, load_pretrained, load_state, save_checkpoint, save_state
 from reid_train.config import TrainConfig, check_training, difference
-from reid_train.device import choose_compiling, choose_device, choose_precision, keep_freed_memory
+from reid_train.device import as_cuda_graph, choose_compiling, choose_device, choose_precision, keep_freed_memory
 from reid_train.losses import NonFiniteLoss, identity_losses
 from reid_train.model import ReIDModel
 from reid_train.optim import build_average, build_optimizer, build_schedule
@@ -71,6 +71,9 @@ class EpochReport:
 
 STEP_FIGURES = ("loss", "ce_loss", "triplet_loss", "accuracy", "active_triplets", "grad_norm")
 """The report's fields that are means over the epoch's steps, in the order in which the loop notes them."""
+LEAST_WORKERS = 4
+"""With fewer processes than this to prepare batches, a GPU does it faster itself."""
+GRAD_NORM = STEP_FIGURES.index("grad_norm")
 CHECKED_STEPS = 50
 """Steps after which a GPU is asked whether its losses are finite: each time it has to be waited for."""
 
@@ -126,7 +129,8 @@ def train_epochs(
     seen = {"identities": identities, "images": len(data.train)}
     first_epoch = _restore(parts, config, seen, out_dir) if out_dir else 0
     saved_at = time.monotonic()
-    resident = config.num_workers is None and _fits_beside_training(pixels, len(data.train), device)
+    workers = _num_workers(config, device)
+    resident = workers == 0 and _fits_beside_training(pixels, len(data.train), device)
     batches = training_batches(
         AugmentedBatches(
             pixels,
@@ -145,9 +149,36 @@ def train_epochs(
         batch_size=config.batch_size,
         images_per_identity=config.images_per_identity,
         epochs=range(first_epoch, config.num_epochs),
-        num_workers=0 if resident else _num_workers(config.num_workers, device),
+        num_workers=workers,
         pin_memory=device.type == "cuda" and not resident,
     )
+
+    def compute(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Leaves the clipped gradients of a batch in the parameters; gives its STEP_FIGURES."""
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            output = forward(images)
+        ce, triplet, active = identity_losses(
+            output.feature_BD,
+            output.logits_BI,
+            labels,
+            label_smoothing=config.label_smoothing,
+            margin=config.margin,
+            mining=config.mining,
+            normalize=config.normalize_features,
+        )
+        loss = config.ce_weight * ce + config.triplet_weight * triplet
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
+        accuracy = (output.logits_BI.argmax(dim=1) == labels).float().mean()
+        return torch.stack([loss, ce, triplet, accuracy, active, grad_norm]).detach()
+
+    step_figures: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = compute
+    if device.type == "cuda" and not scaler.is_enabled() and config.mining == "batch_hard":
+        shape = (config.batch_size, 3, config.image_height, config.image_width)
+        with _seeded(config.seed, 0, device):
+            step_figures = as_cuda_graph(compute, model.train(), shape)
 
     for epoch in range(first_epoch, config.num_epochs):
         started = time.monotonic()
@@ -156,39 +187,19 @@ def train_epochs(
             model.train()
             for step, (images, labels) in enumerate(itertools.islice(batches, steps)):
                 images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-                with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                    output = forward(images)
-                ce, triplet, active = identity_losses(
-                    output.feature_BD,
-                    output.logits_BI,
-                    labels,
-                    label_smoothing=config.label_smoothing,
-                    margin=config.margin,
-                    mining=config.mining,
-                    normalize=config.normalize_features,
-                )
-                loss = config.ce_weight * ce + config.triplet_weight * triplet
-                figures[step, :3] = torch.stack([loss, ce, triplet]).detach()
+                figures[step] = step_figures(images, labels)
                 if device.type == "cpu" or (step + 1) % CHECKED_STEPS == 0 or step + 1 == steps:
-                    _check_losses(figures[: step + 1, :3], epoch + 1)
-
-                optimizer.zero_grad(set_to_none=True)
-                scaler.scale(loss).backward()
-                scaler.unscale_(optimizer)
-                grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
+                    _check_losses(figures[: step + 1], epoch + 1)
                 scale_before = scaler.get_scale()
                 scaler.step(optimizer)
                 scaler.update()
                 learning_rate = schedule.get_last_lr()[-1]
                 if scaler.get_scale() < scale_before:  # overflow: the scaler skipped this step
-                    grad_norm = torch.zeros_like(grad_norm)
+                    figures[step, GRAD_NORM] = 0
                 else:
                     schedule.step()
                     if average is not None:
                         average.update_parameters(model)
-
-                correct = (output.logits_BI.argmax(dim=1) == labels).float().mean()
-                figures[step, 3:] = torch.stack([correct, active, grad_norm]).detach()
             means = dict(zip(STEP_FIGURES, figures.cpu().double().mean(dim=0).tolist(), strict=True))
         train_s = time.monotonic() - started
 
@@ -224,11 +235,12 @@ def _seeded(seed: int, stage: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _num_workers(wanted: int | None, device: torch.device) -> int:
-    """Processes that prepare batches: none beside a CPU that computes, up to 8 beside a GPU."""
-    if wanted is not None:
-        return wanted
-    return 0 if device.type == "cpu" else min(8, usable_cpus())
+def _num_workers(config: TrainConfig, device: torch.device) -> int:
+    """Processes that prepare batches: up to 8 beside a GPU, none beside a CPU that computes or with few CPUs."""
+    if config.num_workers is not None:
+        return config.num_workers
+    cpus = config.num_threads or usable_cpus()
+    return 0 if device.type == "cpu" or cpus < LEAST_WORKERS else min(8, cpus)
 
 
 def _fits_beside_training(pixels: Pixels, images: int, device: torch.device) -> bool:
@@ -238,12 +250,12 @@ def _fits_beside_training(pixels: Pixels, images: int, device: torch.device) -> 
     return images * pixels.height * pixels.width * 3 <= torch.cuda.mem_get_info(device)[0] / 4
 
 
-def _check_losses(losses_S3: torch.Tensor, epoch: int) -> None:
-    """Raises NonFiniteLoss that names the first step, of those given, whose loss is not finite, and its terms."""
-    if torch.isfinite(losses_S3[:, 0]).all():
+def _check_losses(figures: torch.Tensor, epoch: int) -> None:
+    """Raises NonFiniteLoss that names the first of the epoch's steps whose loss is not finite, and its terms."""
+    if torch.isfinite(figures[:, 0]).all():
         return
-    step = int((~torch.isfinite(losses_S3[:, 0])).nonzero()[0])
-    _, ce, triplet = losses_S3[step].tolist()
+    step = int((~torch.isfinite(figures[:, 0])).nonzero()[0])
+    _, ce, triplet, *_ = figures[step].tolist()
     terms = f"cross-entropy {ce:.4g}, triplet {triplet:.4g}"
     raise NonFiniteLoss(f"loss is not finite at step {step + 1} of epoch {epoch}: {terms}")
 
