@@ -1,6 +1,8 @@
 """Turns the sampler's indices into batches of pixels and labels, the same ones however many processes do it."""
 
+import multiprocessing
 from collections.abc import Iterator, Sequence
+from multiprocessing.context import BaseContext
 
 import numpy as np
 import torch
@@ -105,7 +107,16 @@ def training_batches(
         pin_memory=pin_memory,
         # Of its own: without one the loader draws from the global random state.
         generator=torch.Generator(),
-        # Workers start as fresh processes: forking one that computes with threads can hang.
-        multiprocessing_context="spawn" if num_workers else None,
+        multiprocessing_context=_worker_context() if num_workers else None,
     )
     return iter(loader)
+
+
+def _worker_context() -> BaseContext:
+    """Workers are forked from a server process that has imported torch once: a process that computes with threads
+    must not be forked itself, and fresh processes would import it one by one."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["data.batches"])
+    return context

@@ -73,6 +73,7 @@ STEP_FIGURES = ("loss", "ce_loss", "triplet_loss", "accuracy", "active_triplets"
 """The report's fields that are means over the epoch's steps, in the order in which the loop notes them."""
 LEAST_WORKERS = 4
 """With fewer processes than this to prepare batches, a GPU does it faster itself."""
+MOST_WORKERS = 8
 GRAD_NORM = STEP_FIGURES.index("grad_norm")
 CHECKED_STEPS = 50
 """Steps after which a GPU is asked whether its losses are finite: each time it has to be waited for."""
@@ -236,11 +237,11 @@ def _seeded(seed: int, stage: int, device: torch.device) -> Iterator[None]:
 
 
 def _num_workers(config: TrainConfig, device: torch.device) -> int:
-    """Processes that prepare batches: up to 8 beside a GPU, none beside a CPU that computes or with few CPUs."""
+    """Processes that prepare batches: as many as CPUs beside a GPU, none beside a CPU that computes or with few."""
     if config.num_workers is not None:
         return config.num_workers
     cpus = config.num_threads or usable_cpus()
-    return 0 if device.type == "cpu" or cpus < LEAST_WORKERS else min(8, cpus)
+    return 0 if device.type == "cpu" or cpus < LEAST_WORKERS else min(MOST_WORKERS, cpus)
 
 
 def _fits_beside_training(pixels: Pixels, images: int, device: torch.device) -> bool:

@@ -3,6 +3,7 @@
 import platform
 import shutil
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def _environment(study: Study) -> dict[str, Any]:
         "machine": platform.platform(),
         "processor": _processor(),
         "cpus": usable_cpus(),
-        "gpus": _gpus(),
+        "gpus": gpus(),
         "sampler_seed": study.space.study.sampler_seed,
         "seed": study.space.base_config().seed,
         "split_seed": study.space.base_config().split_seed,
@@ -80,7 +81,10 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
+    """The names of the GPUs that torch sees."""
+    if sys.platform == "linux" and not any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")):
+        return []  # no driver (NVIDIA, AMD, Windows' own), so no need to load torch, which takes seconds
     import torch
 
     return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]

@@ -49,7 +49,7 @@ class Progress(Callback):
         number = trial.config["number"]
         self.current[number] = "starting"
         if not self.console.is_terminal:
-            parameters = next(record for record in self.trials if record.number == number).parameters
+            parameters = self.study.trial(number).parameters
             self._print(f"trial {number} begins  ({show_parameters(parameters)})")
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
@@ -57,7 +57,7 @@ class Progress(Callback):
         self.trials = self.study.trials()
         if not self.study.is_running(number):
             self.current.pop(number, None)
-            self._say(next(record for record in self.trials if record.number == number))
+            self._say(self.study.trial(number))
         else:
             self.current[number] = f"epoch {result['report']['epoch']} of {result['rung']}"
 

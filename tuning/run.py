@@ -4,7 +4,9 @@ import logging
 import os
 import shutil
 import socket
+import threading
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,16 @@ from data.cache import Pixels, usable_cpus
 from data.errors import UserError, end_politely_on_sigterm
 from data.splits import TrainingData
 from reid_train.config import TrainConfig
-from tuning.progress import Progress
+from tuning.environment import gpus
 from tuning.space import StudySettings
 from tuning.study import Study
 from tuning.weights import trial_folder
 
 ROOT = Path(__file__).resolve().parents[1]
+PLACE = "trial"
+"""Ray's resource for a trial's place on this machine alone."""
+TRIAL_MEMORY_BYTES = 4 * 2**30
+"""Memory that each trial on the CPU is given room for."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +38,32 @@ class Resources:
 def plan_resources(
     cpus_per_trial: int | None, gpus_per_trial: float | None, concurrency: int | None, device: str
 ) -> Resources:
-    """Follows the machine: a GPU a trial where there are GPUs, else all CPUs up to 4 a trial.
+    """Follows the machine: a GPU a trial where there are GPUs, else rather many trials at once than many threads.
 
+    Trials side by side wait for nothing of each other's, threads of one trial wait for each other at every layer
+    (measured by tests/benchmarks/search_overhead.py). So a trial gets one CPU; more, up to 4, only where more than
+    4 trials would run at once or memory is short.
     Raises UserError for more than the machine has.
     """
-    cpus, gpus = usable_cpus(), 0
-    if device in ("auto", "cuda"):
-        import torch
-
-        gpus = torch.cuda.device_count()
-    for name, value, there in (("--cpus-per-trial", cpus_per_trial, cpus), ("--gpus-per-trial", gpus_per_trial, gpus)):
+    cpus, gpu_count = usable_cpus(), len(gpus()) if device in ("auto", "cuda") else 0
+    asked = (("--cpus-per-trial", cpus_per_trial, cpus), ("--gpus-per-trial", gpus_per_trial, gpu_count))
+    for name, value, there in asked:
         if value is not None and not 0 <= value <= there:
             raise UserError(f"{name} {value:g}: this machine has {there}")
-    of_gpus = gpus_per_trial if gpus_per_trial is not None else float(min(gpus, 1))
-    of_cpus = cpus_per_trial or (max(1, int(cpus * of_gpus / gpus)) if of_gpus else min(cpus, 4))
-    room = min(cpus // of_cpus, int(gpus / of_gpus) if of_gpus else cpus)
+    of_gpus = gpus_per_trial if gpus_per_trial is not None else float(min(gpu_count, 1))
+    if of_gpus:
+        of_cpus = cpus_per_trial or max(1, int(cpus * of_gpus / gpu_count))
+        room = min(cpus // of_cpus, int(gpu_count / of_gpus))
+    else:
+        room = min(concurrency or cpus, cpus, max(1, _memory_bytes() // TRIAL_MEMORY_BYTES))
+        of_cpus = cpus_per_trial or min(4, max(1, cpus // min(room, 4)))
+        room = min(room, cpus // of_cpus) if cpus_per_trial is None else cpus // of_cpus
     return Resources(of_cpus, of_gpus, max(1, min(room, concurrency or room)))
+
+
+def _memory_bytes() -> int:
+    """The machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def run_trials(
@@ -70,16 +86,22 @@ def run_trials(
 
     if not may_start():
         return
-    _set_ray_environment(resources)
+    start_ray(address, resources)
     import ray
     from ray import tune
+    from ray.tune.execution import class_cache
 
+    from tuning.progress import Progress
     from tuning.scheduler import RungScheduler
     from tuning.searcher import StudySearcher
     from tuning.trainable import ReIDTrainable
 
     _log_to_file(study.folder / "ray.log")
-    start_ray(address, resources)
+    if address is None:
+        # A variable of their own would keep trials from the processes that Ray starts ahead. Tune's is for Lightning;
+        # the other was handed to those processes with the rest of the environment.
+        class_cache.DEFAULT_ENV_VARS.clear()
+        os.environ.pop("RAY_CHDIR_TO_TRIAL_DIR", None)
     progress = Progress(study, settings, resources)
     scheduler = RungScheduler(study, settings.time_budget)
 
@@ -94,8 +116,9 @@ def run_trials(
 
     ray_folder = study.folder / "ray"
     trainable = tune.with_parameters(ReIDTrainable, data=data, pixels=pixels)
+    on_cluster = {"cpu": resources.cpus, "gpu": resources.gpus}
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune.with_resources(trainable, {PLACE: 1, "gpu": resources.gpus} if address is None else on_cluster),
         tune_config=tune.TuneConfig(
             num_samples=-1,
             search_alg=StudySearcher(study, trial_config=trial_config, may_start=may_start),
@@ -123,15 +146,26 @@ def run_trials(
 
 
 def start_ray(address: str | None, resources: Resources) -> None:
-    """Starts Ray on this machine alone, on loopback, or joins the cluster at `address`."""
+    """Starts Ray on this machine alone, on loopback, or joins the cluster at `address`; does nothing the second time.
+
+    Meanwhile it imports what the search needs next: starting Ray is waiting for other processes.
+    """
+    _set_ray_environment(resources)
     import ray
 
+    if ray.is_initialized():
+        return
+    # None of these imports ray, so that the two threads never wait for each other's half-imported modules.
+    importing = threading.Thread(
+        target=lambda: [import_module(name) for name in ("sqlalchemy.orm", "alembic", "pandas")]
+    )
+    importing.start()
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     if address is None:
-        slots = resources.concurrency
         ray.init(
             address="local",
-            num_cpus=max(slots * resources.cpus, 1),
+            num_cpus=1,  # Ray starts as many processes ahead: the first trial's, undisturbed by the others'
+            resources={PLACE: resources.concurrency},
             object_store_memory=200 * 1024**2,
             **options,
         )
@@ -141,6 +175,7 @@ def start_ray(address: str | None, resources: Resources) -> None:
             ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, **options)
         except (ConnectionError, ValueError) as error:
             raise UserError(f"--address {address}: no Ray cluster answers: {str(error).splitlines()[0]}") from error
+    importing.join()
     end_politely_on_sigterm()  # Ray has taken the signal for itself
 
 
@@ -165,6 +200,10 @@ def _set_ray_environment(resources: Resources) -> None:
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_DEDUP_LOGS": "0",
+        "RAY_worker_niceness": "0",  # Ray's 15 would have trials wait for everything else on the machine
+        # Processes for trials load torch while this one goes on; with GPUs only when they know theirs.
+        "RAY_preload_python_modules": "" if resources.gpus else "reid_train.loop,tuning.trainable",
+        "RAY_idle_worker_killing_time_threshold_ms": "60000",  # not before the first trial has come to them
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the study is the record, Ray's own is not used

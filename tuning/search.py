@@ -81,10 +81,9 @@ def search(arguments: argparse.Namespace) -> None:
         data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
     check_on_data(space, data)
 
-    from tuning.conclude import conclude
     from tuning.environment import check_same_data, describe
-    from tuning.run import check_address, plan_resources, run_trials
-    from tuning.study import Study
+    from tuning.run import check_address, plan_resources, run_trials, start_ray
+    from tuning.study import DATABASE, Study
 
     if arguments.address:
         check_address(arguments.address)
@@ -94,6 +93,8 @@ def search(arguments: argparse.Namespace) -> None:
         print(line, flush=True)
     warn_of_missing_test(config.data_dir, config.dataset)
     lock = lock_folder(folder)
+    if not (folder / DATABASE).exists():
+        start_ray(arguments.address, resources)  # a new study runs trials for certain
     study = Study(folder, space)
     study.settle()
     study.set_attribute("command", running_command())
@@ -101,6 +102,9 @@ def search(arguments: argparse.Namespace) -> None:
     check_same_data(study, fingerprint(samples))
     describe(study, arguments.space)
     run_trials(study, settings, data, pixels, resources, address=arguments.address)
+
+    from tuning.conclude import conclude  # loads torch, which the trials need not wait for
+
     conclude(study, data, pixels)
     lock.release()
 
@@ -132,14 +136,14 @@ def pretrained_in(space: "SearchSpace", identities: int) -> list[str]:
 
     Raises UserError for weights that are not there: once, and not in every trial.
     """
-    from reid_train.checkpoint import build_model, load_pretrained
-
     config = space.base_config()
     choices = {p.name: p.values() for p in space.parameters if p.name in ("backbone", "pretrained")}
     lines = []
     for backbone in choices.get("backbone", (config.backbone,)):
         for pretrained in choices.get("pretrained", (config.pretrained,)):
             if pretrained != "none":
+                from reid_train.checkpoint import build_model, load_pretrained
+
                 model = build_model(config.changed(backbone=backbone), identities)
                 lines.append(f"{backbone}: {load_pretrained(model, pretrained, backbone)}")
     return lines

@@ -9,7 +9,7 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,13 @@ class Study:
                 self._optuna = optuna.create_study(
                     storage=storage, study_name="study", direction="maximize", load_if_exists=True
                 )
-            # The data base's rows are read once and kept up to date: the driver is the only writer.
             self._running: dict[int, optuna.Trial] = {}
             description = self._optuna.user_attrs.get("space")
+            # The rows are read once, here, and kept up to date: nobody else writes them while a search runs.
+            rows = self._optuna.get_trials(deepcopy=False)
+            self._records = {row.number: _record(row) for row in rows if row.state != TrialState.WAITING or row.params}
+            reports = [report for record in self._records.values() for report in record.reports]
+            self._epochs, self._epochs_s = len(reports), float(sum(report["seconds"] for report in reports))
         except Exception as error:  # SQLAlchemy and Optuna raise many kinds for a damaged file
             raise UserError(
                 f"{database}: cannot be opened as a study ({_reason(error)}); restore it or choose another --name"
@@ -135,10 +139,10 @@ class Study:
         self.space = space
         self._started = time.monotonic()
         self._elapsed_before = float(self._optuna.user_attrs.get("elapsed_s", 0.0))
-        finished = len(self._optuna.get_trials(deepcopy=False))
+        rows_there = len(self._optuna.get_trials(deepcopy=False))
         self._optuna.sampler = optuna.samplers.TPESampler(
             # A search that goes on must not propose its first points again.
-            seed=space.study.sampler_seed + finished,
+            seed=space.study.sampler_seed + rows_there,
             n_startup_trials=max(4, min(10, space.study.trials // 3)),
             multivariate=True,
             group=True,
@@ -170,14 +174,20 @@ class Study:
 
     def trials(self) -> list[TrialRecord]:
         """All rows, by number; configurations that wait to be tried for the first time are left out."""
-        frozen = self._optuna.get_trials(deepcopy=False)
-        return [_record(trial) for trial in frozen if trial.state != TrialState.WAITING or trial.params]
+        return [self._records[number] for number in sorted(self._records)]
+
+    def trial(self, number: int) -> TrialRecord:
+        """One row."""
+        return self._records[number]
 
     def settle(self) -> int:
         """Makes every row that was RUNNING wait to go on from its last state; gives how many there were."""
         running = [trial for trial in self._optuna.get_trials(deepcopy=False) if trial.state == TrialState.RUNNING]
         for trial in running:
             self._optuna._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            self._records.pop(trial.number, None)
+            if trial.params:  # else it ended while it was being asked for
+                self._records[trial.number] = replace(_record(trial), state="waiting")
         self._running.clear()
         self._save_elapsed()
         return len(running)
@@ -191,28 +201,37 @@ class Study:
             if parameter.applies({**settings, **chosen}):
                 chosen[parameter.name] = trial._suggest(parameter.name, distribution(parameter))
         self._running[trial.number] = trial
+        known = self._records.get(trial.number, TrialRecord(trial.number, "running", "", chosen, {}, []))
+        self._records[trial.number] = replace(known, state="running", parameters=chosen)
         return trial.number, self.space.config(chosen)
 
     def started(self) -> int:
         """How many configurations were tried or are being tried; those that were interrupted count once."""
-        return sum(trial.state != TrialState.WAITING for trial in self._optuna.get_trials(deepcopy=False))
+        return sum(record.state != "waiting" for record in self._records.values())
 
     def has_time_for(self, epochs: int, time_budget_s: float | None) -> bool:
         """Whether a schedule of this length would end within the budget, at the pace of the study so far."""
         if time_budget_s is None:
             return True
-        reports = [report for trial in self.trials() for report in trial.reports]
-        pace_s = sum(report["seconds"] for report in reports) / len(reports) if reports else 0.0
+        pace_s = self._epochs_s / max(self._epochs, 1)
         return self.elapsed_s + epochs * pace_s <= time_budget_s
 
     def record(self, number: int, rung: int, report: Mapping[str, Any]) -> None:
         """Records an epoch's report; at the end of a schedule its score as well."""
-        trial = self._running[number]
-        trial.set_user_attr(f"{REPORT}:{rung:05d}:{report['epoch']:05d}", {"rung": rung, **report})
+        trial, known = self._running[number], self._records[number]
+        report = {"rung": rung, **report}
+        place = (rung, report["epoch"])
+        trial.set_user_attr(f"{REPORT}:{rung:05d}:{report['epoch']:05d}", report)
+        scores = known.scores
         if report["epoch"] == rung:
             # Not trial.report, which keeps the first value of a step: after a crash an epoch may be told again.
-            score = float(report[self.space.study.metric])
-            self._optuna._storage.set_trial_intermediate_value(trial._trial_id, rung, score)
+            scores = {**scores, rung: float(report[self.space.study.metric])}
+            self._optuna._storage.set_trial_intermediate_value(trial._trial_id, rung, scores[rung])
+        others = [other for other in known.reports if (other["rung"], other["epoch"]) != place]
+        self._epochs += 1 + len(others) - len(known.reports)
+        self._epochs_s += report["seconds"] + sum(other["seconds"] for other in others) - known.seconds
+        reports = sorted([*others, report], key=lambda other: (other["rung"], other["epoch"]))
+        self._records[number] = replace(known, scores=scores, reports=reports)
 
     def finish(self, number: int, state: str, cause: str = "") -> None:
         """Ends a trial: "complete" with its last score, "pruned", or "failed" with its cause."""
@@ -220,11 +239,12 @@ class Study:
         if cause:
             trial.set_user_attr("cause", cause)
         if state == "complete":
-            scores = self._optuna._storage.get_trial(trial._trial_id).intermediate_values
-            assert scores, f"trial {number} has completed no schedule"
-            self._optuna.tell(trial, scores[max(scores)])
+            score = self._records[number].score
+            assert score is not None, f"trial {number} has completed no schedule"
+            self._optuna.tell(trial, score)
         else:
             self._optuna.tell(trial, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
+        self._records[number] = replace(self._records[number], state=state, cause=cause)
         self._save_elapsed()
 
     def is_running(self, number: int) -> bool:

@@ -1,4 +1,7 @@
-"""The only bridge between Ray and reid_train: a trial is a sequence of complete schedules, an epoch a step."""
+"""The only bridge between Ray and reid_train: a trial is a sequence of complete schedules, an epoch a step.
+
+torch and what needs it are imported where they are used: the process that steers the search never loads them.
+"""
 
 import logging
 import shutil
@@ -7,16 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from ray import tune
 
 from data.cache import Pixels
 from data.errors import UserError
 from data.splits import TrainingData
-from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
 from reid_train.config import make_config
-from reid_train.loop import train_epochs
-from reid_train.losses import NonFiniteLoss
 from tuning.weights import rung_folder
 
 logger = logging.getLogger(__name__)
@@ -24,6 +23,10 @@ logger = logging.getLogger(__name__)
 
 def failure_cause(error: Exception) -> str:
     """One line that tells divergence, want of memory, a configuration that does not fit, and faults of code apart."""
+    import torch
+
+    from reid_train.losses import NonFiniteLoss
+
     text = " ".join(str(error).split())
     if isinstance(error, NonFiniteLoss):
         return f"diverged: {text}"
@@ -47,6 +50,9 @@ class ReIDTrainable(tune.Trainable):
         self._epochs = self._train(config)
 
     def _train(self, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
+        from reid_train.loop import train_epochs
+
         settings = make_config(config["settings"], "trial")
         previous: Path | None = None
         for rung in config["rungs"]:
@@ -68,9 +74,10 @@ class ReIDTrainable(tune.Trainable):
         try:
             return next(self._epochs)
         except Exception as error:  # whatever it is, it is this trial's and not the search's
-            if not isinstance(error, (NonFiniteLoss, UserError)):
+            cause = failure_cause(error)
+            if not cause.startswith(("diverged", "does not fit")):
                 logger.exception("trial failed")
-            return {"cause": failure_cause(error)}
+            return {"cause": cause}
 
     def cleanup(self) -> None:
         self._epochs.close()  # type: ignore[attr-defined]

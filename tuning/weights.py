@@ -6,7 +6,6 @@ from pathlib import Path
 
 from data.atomic import write_json
 from data.errors import UserError
-from reid_train.checkpoint import WEIGHTS
 from tuning.study import Study, TrialRecord, best_first
 
 KEPT_TRIALS = 3
@@ -35,6 +34,8 @@ def prune_weights(study: Study) -> None:
 
 def keep_best(study: Study, best: TrialRecord) -> None:
     """Copies the winner's weights to best/, unless they are there. Raises UserError when they are gone."""
+    from reid_train.checkpoint import WEIGHTS
+
     source, target = rung_folder(trial_folder(study, best.number), best.rung), study.folder / "best"
     label = {"number": best.number, "rung": best.rung, "score": best.score}
     if (target / "trial.json").is_file() and json.loads((target / "trial.json").read_text()) == label:

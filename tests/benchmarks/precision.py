@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workers", type=int, help="processes that prepare batches")
     parser.add_argument("--backbone", default="resnet50", choices=("resnet50", "resnet18"))
     options = parser.parse_args()
     print(describe_machine())
@@ -51,6 +52,7 @@ def main() -> None:
                         "device": options.device,
                         "seed": seed,
                         "compile": False,
+                        "num_workers": options.workers,
                     },
                     "benchmark",
                 )

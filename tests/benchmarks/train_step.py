@@ -40,7 +40,7 @@ from tests.benchmarks.machine import describe_machine, spread
 
 BATCH = 32
 SETTINGS = {"pretrained": "none", "num_epochs": 2, "learning_rate": 1e-3, "pct_start": 0.5, "batch_size": BATCH}
-STEPS = {"cpu": {"64x32": 16, "256x128": 4}, "cuda": {"64x32": 100, "256x128": 100}}
+STEPS = {"cpu": {"64x32": 16, "256x128": 3}, "cuda": {"64x32": 100, "256x128": 100}}
 """Steps of an epoch."""
 
 

@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def run(data, pixels, **changes):
-    config = tiny_config(num_epochs=3, device="cuda", compile=False, **changes)
+    config = tiny_config(**{"num_epochs": 3, "device": "cuda", "compile": False, **changes})
     return [asdict(report) for report in train_epochs(config, data, pixels)]
 
 
@@ -55,9 +55,10 @@ def test_a_recorded_step_is_the_step_itself(data, pixels, monkeypatch):
     assert_close(recorded, run(data, pixels, precision="float32", num_workers=0), 1e-3)
 
 
-def test_processes_that_prepare_batches_change_nothing_that_counts(data, pixels):
-    one, other = (run(data, pixels, precision="float32", num_workers=workers) for workers in (0, 2))
-    assert_close(one, other, 0.1)  # the augmentation's roundings
+def test_processes_that_prepare_batches_change_nothing(data, pixels):
+    """Without a crop, whose rounding differs, batches are the same wherever they are made."""
+    same = {"precision": "float32", "crop_scale": 1.0}
+    assert_close(run(data, pixels, num_workers=0, **same), run(data, pixels, num_workers=2, **same), 1e-3)
 
 
 def test_dropout_draws_anew_in_each_recorded_step(data, pixels, monkeypatch):
@@ -73,5 +74,6 @@ def test_half_precision_trains(data, pixels, precision):
 
 
 def test_divergence_is_noticed_without_waiting_each_step(data, pixels):
+    unvalidated = data._replace(query=[], gallery=[], holdout=())
     with pytest.raises(reid_train.loop.NonFiniteLoss, match=r"step \d+ of epoch \d+|not finite at the end of epoch"):
-        run(data, pixels, optimizer="sgd", learning_rate=10.0, weight_decay=1.0, fc_layers=3, batch_size=4)
+        run(unvalidated, pixels, optimizer="sgd", learning_rate=10.0, weight_decay=1.0, fc_layers=3, num_epochs=20)

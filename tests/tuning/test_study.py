@@ -198,3 +198,28 @@ def test_no_promotion_that_would_not_end_within_the_time_budget(tmp_path, space)
     assert decide(scheduler, 0, 2, 0.1, 0.5) == "STOP"  # an epoch takes 1 s, 4 do not fit into 3 s
     assert study.trials()[0].cause == "no time left for 4 epochs"
     assert study.trials()[0].state == "pruned"
+
+
+def test_a_study_at_work_tells_what_the_same_study_opened_again_tells(tmp_path, space):
+    study = Study(tmp_path / "study", space)
+
+    def same():
+        again = Study(tmp_path / "study", space)
+        assert study.trials() == again.trials() and study.started() == again.started()
+        for budget_s in (10.0, 100.0, 1000.0):
+            assert study.has_time_for(20, budget_s) == again.has_time_for(20, budget_s)
+
+    for _ in range(3):
+        study.ask()
+    same()
+    train(study, 0, 2, 0.1, 0.2)
+    train(study, 0, 4, 0.1, 0.2)
+    train(study, 0, 4, 0.15, 0.25)  # told again
+    train(study, 1, 2, 0.3, 0.4)
+    same()
+    study.finish(1, "pruned", "not among the best")
+    study.finish(2, "failed", "diverged")
+    study.settle()
+    same()
+    assert study.ask()[0] == 0
+    same()
