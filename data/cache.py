@@ -306,8 +306,8 @@ def open_pixels(
         decoded = _ensure_file(file, header, ordered, limited=limit_bytes is not None, threads=threads)
     except OSError as error:
         logger.warning(
-            "every read decodes its images, which is slower: %s; free some disk space, point XDG_CACHE_HOME "
-            "at another disk (now %s), or use smaller images", error, cache_dir,
+            "every read decodes its images, which is slower: %s; free some disk space, name another disk with "
+            "--cache-dir (now %s), raise --cache-limit, or use smaller images", error, cache_dir,
         )  # fmt: skip
         return Pixels(paths, height, width)
     rows_N = np.empty(len(paths), dtype=np.int64)

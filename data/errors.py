@@ -49,7 +49,7 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
                 print(f"error: {line}", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
-            print("\ninterrupted; what was recorded is kept. To go on or begin again:", file=sys.stderr)
+            print("\ninterrupted; what was saved is kept (a state a minute). To go on:", file=sys.stderr)
             print(f"  {running_command()}", file=sys.stderr)
             sys.exit(INTERRUPTED)
 

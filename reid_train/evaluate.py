@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.command_line import add_cache_options
 from data.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def evaluate_checkpoint(
     device: str = "auto",
     num_threads: int | None = None,
     cache_dir: Path | None = None,
+    limit_bytes: int | None = None,
 ) -> "RetrievalMetrics":
     """Evaluates the model of a checkpoint folder on query and gallery images. Raises UserError."""
     import torch
@@ -95,7 +97,13 @@ def evaluate_checkpoint(
     where = choose_device(device)
     model.to(where).to(memory_format=torch.channels_last)
     samples = [*query, *gallery]
-    pixels = open_pixels(samples, height=config.image_height, width=config.image_width, cache_dir=cache_dir)
+    pixels = open_pixels(
+        samples,
+        height=config.image_height,
+        width=config.image_width,
+        cache_dir=cache_dir,
+        limit_bytes=limit_bytes,
+    )
     precision = choose_precision(config.precision, where)
     features = extract_features(model, pixels, samples, device=where, precision=precision, flip_tta=flip_tta)
     with torch.inference_mode():
@@ -149,6 +157,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--flip-tta", action="store_true", help="mean of the picture's and its mirror image's features")
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (k1 20, k2 6, lambda 0.3)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add_cache_options(parser)
     parser.add_argument("--out", metavar="FILE", help="JSON file; default: evaluation.json in the checkpoint's folder")
     return parser.parse_args()
 
@@ -165,12 +174,20 @@ def main() -> None:
     query, gallery = read_test(arguments.data_dir, arguments.dataset)
     figures = summary(
         evaluate_checkpoint(
-            folder, query, gallery, flip_tta=arguments.flip_tta, rerank=arguments.rerank, device=arguments.device
+            folder,
+            query,
+            gallery,
+            flip_tta=arguments.flip_tta,
+            rerank=arguments.rerank,
+            device=arguments.device,
+            cache_dir=arguments.cache_dir,
+            limit_bytes=arguments.limit_bytes,
         )
     )
     out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / "evaluation.json"
     settings = {"data_dir": arguments.data_dir, "flip_tta": arguments.flip_tta, "rerank": arguments.rerank}
-    print_summary(figures, f"{folder} on {arguments.data_dir}")
+    ways = [*(["flipped too"] if arguments.flip_tta else []), *(["re-ranked"] if arguments.rerank else [])]
+    print_summary(figures, ", ".join([f"{folder} on {arguments.data_dir}", *ways]))
     try:
         write_json(out, {**figures, **settings})
     except OSError as error:

@@ -106,6 +106,8 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
         name, separator, text = assignment.partition("=")
         if not separator or not name.strip():
             raise UserError(f"--set {assignment!r}: expected name=value")
+        if name.strip() in values:
+            raise UserError(f"--set {assignment!r}: {name.strip()} is set twice; give one value")
         try:
             values[name.strip()] = yaml.load(text, Loader=_Loader)
         except YAML_ERRORS as error:

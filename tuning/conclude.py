@@ -32,7 +32,7 @@ def conclude(study: Study, data: TrainingData, pixels: Pixels) -> None:
     write_json(study.folder / "untrained.json", untrained_metrics(study, data, pixels))
     keep_best(study, best)
     write_best_config(study, best)
-    test_once(study)
+    test_once(study, cache_dir=pixels.file.parent if pixels.file else None)
     write_results(study)
     print_results(study, console)
 
@@ -57,7 +57,7 @@ def write_best_config(study: Study, best: TrialRecord) -> None:
     write_text(study.folder / "best_config.yaml", f"# trial {best.number} of {study.folder.name}\n{text}")
 
 
-def test_once(study: Study) -> None:
+def test_once(study: Study, *, cache_dir: Path | None) -> None:
     """Evaluates best/ on query and gallery, unless that was done; writes test_metrics.json."""
     file = study.folder / "test_metrics.json"
     trial = json.loads((study.folder / "best" / "trial.json").read_text())
@@ -67,7 +67,9 @@ def test_once(study: Study) -> None:
     config = study.space.base_config()
     try:
         query, gallery = read_test(config.data_dir, config.dataset)
-        metrics = summary(evaluate_checkpoint(study.folder / "best", query, gallery, num_threads=usable_cpus()))
+        metrics = summary(
+            evaluate_checkpoint(study.folder / "best", query, gallery, num_threads=usable_cpus(), cache_dir=cache_dir)
+        )
     except UserError as error:  # a missing folder or a broken image: the search is not lost for it
         write_json(file, {"trial": trial["number"], "not_evaluated": str(error)})
         return

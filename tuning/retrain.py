@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from data.command_line import add_cache_options
 from data.errors import UserError, exit_on_user_error
 
 
@@ -22,6 +23,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, metavar="N", help="length of the schedule; default: the best trial's")
     parser.add_argument("--seeds", type=int, default=1, metavar="K", help="runs, with seeds 0 to K - 1; default: 1")
     parser.add_argument("--data-dir", metavar="DIR", help="default: the study's")
+    add_cache_options(parser)
     return parser.parse_args()
 
 
@@ -52,25 +54,31 @@ def main() -> None:
     query, gallery = read_test(config.data_dir, config.dataset)
     data = hold_out_images(TrainingData(samples, [], []), seed=config.split_seed)
     check_training(config, data)
-    pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
+    pixels = open_pixels(
+        samples,
+        height=config.image_height,
+        width=config.image_width,
+        cache_dir=arguments.cache_dir,
+        limit_bytes=arguments.limit_bytes,
+    )
     log_to(study / "retrain" / "retrain.log")
     figures = []
     for seed in range(arguments.seeds):
         folder = study / "retrain" / f"{config.num_epochs}-epochs-seed-{seed}"
         print(f"seed {seed}, {config.num_epochs} epochs, {len(data.train)} images: {folder}", flush=True)
         train_into(config.changed(seed=seed), data, pixels, folder)
-        figures.append({"seed": seed, **test_metrics(folder, query, gallery)})
+        figures.append({"seed": seed, **test_metrics(folder, query, gallery, arguments.cache_dir)})
     write_results(study / "retrain", config.num_epochs, figures)
 
 
-def test_metrics(folder: Path, query: Any, gallery: Any) -> dict[str, Any]:
+def test_metrics(folder: Path, query: Any, gallery: Any, cache_dir: Path | None) -> dict[str, Any]:
     """The test metrics of one run, evaluated once and kept in its folder."""
     from data.atomic import write_json
     from reid_train.evaluate import evaluate_checkpoint, summary
 
     file = folder / "test_metrics.json"
     if not file.is_file():
-        write_json(file, summary(evaluate_checkpoint(folder, query, gallery)))
+        write_json(file, summary(evaluate_checkpoint(folder, query, gallery, cache_dir=cache_dir)))
     figures: dict[str, Any] = json.loads(file.read_text())
     return figures
 

@@ -15,15 +15,17 @@ from data.errors import UserError, end_politely_on_sigterm
 from data.splits import TrainingData
 from reid_train.config import TrainConfig
 from tuning.environment import gpus
-from tuning.space import StudySettings
+from tuning.space import SearchSpace, StudySettings
 from tuning.study import Study
 from tuning.weights import trial_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = "trial"
 """Ray's resource for a trial's place on this machine alone."""
-TRIAL_MEMORY_BYTES = 4 * 2**30
-"""Memory that each trial on the CPU is given room for."""
+PROCESS_BYTES = 2 * 2**30
+"""Memory that a trial on the CPU needs before its first batch: libraries, model, optimizer, evaluation."""
+BYTES_A_PIXEL = 4096
+"""Memory for what ResNet-50 keeps of each pixel of a batch until the gradients are known; measured, rounded up."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,17 @@ class Resources:
 
 
 def plan_resources(
-    cpus_per_trial: int | None, gpus_per_trial: float | None, concurrency: int | None, device: str
+    cpus_per_trial: int | None,
+    gpus_per_trial: float | None,
+    concurrency: int | None,
+    device: str,
+    trial_bytes: int = PROCESS_BYTES,
 ) -> Resources:
     """Follows the machine: a GPU a trial where there are GPUs, else rather many trials at once than many threads.
 
     Trials side by side wait for nothing of each other's, threads of one trial wait for each other at every layer
     (measured by tests/benchmarks/search_overhead.py). So a trial gets one CPU; more, up to 4, only where more than
-    4 trials would run at once or memory is short.
+    4 trials would run at once or the machine has no memory for `trial_bytes` each.
     Raises UserError for more than the machine has.
     """
     cpus, gpu_count = usable_cpus(), len(gpus()) if device in ("auto", "cuda") else 0
@@ -55,10 +61,16 @@ def plan_resources(
         of_cpus = cpus_per_trial or max(1, int(cpus * of_gpus / gpu_count))
         room = min(cpus // of_cpus, int(gpu_count / of_gpus))
     else:
-        room = min(concurrency or cpus, cpus, max(1, _memory_bytes() // TRIAL_MEMORY_BYTES))
+        room = min(concurrency or cpus, cpus, max(1, _memory_bytes() // trial_bytes))
         of_cpus = cpus_per_trial or min(4, max(1, cpus // min(room, 4)))
         room = min(room, cpus // of_cpus) if cpus_per_trial is None else cpus // of_cpus
     return Resources(of_cpus, of_gpus, max(1, min(room, concurrency or room)))
+
+
+def trial_memory_bytes(space: SearchSpace) -> int:
+    """Memory that the largest trial of the space takes on a CPU, roughly."""
+    pixels = space.largest("batch_size") * space.largest("image_height") * space.largest("image_width")
+    return PROCESS_BYTES + BYTES_A_PIXEL * int(pixels)
 
 
 def _memory_bytes() -> int:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.command_line import add_cache_options
 from data.errors import UserError, exit_on_user_error, running_command
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--name", metavar="NAME", help="the study's folder below results/; default: the space's name")
     parser.add_argument("--results", default="results", metavar="DIR", help="where studies are kept; default: results")
+    add_cache_options(parser)
     parser.add_argument("--address", metavar="ADDRESS", help="an existing Ray cluster; default: this machine alone")
     return parser.parse_args()
 
@@ -63,8 +65,8 @@ def search(arguments: argparse.Namespace) -> None:
     if arguments.time_budget is not None:
         changes["time_budget"] = parse_duration(arguments.time_budget)
     settings = space.study.model_copy(update=changes)
-    name = arguments.name or space.name
-    if Path(name).name != name or name in (".", ".."):
+    name = space.name if arguments.name is None else arguments.name
+    if not name or Path(name).name != name or name in (".", ".."):
         raise UserError(f"--name {name}: a folder's name is needed, without slashes")
     folder = Path(arguments.results) / name
 
@@ -82,13 +84,26 @@ def search(arguments: argparse.Namespace) -> None:
     check_on_data(space, data)
 
     from tuning.environment import check_same_data, describe
-    from tuning.run import check_address, plan_resources, run_trials, start_ray
+    from tuning.run import check_address, plan_resources, run_trials, start_ray, trial_memory_bytes
     from tuning.study import DATABASE, Study
 
     if arguments.address:
         check_address(arguments.address)
-    resources = plan_resources(arguments.cpus_per_trial, arguments.gpus_per_trial, settings.concurrency, config.device)
-    pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
+    resources = plan_resources(
+        arguments.cpus_per_trial,
+        arguments.gpus_per_trial,
+        settings.concurrency,
+        config.device,
+        trial_memory_bytes(space),
+    )
+    pixels = open_pixels(
+        samples,
+        height=config.image_height,
+        width=config.image_width,
+        cache_dir=arguments.cache_dir,
+        limit_bytes=arguments.limit_bytes,
+    )
+    print(f"{len(pixels)} images at {pixels.height} x {pixels.width}: {pixels.decoded} decoded now", flush=True)
     for line in pretrained_in(space, len({sample.identity for sample in data.train})):
         print(line, flush=True)
     warn_of_missing_test(config.data_dir, config.dataset)
@@ -99,7 +114,7 @@ def search(arguments: argparse.Namespace) -> None:
     study.settle()
     study.set_attribute("command", running_command())
     study.set_attribute("trials", settings.trials)
-    check_same_data(study, fingerprint(samples))
+    check_same_data(study, fingerprint(samples, cache_dir=arguments.cache_dir))
     describe(study, arguments.space)
     run_trials(study, settings, data, pixels, resources, address=arguments.address)
 

@@ -141,6 +141,11 @@ class SearchSpace:
         """The configuration of a trial with these parameter values. Trials hold out no images unless that is fixed."""
         return make_config({"holdout_images_per_identity": 0, **self.fixed, **parameters}, self.name)
 
+    def largest(self, name: str) -> Any:
+        """The largest value of a setting that a trial may have."""
+        searched = [parameter.extremes() for parameter in self.parameters if parameter.name == name]
+        return max(searched[0]) if searched else getattr(self.base_config(), name)
+
     def description(self) -> dict[str, Any]:
         """All that defines the space, as plain values: what a study compares when it is opened again.
 

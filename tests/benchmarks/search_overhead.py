@@ -188,7 +188,7 @@ def measure_starts(folder: Path, repeats: int) -> dict[str, float]:
         default.append(Watched(folder / f"default-{number}", "few", 1, 6))
         if number < 3:
             alone.append(Watched(folder / f"alone-{number}", "few", 1, 3, "--cpus-per-trial", "2"))
-    print(default[0].output.splitlines()[0].partition(": ")[2])
+    print(next(line for line in default[0].output.splitlines() if " at once" in line).partition(": ")[2])
     left = [sorted((search.folder / "trials").iterdir()) for search in default]
     sizes = [size_mb(trial) for trials in left for trial in trials]
     shown("trial folders left by a search of 6", [float(len(trials)) for trials in left], "")

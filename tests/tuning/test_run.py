@@ -4,6 +4,7 @@ import pytest
 
 from data.errors import UserError
 from tuning import run
+from tuning.space import read_space
 
 GIB = 2**30
 
@@ -16,7 +17,7 @@ GIB = 2**30
         (4, 32, None, (1, 4)),
         (8, 64, None, (2, 4)),
         (64, 512, None, (4, 16)),
-        (8, 6, None, (4, 1)),  # memory for one trial only
+        (8, 3, None, (4, 1)),  # memory for one trial only
         (2, 1, None, (2, 1)),
         (2, 24, 1, (2, 1)),  # study.concurrency
         (8, 64, 2, (4, 2)),
@@ -46,3 +47,10 @@ def test_each_gpu_gets_a_trial_and_its_share_of_the_cpus(monkeypatch):
     assert (planned.cpus, planned.gpus, planned.concurrency) == (4, 1.0, 2)
     halves = run.plan_resources(None, 0.5, None, "auto")
     assert (halves.cpus, halves.gpus, halves.concurrency) == (2, 0.5, 4)
+
+
+def test_memory_is_reckoned_from_the_largest_batch_of_the_largest_images(tmp_path):
+    file = tmp_path / "space.yaml"
+    file.write_text("fixed: {image_height: 256, image_width: 128}\nsearch: {batch_size: [32, 64, 16]}\n")
+    space = read_space(str(file))
+    assert run.trial_memory_bytes(space) == run.PROCESS_BYTES + run.BYTES_A_PIXEL * 64 * 256 * 128

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,6 +81,7 @@ def test_everything_promised_is_there(finished_search):
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["versions"]["torch"] and environment["data_fingerprint"]
     assert "untrained network: val_mAP" in done.stdout
+    assert " images at 32 x 16: " in done.stdout and " 0 decoded now" not in done.stdout
     assert yaml.safe_load((folder / "space.yaml").read_text())["study"]["trials"] == 5
     assert not (folder / "ray").exists()
 
@@ -91,6 +93,7 @@ def test_same_command_on_a_finished_study_prints_the_result_and_trains_nothing(
     before, test_before = Study(folder).trials(), (folder / "test_metrics.json").stat().st_mtime_ns
     done = run_module("tuning.search", "--space", tiny_space, "--data-dir", tiny_data, "--results", folder.parent)
     assert done.returncode == 0
+    assert re.search(r"\d+ images at 32 x 16: 0 decoded now", done.stdout)
     assert "best: trial" in done.stdout
     assert Study(folder).trials() == before
     assert (folder / "test_metrics.json").stat().st_mtime_ns == test_before, "the test set is evaluated once"

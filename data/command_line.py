@@ -1,0 +1,31 @@
+"""Options that several commands share."""
+
+import argparse
+from pathlib import Path
+
+
+def add_cache_options(parser: argparse.ArgumentParser) -> None:
+    """--cache-dir and --cache-limit, as `open_pixels` takes them: `cache_dir` and `limit_bytes`."""
+    parser.add_argument(
+        "--cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="where decoded pixels are kept; default: reid-tuning/pixels in $XDG_CACHE_HOME or ~/.cache",
+    )
+    parser.add_argument(
+        "--cache-limit",
+        type=_gibibytes,
+        dest="limit_bytes",
+        metavar="GIB",
+        help="decodes anew at every read instead of keeping more than this; default: 32, and half of the free disk",
+    )
+
+
+def _gibibytes(text: str) -> int:
+    try:
+        size = float(text)
+    except ValueError:
+        size = -1
+    if not 0 <= size < 2**30:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of GiB")
+    return int(size * 2**30)
