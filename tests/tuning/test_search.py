@@ -14,9 +14,9 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from reid_train.checkpoint import load_checkpoint
+from reid_train.checkpoint import WEIGHTS, load_checkpoint
 from reid_train.config import read_config
-from tuning.study import Study
+from tuning.study import Study, best_first
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,7 +66,14 @@ def test_best_is_the_best_of_the_longest_schedule_and_its_weights_are_kept(finis
     assert kept.config.learning_rate == pytest.approx(best.parameters["learning_rate"])
     assert kept.epoch == kept.config.num_epochs == 3
     assert read_config(str(folder / "best_config.yaml")).learning_rate == kept.config.learning_rate
-    assert len(list((folder / "trials").iterdir())) <= 3
+
+
+def test_only_the_best_three_leave_files_and_only_their_weights(finished_search):
+    folder, _ = finished_search
+    left = {int(trial.name): trial for trial in (folder / "trials").iterdir()}
+    assert left.keys() == {trial.number for trial in best_first(Study(folder).trials())[:3]}
+    for trial in left.values():
+        assert sorted(file.name for file in trial.rglob("*") if file.is_file()) == sorted([WEIGHTS, "model.json"])
 
 
 def test_everything_promised_is_there(finished_search):
