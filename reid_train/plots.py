@@ -80,14 +80,15 @@ def plot_history(rows: Sequence[dict[str, Any]], file: str | Path, title: str = 
         figure, axes = plt.subplots(2, 3, figsize=(13, 7), layout="constrained")
         for panel, (name, unit, curves) in zip(axes.flat, PANELS, strict=True):
             panel.set_title(name, loc="left")
-            if not _lines(panel, rows, curves):
+            if _lines(panel, rows, curves):
+                panel.set_ylim(0, 1.05 * panel.dataLim.y1 or 1)  # room above a level curve, too
+            else:
                 panel.text(
                     0.5, 0.5, "not measured in this run", transform=panel.transAxes, ha="center", color="#9ca3af"
                 )
                 panel.grid(False)
             if unit == "%":
                 panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-            panel.set_ylim(bottom=0)
             panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
             panel.set_xlabel("epoch")
         figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")

@@ -7,7 +7,6 @@ import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -54,21 +53,21 @@ class ReIDTrainable(tune.Trainable):
         from reid_train.loop import train_epochs
 
         settings = make_config(config["settings"], "trial")
-        previous: Path | None = None
-        for rung in config["rungs"]:
-            folder = rung_folder(config["folder"], rung)
-            schedule = settings.changed(num_epochs=rung)
-            if (folder / WEIGHTS).is_file():
-                # Finished before an interruption: its last report is told again, so that it is decided upon.
+        folders = {rung: rung_folder(config["folder"], rung) for rung in config["rungs"]}
+        finished = max((rung for rung, folder in folders.items() if (folder / WEIGHTS).is_file()), default=0)
+        for rung, folder in folders.items():
+            if rung == finished:
+                # Before an interruption: its last report is told again, so that it is decided upon.
                 yield {"rung": rung, "report": load_checkpoint(folder).metrics}
-            else:
+            elif rung > finished:
+                schedule = settings.changed(num_epochs=rung)
                 for report in train_epochs(schedule, self.data, self.pixels, out_dir=folder):
                     if report.epoch == rung:
                         remove_state(folder)
+                        for shorter in folders.values():  # these weights take the place of theirs
+                            if shorter != folder:
+                                shutil.rmtree(shorter, ignore_errors=True)
                     yield {"rung": rung, "report": asdict(report)}
-            if previous is not None:
-                shutil.rmtree(previous, ignore_errors=True)
-            previous = folder
 
     def step(self) -> dict[str, Any]:
         try:

@@ -70,8 +70,7 @@ def finished_search(
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The study's folder and what the search printed."""
     results = tmp_path_factory.mktemp("results")
-    done = _run_module(
-        "tuning.search", "--space", tiny_space, "--data-dir", tiny_data, "--results", results, "--cpus-per-trial", 1
-    )
+    command = ["--space", tiny_space, "--data-dir", tiny_data, "--results", results, "--cache-dir", results / "cache"]
+    done = _run_module("tuning.search", *command, "--cpus-per-trial", 1)
     assert done.returncode == 0, done.stdout + done.stderr
     return results / "tiny", done

@@ -98,7 +98,8 @@ def test_same_command_on_a_finished_study_prints_the_result_and_trains_nothing(
 ):
     folder, _ = finished_search
     before, test_before = Study(folder).trials(), (folder / "test_metrics.json").stat().st_mtime_ns
-    done = run_module("tuning.search", "--space", tiny_space, "--data-dir", tiny_data, "--results", folder.parent)
+    command = ["--space", tiny_space, "--data-dir", tiny_data, "--results", folder.parent]
+    done = run_module("tuning.search", *command, "--cache-dir", folder.parent / "cache")
     assert done.returncode == 0
     assert re.search(r"\d+ images at 32 x 16: 0 decoded now", done.stdout)
     assert "best: trial" in done.stdout

@@ -1,0 +1,57 @@
+"""Where and how to compute: what "auto" takes, and what it refuses."""
+
+import pytest
+import torch
+
+from data.errors import UserError
+from reid_train import device
+from reid_train.device import COMPILED_STEPS, choose_compiling, choose_device, choose_precision
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def compilers(monkeypatch):
+    """Says whether a C++ compiler and triton are there; the cache's place is put back afterwards."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "unused")
+    monkeypatch.delenv("CXX", raising=False)
+
+    def there(cpp: bool, triton: bool) -> None:
+        monkeypatch.setattr(device.shutil, "which", lambda name: f"/usr/bin/{name}" if cpp else None)
+        monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: object() if triton else None)
+
+    return there
+
+
+def test_auto_compiles_long_runs_on_a_gpu_alone(compilers):
+    compilers(cpp=True, triton=True)
+    assert choose_compiling("auto", CUDA, COMPILED_STEPS)
+    assert not choose_compiling("auto", CUDA, COMPILED_STEPS - 1)
+    assert not choose_compiling("auto", CPU, 10**9)
+
+
+@pytest.mark.parametrize(("cpp", "triton", "missing"), [(False, True, "a C\\+\\+ compiler"), (True, False, "triton")])
+def test_what_compiling_needs_is_named_and_auto_does_without(compilers, cpp, triton, missing):
+    compilers(cpp=cpp, triton=triton)
+    assert not choose_compiling("auto", CUDA, COMPILED_STEPS)
+    with pytest.raises(UserError, match=f"compile=true needs {missing}"):
+        choose_compiling(True, CUDA, 1)
+    assert not choose_compiling(False, CUDA, COMPILED_STEPS)
+
+
+def test_a_cpu_needs_no_triton(compilers):
+    compilers(cpp=True, triton=False)
+    assert choose_compiling(True, CPU, 1)
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="device=cuda is not available here"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize(("there", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_cpu_computes_in_bfloat16_where_it_multiplies_it(monkeypatch, there, expected):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: there)
+    assert choose_precision("auto", CPU) == expected
+    assert choose_precision("float32", CPU) == torch.float32
