@@ -168,6 +168,8 @@ def _explain(problem: dict[str, Any], source: SettingsFile, values: Mapping[str,
     rule = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
     if name == "margin":
         rule = "should be a number above 0 and at most 100, or soft"
+    if name == "compile":
+        rule = "should be true, false or auto"
     return f"{source.at(name)}: {name}={values.get(name)!r} {rule}"
 
 

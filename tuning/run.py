@@ -54,8 +54,12 @@ def plan_resources(
     cpus, gpu_count = usable_cpus(), len(gpus()) if device in ("auto", "cuda") else 0
     asked = (("--cpus-per-trial", cpus_per_trial, cpus), ("--gpus-per-trial", gpus_per_trial, gpu_count))
     for name, value, there in asked:
-        if value is not None and not 0 <= value <= there:
+        if value is not None and value > there:
             raise UserError(f"{name} {value:g}: this machine has {there}")
+    if cpus_per_trial is not None and cpus_per_trial < 1:
+        raise UserError(f"--cpus-per-trial {cpus_per_trial}: at least 1")
+    if gpus_per_trial is not None and gpus_per_trial < 0:
+        raise UserError(f"--gpus-per-trial {gpus_per_trial:g}: at least 0")
     of_gpus = gpus_per_trial if gpus_per_trial is not None else float(min(gpu_count, 1))
     if of_gpus:
         of_cpus = cpus_per_trial or max(1, int(cpus * of_gpus / gpu_count))

@@ -103,7 +103,8 @@ def search(arguments: argparse.Namespace) -> None:
         cache_dir=arguments.cache_dir,
         limit_bytes=arguments.limit_bytes,
     )
-    print(f"{len(pixels)} images at {pixels.height} x {pixels.width}: {pixels.decoded} decoded now", flush=True)
+    decoded = f"{pixels.decoded} decoded now" if pixels.file else "decoded at every read"
+    print(f"{len(pixels)} images at {pixels.height} x {pixels.width}: {decoded}", flush=True)
     for line in pretrained_in(space, len({sample.identity for sample in data.train})):
         print(line, flush=True)
     warn_of_missing_test(config.data_dir, config.dataset)

@@ -22,10 +22,10 @@ from tests.benchmarks.machine import describe_machine, spread
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.precision", description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=20, help="default: 20")
+    parser.add_argument("--seeds", type=int, default=3, choices=range(2, 100), metavar="N", help="default: 3")
     parser.add_argument("--workers", type=int, help="processes that prepare batches")
     parser.add_argument("--backbone", default="resnet50", choices=("resnet50", "resnet18"))
     options = parser.parse_args()

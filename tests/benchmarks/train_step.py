@@ -239,10 +239,13 @@ def ratio(rates: dict[str, list[float]], side: str, other: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.train_step",
+        description=f"{__doc__.splitlines()[0]} Takes about 20 minutes on 2 cores.",
+    )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--size", nargs="+", default=["64x32", "256x128"], metavar="HEIGHTxWIDTH")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", nargs="+", default=["64x32", "256x128"], choices=("64x32", "256x128"))
+    parser.add_argument("--repeats", type=int, default=5, choices=range(1, 100), metavar="N", help="default: 5")
     parser.add_argument("--quick", action="store_true", help="2 steps, 1 repeat: to see that everything runs")
     parser.add_argument("--without-compiling", action="store_true")
     parser.add_argument("--run", nargs=5, help=argparse.SUPPRESS)

@@ -1,6 +1,5 @@
 """Where weights may come from, and what is said about files that do not fit."""
 
-import logging
 import pickle
 from argparse import Namespace
 from pathlib import Path
@@ -47,14 +46,13 @@ def refusal(path: Path) -> str:
 
 
 @pytest.mark.parametrize("inside", ["", "model.safetensors"])
-def test_a_checkpoint_of_this_project_is_taken_whole_as_folder_and_as_file(tmp_path, inside, caplog):
+def test_a_checkpoint_of_this_project_is_taken_whole_as_folder_and_as_file(tmp_path, inside):
     trained, target = saved(tmp_path / "run"), model()
     assert not same_weights(target, trained)
-    with caplog.at_level(logging.INFO, "reid_train.backbones"):
-        said = load_pretrained(target, str(tmp_path / "run" / inside), "resnet18")
+    said = load_pretrained(target, str(tmp_path / "run" / inside), "resnet18")
     assert same_weights(target, trained)
     count = len(trained.state_dict())
-    assert f"{count} of {count} tensors matched" in said and said in caplog.text
+    assert f"{count} of {count} tensors matched" in said
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "module.model."])

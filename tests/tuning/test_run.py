@@ -38,6 +38,9 @@ def test_what_is_asked_for_is_given(monkeypatch):
     assert (planned.cpus, planned.concurrency) == (2, 4)
     with pytest.raises(UserError, match="--cpus-per-trial 9: this machine has 8"):
         run.plan_resources(9, None, None, "cpu")
+    for cpus in (0, -1):
+        with pytest.raises(UserError, match=f"--cpus-per-trial {cpus}: at least 1"):
+            run.plan_resources(cpus, None, None, "cpu")
 
 
 def test_each_gpu_gets_a_trial_and_its_share_of_the_cpus(monkeypatch):

@@ -15,7 +15,8 @@ VALUES = {
     "image_height": [32, 64], "image_width": [32, 64], "batch_size": [32, 64], "images_per_identity": [4, 8],
     "num_workers": [0, 1], "backbone": ["resnet18", "resnet50"], "pretrained": ["none", "imagenet"],
     "last_stride": [1, 2], "pooling": ["avg", "gem"], "margin": [0.3, "soft"], "mining": ["batch_hard", "random"],
-    "normalize_features": [True, False], "optimizer": ["adamw", "sgd"], "device": ["auto", "cpu"],
+    "normalize_features": [True, False],
+    "compile": [True, False], "optimizer": ["adamw", "sgd"], "device": ["auto", "cpu"],
     "precision": ["auto", "float32"], "num_threads": [1, 2], "max_grad_norm": [1.0, None],
 }  # fmt: skip
 
