@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 
 def add_cache_options(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,11 @@ def add_cache_options(parser: argparse.ArgumentParser) -> None:
         metavar="GIB",
         help="decodes anew at every read instead of keeping more than this; default: 32, and half of the free disk",
     )
+
+
+def cache_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `open_pixels` is to be given."""
+    return {"cache_dir": arguments.cache_dir, "limit_bytes": arguments.limit_bytes}
 
 
 def _gibibytes(text: str) -> int:

@@ -4,7 +4,7 @@ The model normalises, so that batches stay small until then. Every random decisi
 generator that is given, so that a GPU augments as a CPU does.
 """
 
-# B images of a batch, H height, W width
+# B images of a batch, A attempts, H height, W width
 
 import math
 from collections.abc import Callable
@@ -103,9 +103,7 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 def draw_crops(images: torch.Tensor, scale: float, generator: torch.Generator) -> torch.Tensor:
     """Each image's crop (B x 4: top, left, height, width in whole pixels): the whole image where none fits."""
     height, width = images.shape[2:]
-    area_BA = torch.empty(len(images), ATTEMPTS).uniform_(scale, 1, generator=generator)
-    low, high = map(math.log, CROP_RATIO)
-    ratio_BA = torch.empty(len(images), ATTEMPTS).uniform_(low, high, generator=generator).exp()
+    area_BA, ratio_BA = _areas_and_ratios(len(images), (scale, 1), CROP_RATIO, generator)
     boxes_BA4 = _boxes(
         height * (area_BA / ratio_BA).sqrt(), width * (area_BA * ratio_BA).sqrt(), height, width, generator
     )
@@ -136,6 +134,15 @@ def resize_by_grid(images: torch.Tensor, crops_B4: torch.Tensor) -> torch.Tensor
     grid_BHW2 = torch.stack(torch.broadcast_tensors(x_BW[:, None, :], y_BH[:, :, None]), dim=3)
     sampled = F.grid_sample(images.float(), grid_BHW2, mode="bilinear", padding_mode="border", align_corners=False)
     return sampled.round_().to(torch.uint8)
+
+
+def _areas_and_ratios(
+    count: int, area: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shares of the area, uniform, and ratios of the sides, uniform in their logarithm, for all attempts (B x A)."""
+    area_BA = torch.empty(count, ATTEMPTS).uniform_(*area, generator=generator)
+    low, high = map(math.log, ratio)
+    return area_BA, torch.empty(count, ATTEMPTS).uniform_(low, high, generator=generator).exp()
 
 
 def _boxes(
@@ -203,9 +210,8 @@ def randaugment_choices(magnitude: int, height: int, width: int) -> list[list[Op
 def draw_erasures(images: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:
     """Each image's rectangle to erase (B x 4: top, left, height, width in pixels), of no size for those spared."""
     height, width = images.shape[2:]
-    area_BA = height * width * torch.empty(len(images), ATTEMPTS).uniform_(*ERASED_AREA, generator=generator)
-    low, high = map(math.log, ERASED_RATIO)
-    ratio_BA = torch.empty(len(images), ATTEMPTS).uniform_(low, high, generator=generator).exp()
+    share_BA, ratio_BA = _areas_and_ratios(len(images), ERASED_AREA, ERASED_RATIO, generator)
+    area_BA = height * width * share_BA
     boxes_BA4 = _boxes((area_BA * ratio_BA).sqrt(), (area_BA / ratio_BA).sqrt(), height, width, generator)
     boxes_B4 = _first_that_fits(boxes_BA4, height, width, otherwise=(0, 0, 0, 0))
     erased_B = torch.rand(len(images), generator=generator) < probability

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.command_line import add_cache_options
+from data.command_line import add_cache_options, cache_options
 from data.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
@@ -180,8 +180,7 @@ def main() -> None:
             flip_tta=arguments.flip_tta,
             rerank=arguments.rerank,
             device=arguments.device,
-            cache_dir=arguments.cache_dir,
-            limit_bytes=arguments.limit_bytes,
+            **cache_options(arguments),
         )
     )
     out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / "evaluation.json"

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.command_line import add_cache_options
+from data.command_line import add_cache_options, cache_options
 from data.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
@@ -48,13 +48,7 @@ def main() -> None:
     if config.holdout_images_per_identity:
         data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
     check_training(config, data)
-    pixels = open_pixels(
-        samples,
-        height=config.image_height,
-        width=config.image_width,
-        cache_dir=arguments.cache_dir,
-        limit_bytes=arguments.limit_bytes,
-    )
+    pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     log_to(out / "train.log")
     train_into(config, data, pixels, out)
     print(f"checkpoint, history.csv, history.png and train.log are in {out}")

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data.command_line import add_cache_options
+from data.command_line import add_cache_options, cache_options
 from data.errors import UserError, exit_on_user_error
 
 
@@ -54,13 +54,7 @@ def main() -> None:
     query, gallery = read_test(config.data_dir, config.dataset)
     data = hold_out_images(TrainingData(samples, [], []), seed=config.split_seed)
     check_training(config, data)
-    pixels = open_pixels(
-        samples,
-        height=config.image_height,
-        width=config.image_width,
-        cache_dir=arguments.cache_dir,
-        limit_bytes=arguments.limit_bytes,
-    )
+    pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     log_to(study / "retrain" / "retrain.log")
     figures = []
     for seed in range(arguments.seeds):

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.command_line import add_cache_options
+from data.command_line import add_cache_options, cache_options
 from data.errors import UserError, exit_on_user_error, running_command
 
 if TYPE_CHECKING:
@@ -96,13 +96,7 @@ def search(arguments: argparse.Namespace) -> None:
         config.device,
         trial_memory_bytes(space),
     )
-    pixels = open_pixels(
-        samples,
-        height=config.image_height,
-        width=config.image_width,
-        cache_dir=arguments.cache_dir,
-        limit_bytes=arguments.limit_bytes,
-    )
+    pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     decoded = f"{pixels.decoded} decoded now" if pixels.file else "decoded at every read"
     print(f"{len(pixels)} images at {pixels.height} x {pixels.width}: {decoded}", flush=True)
     for line in pretrained_in(space, len({sample.identity for sample in data.train})):
