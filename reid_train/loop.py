@@ -4,7 +4,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,12 +86,14 @@ def train_epochs(
     *,
     out_dir: str | Path | None = None,
     state_interval_s: float = STATE_INTERVAL_S,
+    keep_at: Collection[int] = (),
 ) -> Iterator[EpochReport]:
     """Trains one complete schedule; yields a report after each epoch.
 
     `pixels` holds the decoded images of `data`. With `out_dir`, the training state is kept there (at most once in
     `state_interval_s` seconds), a run that finds one goes on from it, bit for bit on the CPU, and the weights of
-    the last epoch are written before its report is given. Closing the generator frees everything.
+    the last epoch are written before its report is given; with `keep_at`, weights and state are written after those
+    epochs too. Closing the generator frees everything.
 
     Raises UserError for a configuration that does not fit the data, NonFiniteLoss when training diverges.
     """
@@ -217,11 +219,12 @@ def train_epochs(
             seconds=time.monotonic() - started,
             **validation,
         )
-        if out_dir and epoch + 1 == config.num_epochs:
+        ends, kept_now = epoch + 1 == config.num_epochs, epoch + 1 in keep_at
+        if out_dir and (ends or kept_now):
             save_checkpoint(
                 out_dir, kept, config=config, epoch=epoch + 1, metrics=asdict(report), identities=identities
             )
-        elif out_dir and time.monotonic() - saved_at >= state_interval_s:
+        if out_dir and not ends and (kept_now or time.monotonic() - saved_at >= state_interval_s):
             states = {name: part.state_dict() for name, part in parts.items()}
             save_state(out_dir, {"epoch": epoch + 1, "config": config.model_dump(mode="json"), "seen": seen, **states})
             saved_at = time.monotonic()

@@ -12,7 +12,7 @@ from data.cache import Pixels, usable_cpus
 from data.datasets import find_dataset, read_test
 from data.errors import UserError, python_command
 from data.splits import TrainingData
-from reid_train.checkpoint import build_model, load_checkpoint
+from reid_train.checkpoint import build_model
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
 from tuning.study import Study, TrialRecord, best_first
 from tuning.tables import markdown_table, result_rows, results_table, write_tables
@@ -52,7 +52,7 @@ def best_trial(study: Study) -> TrialRecord:
 
 def write_best_config(study: Study, best: TrialRecord) -> None:
     """Writes best_config.yaml: all settings of the winner, as reid_train.train takes them."""
-    config = load_checkpoint(study.folder / "best").config.changed(num_threads=None)
+    config = study.space.config(best.parameters).changed(num_epochs=best.rung)
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     write_text(study.folder / "best_config.yaml", f"# trial {best.number} of {study.folder.name}\n{text}")
 
@@ -120,7 +120,7 @@ def headline(study: Study) -> list[str]:
     metric = study.attributes["space"]["metric"]
     untrained = _read_json(study.folder / "untrained.json")
     test = _read_json(study.folder / "test_metrics.json")
-    counts = [f"{sum(t.state == s for t in trials)} {s}" for s in ("complete", "pruned", "failed", "waiting")]
+    counts = [f"{sum(t.state == s for t in trials)} {s}" for s in ("complete", "pruned", "failed", "paused", "waiting")]
     lines = [f"{len(trials)} trials ({', '.join(counts)}) in {clock(float(study.attributes.get('elapsed_s', 0)))}"]
     if ranked:
         best, scores = ranked[0], [trial.score or 0.0 for trial in ranked]

@@ -13,7 +13,6 @@ from typing import Any
 from data.cache import Pixels, usable_cpus
 from data.errors import UserError, end_politely_on_sigterm
 from data.splits import TrainingData
-from reid_train.config import TrainConfig
 from tuning.environment import gpus
 from tuning.space import SearchSpace, StudySettings
 from tuning.study import Study
@@ -95,12 +94,10 @@ def run_trials(
 
     Raises KeyboardInterrupt after Ctrl-C, with the study settled.
     """
-    shortest = min(study.space.rungs(study.space.base_config()))
+    from tuning.policy import Policy
 
-    def may_start() -> bool:
-        return study.started() < settings.trials and study.has_time_for(shortest, settings.time_budget)
-
-    if not may_start():
+    policy = Policy(study, settings)
+    if not policy.has_work():
         return
     start_ray(address, resources)
     import ray
@@ -119,14 +116,15 @@ def run_trials(
         class_cache.DEFAULT_ENV_VARS.clear()
         os.environ.pop("RAY_CHDIR_TO_TRIAL_DIR", None)
     progress = Progress(study, settings, resources)
-    scheduler = RungScheduler(study, settings.time_budget)
 
-    def trial_config(number: int, config: TrainConfig) -> dict[str, Any]:
+    def trial_config(number: int) -> dict[str, Any]:
+        config = study.config(number)
         changed = config.changed(num_threads=config.num_threads or resources.cpus)
         return {
             "number": number,
             "settings": changed.model_dump(mode="json"),
             "rungs": list(study.space.rungs(config)),
+            "promotion": study.space.study.promotion,
             "folder": str(trial_folder(study, number).absolute()),
         }
 
@@ -137,8 +135,8 @@ def run_trials(
         tune.with_resources(trainable, {PLACE: 1, "gpu": resources.gpus} if address is None else on_cluster),
         tune_config=tune.TuneConfig(
             num_samples=-1,
-            search_alg=StudySearcher(study, trial_config=trial_config, may_start=may_start),
-            scheduler=scheduler,
+            search_alg=StudySearcher(policy, trial_config),
+            scheduler=RungScheduler(policy),
             max_concurrent_trials=resources.concurrency,
             reuse_actors=resources.gpus == 0,
             trial_name_creator=lambda trial: f"trial_{trial.config['number']}",

@@ -1,8 +1,4 @@
-"""Decides at the ends of complete schedules which trials go on to the next, longer one.
-
-A rung is a complete OneCycle schedule of its own length: runs in the middle of a learning-rate cycle are not
-compared. The decision depends on the study's record alone, so a study that is opened again decides as before.
-"""
+"""Ray's TrialScheduler interface over the policy: records every report, then says whether the trial goes on."""
 
 import logging
 import time
@@ -10,65 +6,32 @@ from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
-from tuning.study import Study
+from tuning.policy import Policy
 from tuning.weights import prune_weights
 
 logger = logging.getLogger(__name__)
 
 
-def goes_on(score: float, others: list[float], reduction: int) -> bool:
-    """Whether `score` is among the best 1 in `reduction` of all scores of its rung, its own included, at least 1."""
-    place = sum(other > score for other in others) + 1
-    return place <= max(1, (len(others) + 1) // reduction)
-
-
 class RungScheduler(TrialScheduler):
-    """Ray's scheduler interface over the study: records every report, then decides.
+    """Tells the study what a trial reports and ends it where the policy says so. The record comes before Ray's act."""
 
-    Also the one place where a trial ends: complete after its last rung, pruned at a rung's end (or when the time
-    budget has no room for the next rung), failed with its cause. The record is on disk before Ray acts on it.
-    """
-
-    def __init__(self, study: Study, time_budget_s: float | None):
+    def __init__(self, policy: Policy):
         super().__init__()
-        self.study = study
-        self.time_budget_s = time_budget_s
-        self.rung_scores: dict[int, dict[int, float]] = {}
-        for trial in study.trials():
-            for rung, score in trial.scores.items():
-                self.rung_scores.setdefault(rung, {})[trial.number] = score
+        self.policy, self.study = policy, policy.study
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        decision = self._record_and_decide(trial.config["number"], trial.config["rungs"], result)
-        if decision == self.STOP:
+        goes_on = self._record_and_decide(trial.config["number"], result)
+        if not goes_on:
             prune_weights(self.study)
-        return decision
+        return str(self.CONTINUE if goes_on else self.STOP)
 
-    def _record_and_decide(self, number: int, rungs: list[int], result: dict[str, Any]) -> str:
+    def _record_and_decide(self, number: int, result: dict[str, Any]) -> bool:
         if "cause" in result:
             self.study.finish(number, "failed", result["cause"])
-            return self.STOP
+            return False
         report = {key.removeprefix("report/"): value for key, value in result.items() if key.startswith("report/")}
-        rung = result["rung"]
-        self.study.record(number, rung, report)
-        if report["epoch"] < rung:
-            return self.CONTINUE
-        score = report[self.study.space.study.metric]
-        others = [other for key, other in self.rung_scores.setdefault(rung, {}).items() if key != number]
-        self.rung_scores[rung][number] = score
-        if rung == rungs[-1]:
-            self.study.finish(number, "complete")
-            return self.STOP
-        following = rungs[rungs.index(rung) + 1]
-        if not goes_on(score, others, self.study.space.study.reduction):
-            self.study.finish(
-                number, "pruned", f"not among the best 1 in {self.study.space.study.reduction} at {rung} epochs"
-            )
-            return self.STOP
-        if not self.study.has_time_for(following, self.time_budget_s):
-            self.study.finish(number, "pruned", f"no time left for {following} epochs")
-            return self.STOP
-        return self.CONTINUE
+        self.study.record(number, result["rung"], report)
+        return report["epoch"] < result["rung"] or self.policy.at_rung_end(number, result["rung"])
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         number = trial.config["number"]
@@ -89,7 +52,7 @@ class RungScheduler(TrialScheduler):
         return waiting[0] if waiting else None
 
     def debug_string(self) -> str:
-        return "rungs: " + ", ".join(f"{rung} epochs: {len(scores)}" for rung, scores in self.rung_scores.items())
+        return f"rungs: {', '.join(map(str, self.policy.rungs))} epochs"
 
 
 def _cause_of_death(trial: Any) -> str:

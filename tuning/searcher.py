@@ -1,27 +1,26 @@
-"""Ray's Searcher interface over the study: which configuration to train next, and when there is none."""
+"""Ray's Searcher interface over the policy: which configuration to train next, and when there is none."""
 
 from collections.abc import Callable
 from typing import Any
 
 from ray.tune.search import Searcher
 
-from tuning.study import Study
+from tuning.policy import Policy
 
 
 class StudySearcher(Searcher):
-    """Asks the study for configurations until `may_start` says no."""
+    """Hands Ray the trials that the policy picks. A trial that pauses ends for Ray and comes back as another of its."""
 
-    def __init__(
-        self, study: Study, *, trial_config: Callable[[int, Any], dict[str, Any]], may_start: Callable[[], bool]
-    ):
-        """`trial_config` turns a number and a TrainConfig into what Ray hands the trainable."""
+    def __init__(self, policy: Policy, trial_config: Callable[[int], dict[str, Any]]):
+        """`trial_config` gives what Ray hands the trainable, by the trial's number in the study."""
         super().__init__()
-        self.study, self.trial_config, self.may_start = study, trial_config, may_start
+        self.policy, self.trial_config = policy, trial_config
 
     def suggest(self, trial_id: str) -> Any:
-        if not self.may_start():
-            return Searcher.FINISHED
-        return self.trial_config(*self.study.ask())
+        number = self.policy.next_trial()
+        if number is not None:
+            return self.trial_config(number)
+        return None if self.policy.study.in_state("running") else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing to do: the scheduler has told the study before Ray comes here."""

@@ -42,9 +42,16 @@ class StudySettings(BaseModel):
     time_budget: float | None = Field(None, gt=0)
     """Seconds for the search, or with a unit: 90s, 45m, 2h, 1d. Nothing begins that would not end within it."""
     rungs: tuple[int, ...] | None = None
-    """Lengths in epochs of the complete schedules that a trial climbs, e.g. [4, 8]; null: one of num_epochs."""
+    """Epochs after which trials are compared, e.g. [4, 12]; null: num_epochs alone."""
+    promotion: Literal["restart", "continue", "cut"] = "restart"
+    """The way to the next rung: a longer schedule from scratch; another one from the weights of the last; or the
+    middle of a single long schedule."""
     reduction: int = Field(3, ge=2, le=100)
     """At a rung's end the best 1 in `reduction` go on to the next."""
+    audit: int = Field(8, ge=0, le=10_000)
+    """Every n-th trial goes to the top whatever its scores, which shows how well the rungs rank; 0: none."""
+    sampler: Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"] = "tpe"
+    """What proposes configurations, by Optuna's names."""
     sampler_seed: int = Field(0, ge=0, le=2**31 - 1)
     """Seed of the sampler that proposes configurations."""
     concurrency: int | None = Field(None, ge=1, le=10_000)
@@ -157,7 +164,10 @@ class SearchSpace:
             "first_trials": list(self.first_trials),
             "metric": self.study.metric,
             "rungs": list(self.study.rungs) if self.study.rungs else None,
+            "promotion": self.study.promotion,
             "reduction": self.study.reduction,
+            "audit": self.study.audit,
+            "sampler": self.study.sampler,
             "sampler_seed": self.study.sampler_seed,
         }
 

@@ -9,14 +9,14 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from data.errors import UserError
 from reid_train.config import TrainConfig
@@ -32,8 +32,11 @@ STATES = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
 }
-"""Optuna's states in the words of our tables; waiting is also a trial that was interrupted and will go on."""
+"""Optuna's states in the words of our tables; a waiting row is one that was interrupted and will go on, or pauses."""
 REPORT = "report"
+DECISION = "decision"
+Decision = Literal["promoted", "fair", "paused"]
+"""At a rung's end: among the best; goes on whatever its score; waits for a promotion."""
 
 
 @dataclass(frozen=True)
@@ -42,30 +45,39 @@ class TrialRecord:
 
     number: int
     state: str
-    """complete, pruned, failed, running or waiting."""
+    """complete, pruned, failed, running, waiting (it was interrupted) or paused (at a rung, below the best)."""
     cause: str
     """Why it failed or was stopped; empty for a complete trial."""
     parameters: dict[str, Any]
     """The searched settings."""
     scores: dict[int, float]
-    """The metric at the end of each complete schedule, by its length in epochs."""
+    """The metric at the end of each rung, by its epochs."""
     reports: list[dict[str, Any]]
-    """Every epoch's report, in the order of training, with `rung` (the schedule's length in epochs) first."""
+    """Every epoch's report, in the order of training, with `rung` (the one that it leads to) first."""
+    decisions: dict[int, Decision] = field(default_factory=dict)
+    """What was decided at the end of each rung but the last."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What the sampler wants to find again."""
 
     @property
     def rung(self) -> int:
-        """Length of the last complete schedule, in epochs; 0 when none was completed."""
+        """The last rung whose end it reached, in epochs; 0 for none."""
         return max(self.scores, default=0)
 
     @property
     def score(self) -> float | None:
-        """The metric at the end of the last complete schedule."""
+        """The metric at the end of the last rung."""
         return self.scores[self.rung] if self.scores else None
 
     @property
     def final_report(self) -> dict[str, Any] | None:
         """The report of the epoch that gave `score`."""
         return next((r for r in self.reports if r["rung"] == self.rung and r["epoch"] == self.rung), None)
+
+    @property
+    def fair(self) -> bool:
+        """Whether it came as far as it did whatever its scores."""
+        return "promoted" not in self.decisions.values()
 
     @property
     def epochs(self) -> int:
@@ -92,10 +104,11 @@ def best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 class Study:
     """Opens or creates the record in `folder`; everything that is told to it is on disk when the call returns."""
 
-    def __init__(self, folder: str | Path, space: SearchSpace | None = None):
+    def __init__(self, folder: str | Path, space: SearchSpace | None = None, *, in_memory: bool = False):
         """Opens the study in `folder`; with `space`, creates it when there is none.
 
-        Raises UserError when there is no study, when the file is damaged, or when it belongs to another space.
+        `in_memory` leaves nothing on disk: for searches that are only simulated. Raises UserError when there is no
+        study, when the file is damaged, or when it belongs to another space.
         """
         self.folder = Path(folder)
         database = self.folder / DATABASE
@@ -103,20 +116,24 @@ class Study:
             raise UserError(f"{self.folder}: holds no study ({DATABASE} is missing)")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.simplefilter("ignore", ExperimentalWarning)
-        self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            storage = optuna.storages.RDBStorage(f"sqlite:///{database.absolute()}")
+            if in_memory:
+                storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
+            else:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                storage = optuna.storages.RDBStorage(f"sqlite:///{database.absolute()}")
             if space is None:
                 self._optuna = optuna.load_study(storage=storage, study_name="study")
             else:
                 self._optuna = optuna.create_study(
                     storage=storage, study_name="study", direction="maximize", load_if_exists=True
                 )
-            self._running: dict[int, optuna.Trial] = {}
+            self._storage = storage
             description = self._optuna.user_attrs.get("space")
             # The rows are read once, here, and kept up to date: nobody else writes them while a search runs.
             rows = self._optuna.get_trials(deepcopy=False)
-            self._records = {row.number: _record(row) for row in rows if row.state != TrialState.WAITING or row.params}
+            self._records = {row.number: _record(row) for row in rows}
+            self._row_ids = {row.number: row._trial_id for row in rows if not row.state.is_finished()}
             reports = [report for record in self._records.values() for report in record.reports]
             self._epochs, self._epochs_s = len(reports), float(sum(report["seconds"] for report in reports))
         except Exception as error:  # SQLAlchemy and Optuna raise many kinds for a damaged file
@@ -129,8 +146,6 @@ class Study:
             return
         if description is None:
             self._optuna.set_user_attr("space", space.description())
-            for parameters in space.first_trials:
-                self._optuna.enqueue_trial(parameters)
         elif difference := _difference(description, space.description()):
             raise UserError(
                 f"{self.folder}: holds a study of another space: {difference}; choose another --name, "
@@ -139,15 +154,6 @@ class Study:
         self.space = space
         self._started = time.monotonic()
         self._elapsed_before = float(self._optuna.user_attrs.get("elapsed_s", 0.0))
-        rows_there = len(self._optuna.get_trials(deepcopy=False))
-        self._optuna.sampler = optuna.samplers.TPESampler(
-            # A search that goes on must not propose its first points again.
-            seed=space.study.sampler_seed + rows_there,
-            n_startup_trials=max(4, min(10, space.study.trials // 3)),
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles what it is given, and the study's record is on disk, not in Ray's."""
@@ -173,7 +179,7 @@ class Study:
         self._optuna.set_user_attr(name, value)
 
     def trials(self) -> list[TrialRecord]:
-        """All rows, by number; configurations that wait to be tried for the first time are left out."""
+        """All rows, by number."""
         return [self._records[number] for number in sorted(self._records)]
 
     def trial(self, number: int) -> TrialRecord:
@@ -181,75 +187,95 @@ class Study:
         return self._records[number]
 
     def settle(self) -> int:
-        """Makes every row that was RUNNING wait to go on from its last state; gives how many there were."""
-        running = [trial for trial in self._optuna.get_trials(deepcopy=False) if trial.state == TrialState.RUNNING]
-        for trial in running:
-            self._optuna._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-            self._records.pop(trial.number, None)
-            if trial.params:  # else it ended while it was being asked for
-                self._records[trial.number] = replace(_record(trial), state="waiting")
-        self._running.clear()
+        """Makes every row that was running wait to go on from its last state; gives how many there were."""
+        running = [number for number, record in self._records.items() if record.state == "running"]
+        for number in running:
+            self._storage.set_trial_state_values(self._row_ids[number], TrialState.WAITING)
+            self._records[number] = replace(self._records[number], state="waiting")
         self._save_elapsed()
         return len(running)
 
-    def ask(self) -> tuple[int, TrainConfig]:
-        """The number and configuration of the next trial: one that was interrupted, else a new one."""
-        trial = self._optuna.ask()
-        chosen: dict[str, Any] = {}
-        settings = self.space.base_config().model_dump()
-        for parameter in self.space.parameters:
-            if parameter.applies({**settings, **chosen}):
-                chosen[parameter.name] = trial._suggest(parameter.name, distribution(parameter))
-        self._running[trial.number] = trial
-        known = self._records.get(trial.number, TrialRecord(trial.number, "running", "", chosen, {}, []))
-        self._records[trial.number] = replace(known, state="running", parameters=chosen)
-        return trial.number, self.space.config(chosen)
+    def add(self, parameters: dict[str, Any], notes: dict[str, Any] | None = None) -> int:
+        """A new row with this configuration, running; `notes` are for the sampler. Gives its number."""
+        known = {parameter.name: distribution(parameter) for parameter in self.space.parameters}
+        row = create_trial(
+            state=TrialState.RUNNING,
+            params=parameters,
+            distributions={name: known[name] for name in parameters},
+            system_attrs=notes,
+        )
+        row_id = self._storage.create_new_trial(self._optuna._study_id, template_trial=row)
+        number = self._storage.get_trial_number_from_id(row_id)
+        self._row_ids[number] = row_id
+        self._records[number] = TrialRecord(number, "running", "", parameters, {}, [], notes=notes or {})
+        return number
 
-    def started(self) -> int:
-        """How many configurations were tried or are being tried; those that were interrupted count once."""
-        return sum(record.state != "waiting" for record in self._records.values())
+    def go_on(self, number: int) -> None:
+        """A row that waits or pauses runs again; a paused one is promoted by that."""
+        record = self._records[number]
+        if record.state == "paused":
+            self.decide(number, record.rung, "promoted")
+        self._storage.set_trial_state_values(self._row_ids[number], TrialState.RUNNING)
+        self._records[number] = replace(self._records[number], state="running")
 
-    def has_time_for(self, epochs: int, time_budget_s: float | None) -> bool:
-        """Whether a schedule of this length would end within the budget, at the pace of the study so far."""
-        if time_budget_s is None:
-            return True
-        pace_s = self._epochs_s / max(self._epochs, 1)
-        return self.elapsed_s + epochs * pace_s <= time_budget_s
+    def config(self, number: int) -> TrainConfig:
+        """The configuration of a row."""
+        return self.space.config(self._records[number].parameters)
+
+    def in_state(self, state: str) -> list[int]:
+        """The numbers of the rows in one of TrialRecord's states, in their order."""
+        return [number for number, record in sorted(self._records.items()) if record.state == state]
+
+    @property
+    def epoch_s(self) -> float:
+        """Mean seconds of an epoch so far; 0 before the first."""
+        return self._epochs_s / max(self._epochs, 1)
 
     def record(self, number: int, rung: int, report: Mapping[str, Any]) -> None:
-        """Records an epoch's report; at the end of a schedule its score as well."""
-        trial, known = self._running[number], self._records[number]
+        """Records an epoch's report; at the end of a rung its score as well."""
+        row_id, known = self._row_ids[number], self._records[number]
         report = {"rung": rung, **report}
         place = (rung, report["epoch"])
-        trial.set_user_attr(f"{REPORT}:{rung:05d}:{report['epoch']:05d}", report)
+        self._storage.set_trial_user_attr(row_id, f"{REPORT}:{rung:05d}:{report['epoch']:05d}", report)
         scores = known.scores
         if report["epoch"] == rung:
-            # Not trial.report, which keeps the first value of a step: after a crash an epoch may be told again.
+            # After a crash an epoch may be told again: the storage replaces its value.
             scores = {**scores, rung: float(report[self.space.study.metric])}
-            self._optuna._storage.set_trial_intermediate_value(trial._trial_id, rung, scores[rung])
+            self._storage.set_trial_intermediate_value(row_id, rung, scores[rung])
         others = [other for other in known.reports if (other["rung"], other["epoch"]) != place]
         self._epochs += 1 + len(others) - len(known.reports)
         self._epochs_s += report["seconds"] + sum(other["seconds"] for other in others) - known.seconds
         reports = sorted([*others, report], key=lambda other: (other["rung"], other["epoch"]))
         self._records[number] = replace(known, scores=scores, reports=reports)
 
+    def decide(self, number: int, rung: int, decision: Decision) -> None:
+        """Records what was decided at the end of a rung; "paused" makes the row wait."""
+        row_id, known = self._row_ids[number], self._records[number]
+        self._storage.set_trial_user_attr(row_id, f"{DECISION}:{rung:05d}", decision)
+        self._records[number] = replace(known, decisions={**known.decisions, rung: decision})
+        if decision == "paused":
+            self._storage.set_trial_state_values(row_id, TrialState.WAITING)
+            self._records[number] = replace(self._records[number], state="paused")
+            self._save_elapsed()
+
     def finish(self, number: int, state: str, cause: str = "") -> None:
         """Ends a trial: "complete" with its last score, "pruned", or "failed" with its cause."""
-        trial = self._running.pop(number)
+        row_id = self._row_ids.pop(number)
         if cause:
-            trial.set_user_attr("cause", cause)
+            self._storage.set_trial_user_attr(row_id, "cause", cause)
+        values = None
         if state == "complete":
             score = self._records[number].score
-            assert score is not None, f"trial {number} has completed no schedule"
-            self._optuna.tell(trial, score)
-        else:
-            self._optuna.tell(trial, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
+            assert score is not None, f"trial {number} has reached the end of no rung"
+            values = [score]
+        ended = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[state]
+        self._storage.set_trial_state_values(row_id, ended, values)
         self._records[number] = replace(self._records[number], state=state, cause=cause)
         self._save_elapsed()
 
     def is_running(self, number: int) -> bool:
-        """Whether this process runs the trial."""
-        return number in self._running
+        """Whether the trial runs."""
+        return self._records[number].state == "running"
 
     def _save_elapsed(self) -> None:
         self._optuna.set_user_attr("elapsed_s", round(self.elapsed_s, 3))
@@ -262,13 +288,18 @@ def _reason(error: Exception) -> str:
 
 def _record(trial: FrozenTrial) -> TrialRecord:
     reports = [value for key, value in sorted(trial.user_attrs.items()) if key.startswith(f"{REPORT}:")]
+    decisions = {int(k.split(":")[1]): v for k, v in sorted(trial.user_attrs.items()) if k.startswith(f"{DECISION}:")}
+    scores = dict(trial.intermediate_values)
+    paused = trial.state == TrialState.WAITING and decisions.get(max(scores, default=0)) == "paused"
     return TrialRecord(
         number=trial.number,
-        state=STATES[trial.state],
+        state="paused" if paused else STATES[trial.state],
         cause=trial.user_attrs.get("cause", ""),
         parameters=dict(trial.params),
-        scores=dict(trial.intermediate_values),
+        scores=scores,
         reports=reports,
+        decisions=decisions,
+        notes=dict(trial.system_attrs),
     )
 
 

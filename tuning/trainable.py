@@ -1,10 +1,9 @@
-"""The only bridge between Ray and reid_train: a trial is a sequence of complete schedules, an epoch a step.
+"""The only bridge between Ray and reid_train: a trial climbs its rungs, an epoch a step.
 
 torch and what needs it are imported where they are used: the process that steers the search never loads them.
 """
 
 import logging
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -15,7 +14,7 @@ from data.cache import Pixels
 from data.errors import UserError
 from data.splits import TrainingData
 from reid_train.config import make_config
-from tuning.weights import rung_folder
+from tuning.climb import climb
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ def failure_cause(error: Exception) -> str:
 
 
 class ReIDTrainable(tune.Trainable):
-    """Trains config["settings"] over the schedules config["rungs"], in config["folder"], one epoch a step.
+    """Trains config["settings"] up config["rungs"] by config["promotion"], in config["folder"], one epoch a step.
 
     A result holds `rung` and the epoch's report, or `cause` when training failed: a trial that fails is a result
     like any other, not an error of Ray's. The scheduler ends the trial in every case.
@@ -49,25 +48,10 @@ class ReIDTrainable(tune.Trainable):
         self._epochs = self._train(config)
 
     def _train(self, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
-        from reid_train.loop import train_epochs
-
         settings = make_config(config["settings"], "trial")
-        folders = {rung: rung_folder(config["folder"], rung) for rung in config["rungs"]}
-        finished = max((rung for rung, folder in folders.items() if (folder / WEIGHTS).is_file()), default=0)
-        for rung, folder in folders.items():
-            if rung == finished:
-                # Before an interruption: its last report is told again, so that it is decided upon.
-                yield {"rung": rung, "report": load_checkpoint(folder).metrics}
-            elif rung > finished:
-                schedule = settings.changed(num_epochs=rung)
-                for report in train_epochs(schedule, self.data, self.pixels, out_dir=folder):
-                    if report.epoch == rung:
-                        remove_state(folder)
-                        for shorter in folders.values():  # these weights take the place of theirs
-                            if shorter != folder:
-                                shutil.rmtree(shorter, ignore_errors=True)
-                    yield {"rung": rung, "report": asdict(report)}
+        epochs = climb(settings, config["rungs"], config["promotion"], self.data, self.pixels, config["folder"])
+        for rung, report in epochs:
+            yield {"rung": rung, "report": asdict(report)}
 
     def step(self) -> dict[str, Any]:
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data.atomic import write_json
 from data.errors import UserError
+from tuning.climb import weights_folder
 from tuning.study import Study, TrialRecord, best_first
 
 KEPT_TRIALS = 3
@@ -17,16 +18,11 @@ def trial_folder(study: Study, number: int) -> Path:
     return study.folder / "trials" / str(number)
 
 
-def rung_folder(folder: str | Path, rung: int) -> Path:
-    """Where, in a trial's folder, its schedule of `rung` epochs keeps its state and its weights."""
-    return Path(folder) / f"{rung}-epochs"
-
-
 def prune_weights(study: Study) -> None:
     """Removes the weights and states of trials that ended and are not among the best few."""
     trials = study.trials()
     kept = {trial.number for trial in best_first(trials)[:KEPT_TRIALS]}
-    kept |= {trial.number for trial in trials if trial.state in ("running", "waiting")}
+    kept |= {trial.number for trial in trials if trial.state in ("running", "waiting", "paused")}
     for folder in (study.folder / "trials").glob("*"):
         if folder.name.isdigit() and int(folder.name) not in kept:
             shutil.rmtree(folder, ignore_errors=True)
@@ -34,14 +30,14 @@ def prune_weights(study: Study) -> None:
 
 def keep_best(study: Study, best: TrialRecord) -> None:
     """Copies the winner's weights to best/, unless they are there. Raises UserError when they are gone."""
-    from reid_train.checkpoint import WEIGHTS
-
-    source, target = rung_folder(trial_folder(study, best.number), best.rung), study.folder / "best"
+    source, target = weights_folder(trial_folder(study, best.number)), study.folder / "best"
     label = {"number": best.number, "rung": best.rung, "score": best.score}
     if (target / "trial.json").is_file() and json.loads((target / "trial.json").read_text()) == label:
         return
-    if not (source / WEIGHTS).is_file():
-        raise UserError(f"{source / WEIGHTS}: the best trial's weights are gone; train it again with tuning.retrain")
+    if source is None:
+        raise UserError(
+            f"{trial_folder(study, best.number)}: the best trial's weights are gone; train it again with tuning.retrain"
+        )
     unfinished = target.with_name(".best.tmp")
     for folder in (unfinished, target):
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,226 @@
+"""Records real training runs for search_efficiency.py to replay: many configurations, several seeds, every epoch.
+
+    python -m tests.benchmarks.record_curves --space tests/benchmarks/curves/pedestrians.yaml
+
+Configurations are the space's first trials and then the points of a Sobol sequence. Each is trained with each seed
+in complete schedules as long as the rungs (`restart`), and in cycles that go on from each other (`continue`). Rungs
+of a single long schedule (`cut`) are epochs of the longest. The best of them and the first trials are then trained
+with further seeds at full length.
+
+Every schedule is a file in results/curves/NAME/; the same command leaves out what is there. At its end, and after
+--minutes, the files become curves/NAME.csv.gz, a row an epoch, and curves/NAME.json, which says how they were made.
+"""
+
+import argparse
+import datetime
+import gzip
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data.atomic import replacing
+from data.errors import exit_on_user_error
+from tests.benchmarks.curve_table import COLUMNS, Table, sobol_configurations
+from tuning.space import SearchSpace, read_space
+
+CURVES = Path(__file__).parent / "curves"
+WORK = Path("results/curves")
+
+
+class Piece(NamedTuple):
+    """One run to record."""
+
+    configuration: int
+    seed: int
+    mode: str
+    """restart: a single schedule; continue: all cycles, whose first is also the shortest schedule of `restart`."""
+    epochs: int
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.configuration:03d}-{self.seed}-{self.mode}-{self.epochs}.csv"
+
+
+@exit_on_user_error
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--space", type=Path, default=CURVES / "pedestrians.yaml", help="what is searched and fixed")
+    parser.add_argument("--data-dir", help="images to use in place of drawn ones")
+    parser.add_argument("--configurations", type=int, default=100, help="Sobol points (default 100)")
+    parser.add_argument("--seeds", type=int, default=2, help="of every configuration (default 2)")
+    parser.add_argument("--best", type=int, default=20, help="configurations that get further seeds (default 20)")
+    parser.add_argument("--further-seeds", type=int, default=8, help="how many (default 8)")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core")
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin nothing after this; default: no limit")
+    record(parser.parse_args())
+
+
+def record(arguments: argparse.Namespace) -> None:
+    """Everything that is not there yet, in two rounds: all configurations, then further seeds of the best."""
+    deadline = time.time() + 60 * arguments.minutes
+    space = prepare(arguments.space, arguments.data_dir)
+    configurations = sobol_configurations(space, arguments.configurations)
+    folder = WORK / space.name
+    folder.mkdir(parents=True, exist_ok=True)
+    rungs = space.study.rungs
+    assert rungs, "a space to record needs study.rungs"
+    first_round = [
+        Piece(number, seed, mode, epochs)
+        for seed in range(arguments.seeds)
+        for number in range(len(configurations))
+        for mode, epochs in [("continue", rungs[-1]), *(("restart", rung) for rung in rungs[1:])]
+    ]
+    work = arguments.space, arguments.data_dir, configurations, folder, deadline
+    whole = record_pieces(first_round, work, arguments.processes)
+    table = collect(space, configurations, folder, arguments)
+    if whole and arguments.further_seeds:
+        chosen = sorted({*table.best_first()[: arguments.best], *range(len(space.first_trials))})
+        seeds = range(arguments.seeds, arguments.seeds + arguments.further_seeds)
+        second_round = [Piece(number, seed, "restart", rungs[-1]) for seed in seeds for number in chosen]
+        record_pieces(second_round, work, arguments.processes)
+        table = collect(space, configurations, folder, arguments)
+    print(table.describe())
+
+
+def prepare(file: Path, data_dir: str | None) -> SearchSpace:
+    """The space, with its images drawn and its starting weights trained."""
+    import yaml
+
+    from data.synthetic import draw_dataset
+    from reid_train.checkpoint import WEIGHTS
+
+    space = read_space(file, data_dir=data_dir)
+    if space.sample_data and not Path(space.fixed["data_dir"]).is_dir():
+        draw_dataset(out_dir=space.fixed["data_dir"], **space.sample_data)
+    start = Path(space.fixed["pretrained"])
+    if not (start / WEIGHTS).is_file():
+        settings = yaml.safe_load((CURVES / "start.yaml").read_text())
+        if not Path(settings["data_dir"]).is_dir():
+            vehicles = {"identities": 160, "test_identities": 2, "cameras": 4, "images_per_camera": 2, "seed": 2}
+            draw_dataset(layout="veri", out_dir=settings["data_dir"], **vehicles)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            pool.submit(train_start, settings, start).result()
+    return space
+
+
+def train_start(settings: dict[str, Any], folder: Path) -> None:
+    """Trains the starting weights."""
+    from data.cache import open_pixels
+    from data.datasets import read_train
+    from data.splits import split_identities
+    from reid_train.config import make_config
+    from reid_train.loop import train_epochs
+
+    config = make_config(settings, "start.yaml")
+    samples = read_train(config.data_dir)
+    pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
+    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
+    for report in train_epochs(config, data, pixels, out_dir=folder):
+        print(f"starting weights: epoch {report.epoch}/{report.num_epochs}, mAP {report.val_mAP:.3f}", flush=True)
+
+
+def record_pieces(pieces: list[Piece], work: tuple[Any, ...], processes: int) -> bool:
+    """Trains what is missing; whether nothing is missing any more."""
+    folder = work[3]
+    missing = [piece for piece in pieces if not (folder / piece.file_name).is_file()]
+    if not missing:
+        return True
+    print(f"{len(missing)} of {len(pieces)} runs to record", flush=True)
+    started, done = time.time(), 0
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=open_data, initargs=work) as pool:
+        for future in as_completed([pool.submit(record_piece, piece) for piece in missing]):
+            done += future.result()
+            if future.result() and done % 20 == 0:
+                print(f"{done} of {len(missing)} in {(time.time() - started) / 60:.1f} min", flush=True)
+    return done == len(missing)
+
+
+OPEN: dict[str, Any] = {}
+"""What a process of the pool has opened."""
+
+
+def open_data(file: Path, data_dir: str | None, configurations: list[dict[str, Any]], folder: Path, end: float) -> None:
+    """A process's beginning: one thread, the images, the configurations."""
+    from data.cache import open_pixels
+    from data.datasets import read_train
+    from data.splits import split_identities
+
+    space = read_space(file, data_dir=data_dir)
+    config = space.base_config()
+    samples = read_train(config.data_dir, config.dataset)
+    pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
+    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
+    configs = [space.config(values).changed(num_threads=1) for values in configurations]
+    OPEN.update(data=data, pixels=pixels, configs=configs, rungs=space.study.rungs, folder=folder, end=end)
+
+
+def record_piece(piece: Piece) -> bool:
+    """Trains one run and writes its rows; whether there was time for it. One that diverges ends with an empty score."""
+    from reid_train.losses import NonFiniteLoss
+
+    if time.time() > OPEN["end"]:
+        return False
+    lines = []
+    try:
+        for mode, rung, report in _train(piece):
+            row = {**vars(report), "mode": mode, "rung": rung, "configuration": piece.configuration, "seed": piece.seed}
+            lines.append(",".join(_text(row[column]) for column in COLUMNS))
+    except NonFiniteLoss:
+        lines.append(f"{piece.configuration},{piece.seed},{piece.mode},{piece.epochs},{piece.epochs},,,,,,,,")
+    with replacing(OPEN["folder"] / piece.file_name) as temporary:
+        temporary.write_text("\n".join(lines) + "\n")
+    return True
+
+
+def _train(piece: Piece) -> Iterator[tuple[str, int, Any]]:
+    from reid_train.loop import train_epochs
+    from tuning.climb import climb
+
+    config = OPEN["configs"][piece.configuration].changed(seed=piece.seed)
+    if piece.mode == "restart":
+        for report in train_epochs(config.changed(num_epochs=piece.epochs), OPEN["data"], OPEN["pixels"]):
+            yield "restart", piece.epochs, report
+        return
+    rungs = OPEN["rungs"]
+    with tempfile.TemporaryDirectory() as folder:
+        for rung, report in climb(config, rungs, "continue", OPEN["data"], OPEN["pixels"], folder):
+            yield "restart" if rung == rungs[0] else "continue", rung, report
+
+
+def _text(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def collect(space: SearchSpace, configurations: list[dict[str, Any]], folder: Path, arguments: Any) -> Table:
+    """Puts the pieces together: curves/NAME.csv.gz and NAME.json, and the table that they make."""
+    import torch
+
+    from tests.benchmarks.machine import describe_machine
+
+    files = sorted(folder.glob("*.csv"))
+    text = "".join(file.read_text() for file in files)
+    days = sorted({datetime.date.fromtimestamp(file.stat().st_mtime).isoformat() for file in files})
+    with replacing(CURVES / f"{space.name}.csv.gz") as temporary:
+        temporary.write_bytes(gzip.compress((",".join(COLUMNS) + "\n" + text).encode(), mtime=0))
+    description = {
+        "command": f"python -m tests.benchmarks.record_curves --space {arguments.space}",
+        "dates": days,
+        "machine": describe_machine().rsplit(", load", 1)[0],
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "runs": len(files),
+        "configurations": configurations,
+    }
+    with replacing(CURVES / f"{space.name}.json") as temporary:
+        temporary.write_text(json.dumps(description, indent=1) + "\n")
+    return Table.read(space)
+
+
+if __name__ == "__main__":
+    main()

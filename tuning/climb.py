@@ -1,0 +1,102 @@
+"""How a trial climbs its rungs: the three ways from one rung to the next, longer one.
+
+A rung is a number of epochs after which trials are compared. With rungs [1, 3, 9]:
+
+restart    complete schedules of 1, 3 and 9 epochs, each from the starting weights: 13 epochs to the top.
+continue   complete schedules of 1, 2 and 6 epochs, each from the weights of the last: 9 epochs to the top.
+cut        one schedule of 9 epochs, compared at 1 and 3, in the middle of its learning-rate cycle.
+
+torch and what needs it are imported where they are used: the process that steers a search never loads them.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from data.cache import Pixels
+from data.splits import TrainingData
+from reid_train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from reid_train.loop import EpochReport
+
+Mode = Literal["restart", "continue", "cut"]
+
+
+class Schedule(NamedTuple):
+    """One OneCycle schedule of a trial, from starting weights or from those of an earlier one."""
+
+    begins: int
+    """Epochs behind the weights that it starts from; 0: the configuration's starting weights."""
+    ends: int
+    """Epochs behind the weights that it gives."""
+
+    @property
+    def num_epochs(self) -> int:
+        return self.ends - self.begins
+
+
+def schedules(rungs: Sequence[int], mode: Mode) -> list[Schedule]:
+    """The schedules that lead to the top, in their order."""
+    if mode == "cut":
+        return [Schedule(0, rungs[-1])]
+    begins = [0, *rungs[:-1]] if mode == "continue" else [0] * len(rungs)
+    return [Schedule(*pair) for pair in zip(begins, rungs, strict=True)]
+
+
+def rung_folder(folder: str | Path, rung: int) -> Path:
+    """Where, in a trial's folder, the schedule that ends at `rung` epochs keeps its state and its weights."""
+    return Path(folder) / f"{rung}-epochs"
+
+
+def weights_folder(folder: str | Path) -> Path | None:
+    """Which of a trial's schedules holds weights: at most one does when none is being trained."""
+    from reid_train.checkpoint import WEIGHTS
+
+    found = sorted(Path(folder).glob(f"*-epochs/{WEIGHTS}"), key=lambda file: int(file.parent.name.split("-")[0]))
+    return found[-1].parent if found else None
+
+
+def climb(
+    settings: TrainConfig, rungs: Sequence[int], mode: Mode, data: TrainingData, pixels: Pixels, folder: str | Path
+) -> Iterator[tuple[int, "EpochReport"]]:
+    """Trains up the rungs in `folder`; yields each epoch's report with the rung that it leads to.
+
+    `report.epoch` counts the epochs behind the weights, so that it equals the rung at the rung's end; there the
+    weights are in the folder of the schedule, and those of shorter ones are gone. Closing the generator frees
+    everything. After an interruption it goes on where it was, and tells the last rung that it finished once more.
+    Raises what `train_epochs` does.
+    """
+    from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
+    from reid_train.loop import EpochReport, train_epochs
+
+    plan = schedules(rungs, mode)
+    behind = 0  # epochs behind the weights that were kept last
+    for schedule in plan:
+        place = rung_folder(folder, schedule.ends)
+        if (place / WEIGHTS).is_file():
+            told = _of_trial(EpochReport(**load_checkpoint(place).metrics), schedule)  # type: ignore[arg-type]
+            behind = told.epoch
+            yield behind, told
+    for schedule in plan:
+        place = rung_folder(folder, schedule.ends)
+        if schedule.ends <= behind:
+            continue
+        cycle = settings.changed(num_epochs=schedule.num_epochs)
+        if schedule.begins:  # with other batches than the last cycle's
+            start = str(rung_folder(folder, schedule.begins))
+            cycle = cycle.changed(pretrained=start, seed=settings.seed + schedule.begins)
+        for own_report in train_epochs(cycle, data, pixels, out_dir=place, keep_at=rungs if mode == "cut" else ()):
+            report = _of_trial(own_report, schedule)
+            if report.epoch == schedule.ends:
+                remove_state(place)
+                for shorter in plan[: plan.index(schedule)]:  # these weights take the place of theirs
+                    shutil.rmtree(rung_folder(folder, shorter.ends), ignore_errors=True)
+            yield next(rung for rung in rungs if rung >= report.epoch), report
+
+
+def _of_trial(report: "EpochReport", schedule: Schedule) -> "EpochReport":
+    """A schedule's report with the epochs that its starting weights have behind them counted in."""
+    return replace(report, epoch=schedule.begins + report.epoch, num_epochs=schedule.begins + report.num_epochs)

@@ -1,0 +1,115 @@
+"""What a search does next: which trial goes on, which begins, and when there is nothing left to do.
+
+Every decision follows from the study's record and is written there before it is acted on, so that a search that was
+interrupted decides as it would have done.
+"""
+
+import logging
+
+from tuning.rungs import Agreement, agreement, hopeless, promotable
+from tuning.sampler import propose
+from tuning.space import StudySettings
+from tuning.study import Study
+
+logger = logging.getLogger(__name__)
+
+
+class Policy:
+    """Asynchronous successive halving over the study's rungs, with a fair sample that checks on it."""
+
+    def __init__(self, study: Study, settings: StudySettings):
+        """`settings` are the study's with the command line's trials and time budget."""
+        self.study, self.settings = study, settings
+        self.rungs = study.space.rungs(study.space.base_config())
+
+    def next_trial(self) -> int | None:
+        """The trial to train now, made to run: an interrupted one, a promoted one, or a new one; None for none.
+
+        None with trials still running is for now: one of them may make another promotable.
+        """
+        number = next(iter(self.study.in_state("waiting")), None)
+        if number is None:
+            number = self._promotable()
+        if number is not None:
+            self.study.go_on(number)
+            return number
+        if not self.may_start():
+            self._prune_hopeless()
+            return None
+        return self.study.add(*propose(self.study.space, self.study.trials(), len(self.study.trials())))
+
+    def has_work(self) -> bool:
+        """Whether `next_trial` would give one."""
+        return bool(self.study.in_state("waiting")) or self.may_start() or self._promotable() is not None
+
+    def may_start(self) -> bool:
+        """Whether a new trial may begin: there are trials left, and time for its first rung.
+
+        While no trial has come to the top, the time that the best one needs to get there is kept for it.
+        """
+        trials = self.study.trials()
+        if len(trials) >= self.settings.trials:
+            return False
+        highest = max((trial.rung for trial in trials), default=0)
+        above = [self._epochs_to(rung) for rung in self.rungs if rung > max(highest, self.rungs[0])]
+        to_the_top = 0 if any(trial.state == "complete" for trial in trials) else sum(above)
+        return self.has_time_for(self.rungs[0] + to_the_top)
+
+    def has_time_for(self, epochs: int) -> bool:
+        """Whether this many epochs would end within the budget, at the pace of the study so far."""
+        budget_s = self.settings.time_budget
+        return budget_s is None or self.study.elapsed_s + epochs * self.study.epoch_s <= budget_s
+
+    def at_rung_end(self, number: int, rung: int) -> bool:
+        """Whether the trial trains on; where not, it is complete, paused or pruned, and on record as that."""
+        study = self.study
+        if rung not in self.rungs[:-1]:
+            study.finish(number, "complete")
+            self._prune_hopeless()
+            return False
+        decided = study.trial(number).decisions.get(rung)
+        if decided in ("promoted", "fair"):  # before an interruption
+            return True
+        following = self.rungs[self.rungs.index(rung) + 1]
+        if not self.has_time_for(self._epochs_to(following)):
+            study.finish(number, "pruned", f"no time left for {following} epochs")
+            return False
+        if self.is_audited(number) or self.agreement(rung).too_low:
+            study.decide(number, rung, "fair")
+            return True
+        study.decide(number, rung, "paused")
+        if self._promotable() == number:
+            study.go_on(number)
+            return True
+        self._prune_hopeless()
+        return False
+
+    def is_audited(self, number: int) -> bool:
+        """Whether the trial goes to the top whatever its scores."""
+        return self.settings.audit > 0 and (number + 1) % self.settings.audit == 0
+
+    def agreement(self, rung: int) -> Agreement:
+        """How well the rung ranks, by the record so far."""
+        return agreement(self.study.trials(), rung, self.rungs[-1])
+
+    def _promotable(self) -> int | None:
+        trials = self.study.trials()
+        last = not self.study.in_state("running") and not self.may_start()
+        number = promotable(trials, self.rungs, self.settings.reduction, last=last)
+        if number is None:
+            return None
+        following = self.rungs[self.rungs.index(self.study.trial(number).rung) + 1]
+        return number if self.has_time_for(self._epochs_to(following)) else None
+
+    def _prune_hopeless(self) -> None:
+        to_come = max(0, self.settings.trials - len(self.study.trials()))
+        reduction = self.settings.reduction
+        while numbers := hopeless(self.study.trials(), self.rungs, reduction, to_come):
+            for number in numbers:
+                rung = self.study.trial(number).rung
+                self.study.finish(number, "pruned", f"not among the best 1 in {reduction} at {rung} epochs")
+
+    def _epochs_to(self, rung: int) -> int:
+        """Epochs from the rung below to this one."""
+        below = max((other for other in self.rungs if other < rung), default=0)
+        return rung if self.settings.promotion == "restart" else rung - below
