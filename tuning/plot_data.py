@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from tuning.space import Parameter
 from tuning.study import TrialRecord
-from tuning.wording import show_value
+from tuning.wording import counted, show_value
 
 MIN_TRIALS_FOR_IMPORTANCE = 6
 """With fewer scores, importances say nothing."""
@@ -136,11 +136,6 @@ def _round_numbers(low: float, high: float, integer: bool = False) -> list[float
 def percent(value: float, _: object = None) -> str:
     """0.375 as 37.5%; also a formatter of ticks."""
     return f"{100 * value:.4g}%"
-
-
-def counted(count: int, noun: str) -> str:
-    """1 epoch, 2 epochs."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _number(value: float) -> str:

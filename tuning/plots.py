@@ -19,7 +19,6 @@ from reid_train.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, plot_histo
 from tuning.plot_data import (
     best_so_far,
     comparison_rung,
-    counted,
     importances,
     learning_curves,
     percent,
@@ -29,6 +28,7 @@ from tuning.plot_data import (
 )
 from tuning.space import Parameter
 from tuning.study import Study, TrialRecord, rank_key
+from tuning.wording import counted
 
 LOOK: dict[Any, Any] = {**STYLE, "axes.axisbelow": True}
 METRIC_NAMES = {"val_mAP": "mAP", "val_rank1": "rank 1", "val_rank5": "rank 5", "val_mINP": "mINP"}
@@ -38,6 +38,7 @@ STATE_LOOKS = {
     "failed": ("x", "#dc2626"),
     "running": ("s", FOURTH),
     "waiting": ("s", FOURTH),
+    "paused": ("s", "#6b7280"),
 }
 """Marker and colour of a trial's state."""
 RUNG_COLOURS = ("#94a3b8", TRAIN, THIRD, FOURTH)

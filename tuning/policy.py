@@ -20,7 +20,8 @@ class Policy:
     def __init__(self, study: Study, settings: StudySettings):
         """`settings` are the study's with the command line's trials and time budget."""
         self.study, self.settings = study, settings
-        self.rungs = study.space.rungs(study.space.base_config())
+        self.rungs, self.reduction = study.space.rungs(study.space.base_config()), study.space.reduction
+        self.promotion, self.audit = study.space.study.promotion, study.space.study.audit
 
     def next_trial(self) -> int | None:
         """The trial to train now, made to run: an interrupted one, a promoted one, or a new one; None for none.
@@ -86,7 +87,7 @@ class Policy:
 
     def is_audited(self, number: int) -> bool:
         """Whether the trial goes to the top whatever its scores."""
-        return self.settings.audit > 0 and (number + 1) % self.settings.audit == 0
+        return self.audit > 0 and (number + 1) % self.audit == 0
 
     def agreement(self, rung: int) -> Agreement:
         """How well the rung ranks, by the record so far."""
@@ -95,7 +96,7 @@ class Policy:
     def _promotable(self) -> int | None:
         trials = self.study.trials()
         last = not self.study.in_state("running") and not self.may_start()
-        number = promotable(trials, self.rungs, self.settings.reduction, last=last)
+        number = promotable(trials, self.rungs, self.reduction, last=last)
         if number is None:
             return None
         following = self.rungs[self.rungs.index(self.study.trial(number).rung) + 1]
@@ -103,13 +104,12 @@ class Policy:
 
     def _prune_hopeless(self) -> None:
         to_come = max(0, self.settings.trials - len(self.study.trials()))
-        reduction = self.settings.reduction
-        while numbers := hopeless(self.study.trials(), self.rungs, reduction, to_come):
+        while numbers := hopeless(self.study.trials(), self.rungs, self.reduction, to_come):
             for number in numbers:
                 rung = self.study.trial(number).rung
-                self.study.finish(number, "pruned", f"not among the best 1 in {reduction} at {rung} epochs")
+                self.study.finish(number, "pruned", f"not among the best 1 in {self.reduction} at {rung} epochs")
 
     def _epochs_to(self, rung: int) -> int:
         """Epochs from the rung below to this one."""
         below = max((other for other in self.rungs if other < rung), default=0)
-        return rung if self.settings.promotion == "restart" else rung - below
+        return rung if self.promotion == "restart" else rung - below

@@ -84,6 +84,7 @@ def search(arguments: argparse.Namespace) -> None:
     check_on_data(space, data)
 
     from tuning.environment import check_same_data, describe
+    from tuning.plan import plan_study
     from tuning.run import check_address, plan_resources, run_trials, start_ray, trial_memory_bytes
     from tuning.study import DATABASE, Study
 
@@ -103,7 +104,7 @@ def search(arguments: argparse.Namespace) -> None:
         print(line, flush=True)
     warn_of_missing_test(config.data_dir, config.dataset)
     lock = lock_folder(folder)
-    if not (folder / DATABASE).exists():
+    if not (folder / DATABASE).exists() and space.study.rungs != "auto":
         start_ray(arguments.address, resources)  # a new study runs trials for certain
     study = Study(folder, space)
     study.settle()
@@ -111,6 +112,12 @@ def search(arguments: argparse.Namespace) -> None:
     study.set_attribute("trials", settings.trials)
     check_same_data(study, fingerprint(samples, cache_dir=arguments.cache_dir))
     describe(study, arguments.space)
+    probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
+    plan = plan_study(study, settings, data, pixels, probes=probes, concurrency=resources.concurrency)
+    if plan is not None:
+        study.set_attribute("rungs", list(plan.rungs))
+        epoch_s = study.epoch_s or study.attributes.get("plan", {}).get("epoch_s", 0.0)
+        print(plan.describe(epoch_s, resources.concurrency), flush=True)
     run_trials(study, settings, data, pixels, resources, address=arguments.address)
 
     from tuning.conclude import conclude  # loads torch, which the trials need not wait for

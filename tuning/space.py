@@ -14,6 +14,7 @@ from data.errors import UserError
 from data.splits import TrainingData
 from reid_train.config import FIELD_NAMES, TrainConfig, check_training, make_config
 from reid_train.settings_file import SettingsFile, parse_assignments, read_settings, suggestion
+from tuning.climb import schedules
 
 METRICS = ("val_mAP", "val_rank1", "val_rank5", "val_mINP")
 """What a study may maximise: columns of an EpochReport."""
@@ -41,8 +42,9 @@ class StudySettings(BaseModel):
     """Configurations to try."""
     time_budget: float | None = Field(None, gt=0)
     """Seconds for the search, or with a unit: 90s, 45m, 2h, 1d. Nothing begins that would not end within it."""
-    rungs: tuple[int, ...] | None = None
-    """Epochs after which trials are compared, e.g. [4, 12]; null: num_epochs alone."""
+    rungs: tuple[int, ...] | Literal["auto"] | None = None
+    """Epochs after which trials are compared, e.g. [4, 12]; auto: chosen up to num_epochs so that the search fits
+    its budget; null: num_epochs alone."""
     promotion: Literal["restart", "continue", "cut"] = "restart"
     """The way to the next rung: a longer schedule from scratch; another one from the weights of the last; or the
     middle of a single long schedule."""
@@ -64,8 +66,8 @@ class StudySettings(BaseModel):
 
     @field_validator("rungs")
     @classmethod
-    def _increasing(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and (not value or value[0] < 1 or list(value) != sorted(set(value))):
+    def _increasing(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and (not value or value[0] < 1 or list(value) != sorted(set(value))):
             raise ValueError("should be epochs in increasing order, e.g. [4, 8]")
         return value
 
@@ -135,14 +137,23 @@ class SearchSpace:
     """How to draw the data set when data_dir is not there: arguments of data.synthetic."""
     source: SettingsFile = field(repr=False, compare=False)
     """The file, for messages that name its lines."""
+    planned: tuple[tuple[int, ...], int] | None = None
+    """Rungs and reduction that were chosen for `rungs: auto`."""
 
     def base_config(self) -> TrainConfig:
         """The configuration with the fixed values and defaults elsewhere."""
         return self.config({})
 
     def rungs(self, config: TrainConfig) -> tuple[int, ...]:
-        """Lengths in epochs of the schedules that `config` climbs."""
-        return self.study.rungs or (config.num_epochs,)
+        """Epochs after which a trial of `config` is compared."""
+        if self.planned:
+            return self.planned[0]
+        return self.study.rungs if isinstance(self.study.rungs, tuple) else (config.num_epochs,)
+
+    @property
+    def reduction(self) -> int:
+        """At a rung's end the best 1 in so many go on."""
+        return self.planned[1] if self.planned else self.study.reduction
 
     def config(self, parameters: Mapping[str, Any]) -> TrainConfig:
         """The configuration of a trial with these parameter values. Trials hold out no images unless that is fixed."""
@@ -163,7 +174,7 @@ class SearchSpace:
             "search": {p.name: _plain(p) for p in self.parameters},
             "first_trials": list(self.first_trials),
             "metric": self.study.metric,
-            "rungs": list(self.study.rungs) if self.study.rungs else None,
+            "rungs": list(self.study.rungs) if isinstance(self.study.rungs, tuple) else self.study.rungs,
             "promotion": self.study.promotion,
             "reduction": self.study.reduction,
             "audit": self.study.audit,
@@ -371,7 +382,9 @@ def _check_whole(space: SearchSpace, source: SettingsFile) -> None:
     for name in searched:
         if name in space.fixed:
             raise UserError(f"{source.at('search', name)}: {name} is searched and also fixed; remove one of them")
-    if space.study.rungs and "num_epochs" in {*searched, *space.fixed}:
+    if space.study.rungs == "auto" and "num_epochs" in searched:
+        raise UserError(f"{source.at('search', 'num_epochs')}: rungs: auto needs one num_epochs; move it to fixed")
+    if isinstance(space.study.rungs, tuple) and "num_epochs" in {*searched, *space.fixed}:
         section = "search" if "num_epochs" in searched else "fixed"
         where = "--set num_epochs" if "num_epochs" in source.assigned else source.at(section, "num_epochs")
         raise UserError(f"{where}: study.rungs sets the epochs; remove num_epochs or rungs")
@@ -427,7 +440,8 @@ def check_on_data(space: SearchSpace, data: TrainingData) -> None:
     for combination in batch_combinations(space):
         config = space.config(combination)
         shortest = config.changed(
-            num_epochs=min(space.rungs(config)), pct_start=pct_start[0] if pct_start else config.pct_start
+            num_epochs=min(s.num_epochs for s in schedules(space.rungs(config), space.study.promotion)),
+            pct_start=pct_start[0] if pct_start else config.pct_start,
         )
         try:
             check_training(shortest, data)

@@ -21,6 +21,11 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def counted(count: int, noun: str) -> str:
+    """1 epoch, 2 epochs."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def show_value(value: Any) -> str:
     """A setting's value, short."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

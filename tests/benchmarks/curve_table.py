@@ -1,7 +1,9 @@
 """The recorded curves as a table to look up: what a configuration scored, by seed, mode and rung."""
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,41 @@ class Table:
         """The table recorded for this space."""
         description = json.loads((CURVES / f"{space.name}.json").read_text())
         return cls(space, description["configurations"], pd.read_csv(CURVES / f"{space.name}.csv.gz"))
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """The configurations in the unit cube: configurations x parameters."""
+        return np.array([[to_unit(p, values[p.name]) for p in self.space.parameters] for values in self.configurations])
+
+    @cached_property
+    def curve(self) -> dict[tuple[str, int, int], dict[tuple[int, int], float]]:
+        """mAP of a run, (configuration, seed), by mode, the epochs at the schedule's end, and the epoch."""
+        found: dict[tuple[str, int, int], dict[tuple[int, int], float]] = defaultdict(dict)
+        columns = ["configuration", "seed", "mode", "rung", "epoch", "val_mAP"]
+        for number, seed, mode, rung, epoch, score in self.rows[columns].itertuples(index=False):
+            modes = [mode]
+            if mode == "restart":
+                modes += ["cut"] * (rung == self.rungs[-1]) + ["continue"] * (rung == self.rungs[0])
+            for name in modes:
+                found[name, rung, epoch][number, seed] = score
+        return dict(found)
+
+    @cached_property
+    def seeds(self) -> dict[int, list[int]]:
+        """The seeds that every way of training was recorded with, by configuration."""
+        ends = [(mode, rung) for mode in MODES for rung in self.rungs if mode != "cut"]
+        runs = set.intersection(*(set(self.curve[mode, rung, rung]) for mode, rung in ends))
+        return {n: sorted(seed for number, seed in runs if number == n) for n in sorted({n for n, _ in runs})}
+
+    @property
+    def complete(self) -> list[int]:
+        """The configurations that can be replayed."""
+        return list(self.seeds)
+
+    def good(self, close: float) -> set[int]:
+        """The configurations whose mean score at full length is within `close` of the best."""
+        final = self.scores("restart", self.rungs[-1]).mean(axis=1)[self.complete]
+        return {int(number) for number in final.index[final >= final.max() - close]}
 
     @property
     def rungs(self) -> tuple[int, ...]:

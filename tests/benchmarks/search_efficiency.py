@@ -1,0 +1,262 @@
+"""How many epochs a search spends until it has found a good configuration: searches replayed on recorded curves.
+
+    python -m tests.benchmarks.search_efficiency [--space tests/benchmarks/curves/pedestrians.yaml] [--replays 100]
+
+Four searches, each with its real classes, on the runs that record_curves.py recorded: random search and Optuna's TPE
+at full length; Ray's OptunaSearch with its ASHAScheduler, which compares runs in mid-cycle; this project's searcher
+and scheduler. A proposed configuration is trained by looking up the nearest recorded one that the replay has not had
+(Euclidean, every range scaled to 1), with one of the seeds that it was recorded with, drawn once a replay. All begin
+with the space's first trial.
+
+A search has arrived when the configuration that it would choose now is within 0.01 mAP of the table's best, by the
+mean over all recorded seeds at full length. Printed are the epochs until it first was, and until it was for good.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data.errors import exit_on_user_error
+from tests.benchmarks.curve_table import CURVES, MODES, Table, to_unit
+from tuning.climb import Mode, schedules
+from tuning.space import SearchSpace, StudySettings, read_space
+
+CLOSE = 0.01
+"""mAP that a good configuration may be below the best."""
+
+
+class Replay:
+    """One replay's view of the table: a seed for each configuration, and which ones are left."""
+
+    def __init__(self, table: Table, seed: int):
+        self.table = table
+        self.rng = np.random.default_rng(seed)
+        self.left = list(table.complete)
+        self.seeds = {number: int(self.rng.choice(table.seeds[number])) for number in self.left}
+
+    def nearest(self, parameters: dict[str, Any]) -> int | None:
+        """The recorded configuration that stands for the proposed one; None when all were tried."""
+        if not self.left:
+            return None
+        here = np.array([to_unit(p, parameters[p.name]) for p in self.table.space.parameters])
+        distances = ((self.table.places[self.left] - here) ** 2).sum(axis=1)
+        return self.left.pop(int(distances.argmin()))
+
+    def score(self, configuration: int, mode: str, epochs: int, epoch: int | None = None) -> float:
+        """mAP of the schedule that ends at `epochs`, at its end or after one of its epochs."""
+        return self.table.curve[mode, epochs, epoch or epochs][configuration, self.seeds[configuration]]
+
+
+class Choice(NamedTuple):
+    """What a search would choose after so many epochs."""
+
+    epochs: int
+    configuration: int
+
+
+def full_length(replay: Replay, sampler: Any) -> Iterator[Choice]:
+    """One of Optuna's samplers, every trial at full length."""
+    import optuna
+
+    from tuning.study import distribution
+
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.enqueue_trial(replay.table.space.first_trials[0])
+    distributions = {p.name: distribution(p) for p in replay.table.space.parameters}
+    top, spent, best = replay.table.rungs[-1], 0, (-1.0, -1)
+    while True:
+        trial = study.ask(distributions)
+        configuration = replay.nearest(trial.params)
+        if configuration is None:
+            return
+        score = replay.score(configuration, "restart", top)
+        study.tell(trial, score)
+        spent, best = spent + top, max(best, (score, configuration))
+        yield Choice(spent, best[1])
+
+
+class StubTrial:
+    """What Ray's and our classes look at of a Ray trial."""
+
+    def __init__(self, trial_id: str, config: dict[str, Any]):
+        self.trial_id, self.config = trial_id, config
+
+
+def ray_pairing(replay: Replay, seed: int) -> Iterator[Choice]:
+    """Ray's OptunaSearch and ASHAScheduler, rungs of 1, 3 and 9 epochs of one long cycle."""
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    from tuning.study import distribution
+
+    rungs = replay.table.rungs
+    search = OptunaSearch(
+        {p.name: distribution(p) for p in replay.table.space.parameters},
+        metric="val_mAP",
+        mode="max",
+        points_to_evaluate=[dict(replay.table.space.first_trials[0])],
+        seed=seed,
+    )
+    scheduler = ASHAScheduler(metric="val_mAP", mode="max", max_t=rungs[-1], grace_period=rungs[0], reduction_factor=3)
+    spent, last = 0, dict[int, float]()
+    for number in range(len(replay.left)):
+        trial = StubTrial(str(number), search.suggest(str(number)))
+        configuration = replay.nearest(trial.config)
+        assert configuration is not None
+        scheduler.on_trial_add(None, trial)
+        for epoch in range(1, rungs[-1] + 1):
+            spent += 1
+            last[configuration] = replay.score(configuration, "cut", rungs[-1], epoch)
+            result = {"val_mAP": last[configuration], "training_iteration": epoch}
+            search.on_trial_result(trial.trial_id, result)
+            yield Choice(spent, max(last, key=last.__getitem__))
+            if scheduler.on_trial_result(None, trial, result) == "STOP":
+                break
+        scheduler.on_trial_complete(None, trial, result)
+        search.on_trial_complete(trial.trial_id, result)
+
+
+def ours(replay: Replay, space: SearchSpace, settings: StudySettings) -> Iterator[Choice]:
+    """This project's searcher, scheduler and study, one trial at a time."""
+    from tuning.policy import Policy
+    from tuning.scheduler import RungScheduler
+    from tuning.searcher import StudySearcher
+    from tuning.study import Study, best_first
+
+    study = Study("replay", space, in_memory=True)
+    policy = Policy(study, settings)
+    searcher = StudySearcher(policy, lambda number: {"number": number})
+    scheduler = RungScheduler(policy)
+    configurations, spent = dict[int, int](), 0
+    while not isinstance(given := searcher.suggest("trial"), str):
+        assert given is not None, "nothing runs, so that the searcher need not wait"
+        number = given["number"]
+        if number not in configurations:
+            found = replay.nearest(study.trial(number).parameters)
+            if found is None:
+                return
+            configurations[number] = found
+        for rung, epoch, score in curve(replay, configurations[number], policy.rungs, policy.promotion):
+            if epoch <= study.trial(number).rung and rung <= study.trial(number).rung:
+                continue
+            spent += 1
+            report = {"report/epoch": epoch, "report/val_mAP": score, "report/seconds": 1.0}
+            decision = scheduler.on_trial_result(None, StubTrial("trial", given), {"rung": rung, **report})
+            ranked = best_first(study.trials())
+            if ranked:
+                yield Choice(spent, configurations[ranked[0].number])
+            if decision == "STOP":
+                break
+
+
+def curve(replay: Replay, configuration: int, rungs: tuple[int, ...], mode: Mode) -> Iterator[tuple[int, int, float]]:
+    """A trial's epochs up its rungs: rung, epoch, mAP."""
+    for schedule in schedules(rungs, mode):
+        for epoch in range(schedule.begins + 1, schedule.ends + 1):
+            rung = next(rung for rung in rungs if rung >= epoch) if mode == "cut" else schedule.ends
+            yield rung, epoch, replay.score(configuration, mode, schedule.ends, epoch)
+
+
+class Arrival(NamedTuple):
+    """Epochs of one replay; infinite where the search never arrived."""
+
+    first: float
+    for_good: float
+
+
+def arrival(choices: Iterator[Choice], good: set[int]) -> Arrival:
+    """When the choice was good for the first time, and since when it has been good to the end."""
+    first, since = float("inf"), float("inf")
+    for choice in choices:
+        if choice.configuration not in good:
+            since = float("inf")
+        else:
+            since = min(since, choice.epochs)
+            first = min(first, choice.epochs)
+    return Arrival(first, since)
+
+
+def searches(table: Table, trials: int) -> dict[str, Callable[[int], Iterator[Choice]]]:
+    """The searches that are compared, each from a replay's number to its choices."""
+    import optuna
+
+    def mine(**changes: Any) -> Callable[[int], Iterator[Choice]]:
+        def search(seed: int) -> Iterator[Choice]:
+            settings = table.space.study.model_copy(update={"trials": trials, "sampler_seed": seed, **changes})
+            space = replace_study(table.space, settings)
+            return ours(Replay(table, seed), space, settings)
+
+        return search
+
+    return {
+        "random, full length": lambda seed: full_length(Replay(table, seed), optuna.samplers.RandomSampler(seed=seed)),
+        "TPE, full length": lambda seed: full_length(Replay(table, seed), optuna.samplers.TPESampler(seed=seed)),
+        "Ray OptunaSearch + ASHA (cut)": lambda seed: ray_pairing(Replay(table, seed), seed),
+        "ours": mine(),
+        **{f"ours, {mode}": mine(promotion=mode) for mode in MODES},
+        **{f"ours, {name}": mine(sampler=name) for name in ("tpe", "gp", "cmaes", "random", "qmc", "nsga2")},
+        "ours, no audit": mine(audit=0),
+        "ours, reduction 4": mine(reduction=4),
+        "ours, rungs 3 and 9": mine(rungs=(3, 9)),
+    }
+
+
+def replace_study(space: SearchSpace, settings: StudySettings) -> SearchSpace:
+    from dataclasses import replace
+
+    return replace(space, study=settings)
+
+
+@exit_on_user_error
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--space", type=Path, default=CURVES / "pedestrians.yaml")
+    parser.add_argument("--replays", type=int, default=100)
+    parser.add_argument("--trials", type=int, default=100, help="of this project's search (default 100)")
+    parser.add_argument("--only", nargs="*", help="names of searches; default: all")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    table = Table.read(read_space(arguments.space))
+    print(table.describe(), flush=True)
+    good = table.good(CLOSE)
+    print(f"good: {len(good)} of {len(table.complete)} configurations")
+    medians = {}
+    for name, search in searches(table, arguments.trials).items():
+        if arguments.only and name not in arguments.only:
+            continue
+        started = time.monotonic()
+        arrivals = [arrival(search(seed), good) for seed in range(arguments.replays)]
+        texts = []
+        for what, values in zip(Arrival._fields, zip(*arrivals, strict=True), strict=True):
+            low, middle, high = statistics.quantiles(values, n=4) if np.isfinite(values).all() else _quartiles(values)
+            texts.append(f"{what.replace('_', ' ')} {middle:.0f} ({low:.0f} to {high:.0f})")
+            medians[name, what] = middle
+        took = time.monotonic() - started
+        print(f"{name:32s} epochs until good: {', '.join(texts)}; n={len(arrivals)}, {took:.0f} s", flush=True)
+    if arguments.only:
+        return
+    result = {
+        "epochs_random_over_ours": medians["random, full length", "first"] / medians["ours", "first"],
+        "epochs_ray_over_ours": medians["Ray OptunaSearch + ASHA (cut)", "first"] / medians["ours", "first"],
+        **{f"kendall_{mode}": table.kendall(mode, table.rungs[0])[0] for mode in MODES},
+        "replays": arguments.replays,
+    }
+    print(json.dumps({key: round(value, 3) for key, value in result.items()}))
+
+
+def _quartiles(values: tuple[float, ...]) -> list[float]:
+    """With infinite values among them."""
+    return [sorted(values)[int(len(values) * part)] for part in (0.25, 0.5, 0.75)]
+
+
+if __name__ == "__main__":
+    main()

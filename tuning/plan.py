@@ -1,0 +1,195 @@
+"""What a budget buys: how many trials reach each rung, and the epochs and time that this takes.
+
+`rungs: auto` chooses the lengths and the promotion rate here, once; the study keeps them.
+"""
+
+import itertools
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+
+from data.cache import Pixels
+from data.errors import UserError
+from data.sampler import steps_per_epoch
+from data.samples import Sample
+from data.splits import TrainingData
+from reid_train.config import TrainConfig
+from tuning.climb import Mode, schedules
+from tuning.space import SearchSpace, StudySettings
+from tuning.study import Study
+from tuning.wording import clock, counted
+
+FEWEST_STEPS = 30
+"""Optimiser steps of the shortest schedule that is chosen: with fewer, schedules hardly rank (search_efficiency.py)."""
+MOST_RUNGS = 3
+REDUCTIONS = (2, 3, 4)
+FEWEST_AT_TOP = 2
+"""Trials that a chosen plan promotes to the longest schedule, the fair sample apart."""
+TIME_SHARE = 0.9
+"""Share of a time budget that a plan fills: the rest is for starting, evaluating and what runs longer."""
+PROBE_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rungs, and how many trials are expected at each."""
+
+    rungs: tuple[int, ...]
+    """Epochs."""
+    reduction: int
+    promotion: Mode
+    trials: tuple[int, ...]
+    """By rung."""
+
+    @property
+    def epochs(self) -> int:
+        """Of all trials."""
+        trained = [schedule.num_epochs for schedule in schedules(self.rungs, self.promotion)]
+        if self.promotion == "cut":
+            trained = [after - before for before, after in itertools.pairwise((0, *self.rungs))]
+        return sum(count * length for count, length in zip(self.trials, trained, strict=True))
+
+    def promoted_to_top(self, audit: int) -> int:
+        """Trials that reach the longest schedule for their scores, not as part of the fair sample."""
+        return self.trials[-1] - (_audited(self.trials[0], audit) if len(self.rungs) > 1 else 0)
+
+    def describe(self, epoch_s: float, concurrency: int) -> str:
+        """One line; `epoch_s` is 0 where the pace is not known yet."""
+        steps = ", ".join(f"{count} to {rung}" for count, rung in zip(self.trials, self.rungs, strict=True))
+        whole = self.trials[0] * self.rungs[-1]
+        saved = f" instead of {whole}" if len(self.rungs) > 1 else ""
+        time = f", about {clock(self.epochs * epoch_s / concurrency)} at {epoch_s:.3g} s an epoch" if epoch_s else ""
+        going_on = f" ({self.promotion}, best 1 in {self.reduction})" if len(self.rungs) > 1 else ""
+        return (
+            f"plan: of {counted(self.trials[0], 'trial')} {steps} epochs{going_on}: {self.epochs} epochs{saved}{time}"
+        )
+
+
+def make_plan(settings: StudySettings, rungs: Sequence[int], reduction: int, trials: int) -> Plan:
+    """The plan that these rungs make of so many trials."""
+    audited = _audited(trials, settings.audit)
+    counts = [trials]
+    for _ in rungs[1:]:
+        counts.append(min(counts[-1], max(1, (counts[-1] - audited) // reduction) + audited))
+    return Plan(tuple(rungs), reduction, settings.promotion, tuple(counts))
+
+
+def plan_study(
+    study: Study, settings: StudySettings, data: TrainingData, pixels: Pixels, *, probes: int, concurrency: int
+) -> Plan | None:
+    """The study's plan; with `rungs: auto` it is chosen when the study begins, and then belongs to it.
+
+    An epoch is timed in `probes` processes at once where that is needed; 0: the plan follows the trials alone.
+    None where every trial has a length of its own.
+    """
+    space = study.space
+    if any(parameter.name == "num_epochs" for parameter in space.parameters):
+        return None
+    if space.study.rungs == "auto":
+        chosen = study.attributes.get("plan")
+        if chosen is None:
+            config = space.base_config()
+            budget_s = settings.time_budget
+            epoch_s = measure_epoch_s(config, data, pixels, probes) if budget_s and probes else 0.0
+            plan = choose_plan(
+                settings if epoch_s else settings.model_copy(update={"time_budget": None}),
+                config.num_epochs,
+                shortest_schedule(space, data),
+                epoch_s=epoch_s,
+                concurrency=concurrency,
+            )
+            chosen = {"rungs": list(plan.rungs), "reduction": plan.reduction, "epoch_s": epoch_s}
+            study.set_attribute("plan", chosen)
+        study.space = replace(space, planned=(tuple(chosen["rungs"]), chosen["reduction"]))
+    return make_plan(settings, study.space.rungs(study.space.base_config()), study.space.reduction, settings.trials)
+
+
+def _audited(trials: int, audit: int) -> int:
+    return trials // audit if audit else 0
+
+
+def choose_plan(
+    settings: StudySettings, num_epochs: int, shortest: int, *, epoch_s: float = 0.0, concurrency: int = 1
+) -> Plan:
+    """The plan for `rungs: auto`: the one that prunes least among those that fit the budget.
+
+    The longest rung has `num_epochs`, the others are a `reduction`th of the next one, `shortest` epochs at least; at
+    least FEWEST_AT_TOP trials are promoted to the top. Without a time budget every plan fits, and the one with the
+    fewest epochs is taken. With one, `epoch_s` is what an epoch takes in each of `concurrency` trials; where nothing
+    fits, the plan has fewer trials than were asked for. Raises UserError where not even one trial fits.
+    """
+    plans = [
+        make_plan(settings, rungs, reduction, settings.trials)
+        for rungs, reduction in _candidates(settings, num_epochs, shortest)
+    ]
+    # Enough climb, where that can be had at all.
+    plans = [plan for plan in plans if plan.promoted_to_top(settings.audit) >= FEWEST_AT_TOP] or plans
+    if settings.time_budget is None:
+        return min(plans, key=lambda plan: plan.epochs)
+    room = settings.time_budget * TIME_SHARE * concurrency / epoch_s
+    fitting = [plan for plan in plans if plan.epochs <= room]
+    if fitting:
+        return max(fitting, key=lambda plan: plan.epochs)
+    cheapest = min(plans, key=lambda plan: plan.epochs)
+    for trials in range(settings.trials - 1, 0, -1):
+        fewer = make_plan(settings, cheapest.rungs, cheapest.reduction, trials)
+        if fewer.epochs <= room:
+            return fewer
+    raise UserError(
+        f"time budget {clock(settings.time_budget)}: not one trial of {num_epochs} epochs fits at {epoch_s:.3g} s an "
+        "epoch; raise --time-budget, or lower num_epochs or the image size"
+    )
+
+
+def _candidates(settings: StudySettings, num_epochs: int, shortest: int) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Rungs and reductions to choose from."""
+    given = "reduction" in settings.model_fields_set
+    for reduction in (settings.reduction,) if given else REDUCTIONS:
+        for count in range(1, MOST_RUNGS + 1):
+            rungs = tuple(round(num_epochs / reduction**power) for power in range(count - 1, -1, -1))
+            if count == 1 or rungs[0] >= shortest:
+                yield rungs, reduction
+
+
+def shortest_schedule(space: SearchSpace, data: TrainingData) -> int:
+    """Epochs that have FEWEST_STEPS steps with the largest batch, and a warm-up of 2 steps with the least pct_start."""
+    steps = steps_per_epoch(len(data.train), space.largest("batch_size"))
+    warm_up = [p.extremes()[0] for p in space.parameters if p.name == "pct_start"]
+    return math.ceil(max(FEWEST_STEPS, 2 / (warm_up or [space.base_config().pct_start])[0]) / steps)
+
+
+def measure_epoch_s(config: TrainConfig, data: TrainingData, pixels: Pixels, concurrency: int) -> float:
+    """Seconds of an epoch, from a few steps in as many processes at once as the search will have trials.
+
+    Validation is reckoned at a third of a training step an image: it is the forward half.
+    """
+    part = _part(config, data)
+    with ProcessPoolExecutor(concurrency, mp_context=get_context("spawn")) as pool:
+        probes = [pool.submit(_step_s, config, part, pixels) for _ in range(concurrency)]
+        step_s = statistics.mean(probe.result() for probe in probes)
+    validation = (len(data.query) + len(data.gallery)) / 3 / config.batch_size
+    return step_s * (steps_per_epoch(len(data.train), config.batch_size) + validation)
+
+
+def _part(config: TrainConfig, data: TrainingData) -> TrainingData:
+    """The images of a few training identities: enough for PROBE_STEPS steps."""
+    part, identities = list[Sample](), set[int]()
+    for sample in sorted(data.train, key=lambda sample: sample.identity):
+        full = len(part) >= PROBE_STEPS * config.batch_size
+        if full and sample.identity not in identities and len(identities) >= config.batch_size:
+            break
+        part.append(sample)
+        identities.add(sample.identity)
+    return TrainingData(part, [], [])
+
+
+def _step_s(config: TrainConfig, part: TrainingData, pixels: Pixels) -> float:
+    """Seconds of a step in the second of two epochs: the first pays for what is made once."""
+    from reid_train.loop import train_epochs
+
+    probe = config.changed(num_epochs=2, pct_start=0.5)
+    *_, last = train_epochs(probe, part, pixels)
+    return config.batch_size / last.images_per_s
