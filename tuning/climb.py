@@ -94,7 +94,7 @@ def climb(
                 remove_state(place)
                 for shorter in plan[: plan.index(schedule)]:  # these weights take the place of theirs
                     shutil.rmtree(rung_folder(folder, shorter.ends), ignore_errors=True)
-            yield next(rung for rung in rungs if rung >= report.epoch), report
+            yield min(rung for rung in rungs if rung >= report.epoch) if mode == "cut" else schedule.ends, report
 
 
 def _of_trial(report: "EpochReport", schedule: Schedule) -> "EpochReport":

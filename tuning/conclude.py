@@ -14,10 +14,11 @@ from data.errors import UserError, python_command
 from data.splits import TrainingData
 from reid_train.checkpoint import build_model
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
+from tuning.rungs import agreement
 from tuning.study import Study, TrialRecord, best_first
 from tuning.tables import markdown_table, result_rows, results_table, write_tables
 from tuning.weights import keep_best
-from tuning.wording import clock, open_console, show_parameters
+from tuning.wording import clock, counted, open_console, show_parameters
 
 NAMED_FAILURES = 5
 """Failed trials whose cause is printed."""
@@ -120,16 +121,21 @@ def headline(study: Study) -> list[str]:
     metric = study.attributes["space"]["metric"]
     untrained = _read_json(study.folder / "untrained.json")
     test = _read_json(study.folder / "test_metrics.json")
-    counts = [f"{sum(t.state == s for t in trials)} {s}" for s in ("complete", "pruned", "failed", "paused", "waiting")]
-    lines = [f"{len(trials)} trials ({', '.join(counts)}) in {clock(float(study.attributes.get('elapsed_s', 0)))}"]
+    counts = [f"{sum(t.state == s for t in trials)} {s}" for s in ("complete", "pruned", "failed")]
+    counts += [f"{n} {s}" for s in ("paused", "waiting", "running") if (n := sum(t.state == s for t in trials))]
+    lines = [
+        f"{counted(len(trials), 'trial')} ({', '.join(counts)}) in {clock(float(study.attributes.get('elapsed_s', 0)))}"
+    ]
     if ranked:
         best, scores = ranked[0], [trial.score or 0.0 for trial in ranked]
-        lines.append(f"best: trial {best.number}, {metric} {best.score:.3f} after {best.rung} epochs")
+        lines.append(f"best: trial {best.number}, {metric} {best.score:.3f} after {counted(best.rung, 'epoch')}")
         lines.append(f"settings: {show_parameters(best.parameters)}")
         lines.append(f"worst {metric}: {min(scores):.3f}; best minus worst: {max(scores) - min(scores):.3f}")
         if metric in untrained:
             ratio = (best.score or 0.0) / max(untrained[metric], 1e-9)
             lines.append(f"untrained network: {metric} {untrained[metric]:.3f}; the best is {ratio:.1f} times that")
+    rungs = study.attributes.get("rungs", [])
+    lines += [agreement(trials, rung, rungs[-1]).describe() for rung in rungs[:-1]]
     if "mAP" in test:
         figures = ", ".join(
             f"{LABELS[key]} {test[key]:.1%}" for key in ("mAP", "mAP_trapezoid", "rank1", "mINP") if key in test

@@ -17,7 +17,7 @@ from data.sampler import steps_per_epoch
 from data.samples import Sample
 from data.splits import TrainingData
 from reid_train.config import TrainConfig
-from tuning.climb import Mode, schedules
+from tuning.climb import Mode
 from tuning.space import SearchSpace, StudySettings
 from tuning.study import Study
 from tuning.wording import clock, counted
@@ -45,12 +45,16 @@ class Plan:
     """By rung."""
 
     @property
+    def lengths(self) -> list[int]:
+        """Epochs that a trial trains from each rung to the next."""
+        if self.promotion == "restart":
+            return list(self.rungs)
+        return [after - before for before, after in itertools.pairwise((0, *self.rungs))]
+
+    @property
     def epochs(self) -> int:
         """Of all trials."""
-        trained = [schedule.num_epochs for schedule in schedules(self.rungs, self.promotion)]
-        if self.promotion == "cut":
-            trained = [after - before for before, after in itertools.pairwise((0, *self.rungs))]
-        return sum(count * length for count, length in zip(self.trials, trained, strict=True))
+        return sum(count * length for count, length in zip(self.trials, self.lengths, strict=True))
 
     def promoted_to_top(self, audit: int) -> int:
         """Trials that reach the longest schedule for their scores, not as part of the fair sample."""
@@ -125,18 +129,20 @@ def choose_plan(
         make_plan(settings, rungs, reduction, settings.trials)
         for rungs, reduction in _candidates(settings, num_epochs, shortest)
     ]
+    plans = [plan for plan in plans if len(plan.rungs) == 1 or plan.epochs < settings.trials * num_epochs]
     # Enough climb, where that can be had at all.
     plans = [plan for plan in plans if plan.promoted_to_top(settings.audit) >= FEWEST_AT_TOP] or plans
     if settings.time_budget is None:
         return min(plans, key=lambda plan: plan.epochs)
-    room = settings.time_budget * TIME_SHARE * concurrency / epoch_s
-    fitting = [plan for plan in plans if plan.epochs <= room]
+    room = settings.time_budget * TIME_SHARE / epoch_s
+    plans = [plan for plan in plans if sum(plan.lengths) <= room]  # a trial's own epochs follow each other
+    fitting = [plan for plan in plans if plan.epochs <= room * concurrency]
     if fitting:
         return max(fitting, key=lambda plan: plan.epochs)
-    cheapest = min(plans, key=lambda plan: plan.epochs)
-    for trials in range(settings.trials - 1, 0, -1):
+    for trials in range(settings.trials - 1, 0, -1) if plans else ():
+        cheapest = min(plans, key=lambda plan: plan.epochs)
         fewer = make_plan(settings, cheapest.rungs, cheapest.reduction, trials)
-        if fewer.epochs <= room:
+        if fewer.epochs <= room * concurrency:
             return fewer
     raise UserError(
         f"time budget {clock(settings.time_budget)}: not one trial of {num_epochs} epochs fits at {epoch_s:.3g} s an "

@@ -8,9 +8,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tuning.rungs import agreement
 from tuning.space import StudySettings
 from tuning.study import Study, TrialRecord, rank_key
-from tuning.wording import clock, open_console, show_parameters
+from tuning.wording import clock, counted, open_console, show_parameters
 
 
 class Progress(Callback):
@@ -21,6 +22,7 @@ class Progress(Callback):
         self.console = open_console()
         self.trials: list[TrialRecord] = study.trials()
         self.current: dict[int, str] = {}
+        self.bad_rungs: set[int] = set()
         self.live = Live(get_renderable=self._panel, console=self.console, refresh_per_second=2, transient=True)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -49,8 +51,9 @@ class Progress(Callback):
         number = trial.config["number"]
         self.current[number] = "starting"
         if not self.console.is_terminal:
-            parameters = self.study.trial(number).parameters
-            self._print(f"trial {number} begins  ({show_parameters(parameters)})")
+            known = self.study.trial(number)
+            what = f"goes on from {counted(known.rung, 'epoch')}" if known.rung else "begins"
+            self._print(f"trial {number} {what}  ({show_parameters(known.parameters)})")
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         number = trial.config["number"]
@@ -60,14 +63,24 @@ class Progress(Callback):
             self._say(self.study.trial(number))
         else:
             self.current[number] = f"epoch {result['report']['epoch']} of {result['rung']}"
+        self._tell_of_rungs()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self.on_trial_result(iteration, trials, trial, {})
 
+    def _tell_of_rungs(self) -> None:
+        """Says so when a rung turns out to rank too badly to decide by, and when it decides again."""
+        rungs = self.study.attributes.get("rungs", [])
+        for rung in rungs[:-1]:
+            found = agreement(self.trials, rung, rungs[-1])
+            if found.too_low != (rung in self.bad_rungs):
+                self.bad_rungs ^= {rung}
+                self._print(found.describe())
+
     def _say(self, trial: TrialRecord) -> None:
         """One line for a trial that ended."""
         metric = self.study.space.study.metric
-        score = [f"{metric} {trial.score:.3f} at {trial.rung} epochs"] if trial.score is not None else []
+        score = [f"{metric} {trial.score:.3f} at {counted(trial.rung, 'epoch')}"] if trial.score is not None else []
         cause = [trial.cause] if trial.state == "failed" else []
         what = "; ".join([*cause, *score])
         self._print(f"trial {trial.number} {trial.state}: {what}  ({show_parameters(trial.parameters)})")
@@ -78,13 +91,13 @@ class Progress(Callback):
 
     def counts(self) -> dict[str, int]:
         """Trials by state."""
-        states = ("complete", "pruned", "failed", "running")
+        states = ("complete", "pruned", "failed", "running", "paused")
         return {state: sum(trial.state == state for trial in self.trials) for state in states}
 
     def expected_s(self) -> float | None:
         """Seconds that the search will have taken, at the pace so far; None before the first trial ended."""
         counts = self.counts()
-        ended = counts["complete"] + counts["pruned"] + counts["failed"]
+        ended = counts["complete"] + counts["pruned"] + counts["failed"] + counts["paused"]
         if not ended:
             return self.settings.time_budget
         expected = self.study.elapsed_s * max(1.0, self.settings.trials / ended)
@@ -99,7 +112,7 @@ class Progress(Callback):
         table.add_row(
             "trials",
             f"{done} of {self.settings.trials} done  ({counts['complete']} complete, {counts['pruned']} pruned, "
-            f"{counts['failed']} failed), {counts['running']} running",
+            f"{counts['failed']} failed), {counts['running']} running, {counts['paused']} paused",
         )
         running = ", ".join(f"trial {number}: {where}" for number, where in sorted(self.current.items()))
         table.add_row("now", running or ("finishing" if done >= self.settings.trials else "starting"))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tuning.study import TrialRecord
+from tuning.wording import counted
 
 FEWEST_PAIRS = 5
 """Trials of the fair sample that an interval needs."""
@@ -36,6 +37,14 @@ class Agreement(NamedTuple):
     def too_low(self) -> bool:
         """Whether the rung is known not to be worth deciding by."""
         return self.high is not None and self.high < USEFUL_TAU
+
+    def describe(self) -> str:
+        """One line for people."""
+        what = f"rung of {counted(self.rung, 'epoch')}: rank correlation with the final score"
+        if self.tau is None or self.low is None or self.high is None:
+            return f"{what} not known yet: {self.pairs} of {FEWEST_PAIRS} trials of the fair sample finished"
+        line = f"{what} {self.tau:.2f} (90% interval {self.low:.2f} to {self.high:.2f}, {self.pairs} trials)"
+        return f"{line}: too low to decide by, so it prunes no more" if self.too_low else line
 
 
 def agreement(trials: Sequence[TrialRecord], rung: int, top: int) -> Agreement:
