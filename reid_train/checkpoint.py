@@ -1,6 +1,7 @@
 """What a run leaves on disk: weights as safetensors with a JSON beside them, and the state to go on from."""
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +47,7 @@ def build_model(config: TrainConfig, identities: int) -> ReIDModel:
 
 def save_checkpoint(
     folder: str | Path,
-    model: ReIDModel,
+    weights: Mapping[str, torch.Tensor],
     *,
     config: TrainConfig,
     epoch: int,
@@ -61,7 +62,7 @@ def save_checkpoint(
         "identities": identities,
         "versions": {name: version(name) for name in ("torch", "torchvision")},
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     folder = Path(folder)
     with replacing(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary, metadata={"description": json.dumps(description)})

@@ -222,7 +222,12 @@ def train_epochs(
         ends, kept_now = epoch + 1 == config.num_epochs, epoch + 1 in keep_at
         if out_dir and (ends or kept_now):
             save_checkpoint(
-                out_dir, kept, config=config, epoch=epoch + 1, metrics=asdict(report), identities=identities
+                out_dir,
+                kept.state_dict(),
+                config=config,
+                epoch=epoch + 1,
+                metrics=asdict(report),
+                identities=identities,
             )
         if out_dir and not ends and (kept_now or time.monotonic() - saved_at >= state_interval_s):
             states = {name: part.state_dict() for name, part in parts.items()}

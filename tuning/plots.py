@@ -41,8 +41,14 @@ STATE_LOOKS = {
     "paused": ("s", "#6b7280"),
 }
 """Marker and colour of a trial's state."""
+PROMOTIONS = {
+    "restart": "every schedule begins anew",
+    "continue": "every schedule goes on from the weights of the last",
+    "cut": "one long schedule",
+}
+"""What a trial's curve does after a rung."""
 RUNG_COLOURS = ("#94a3b8", TRAIN, THIRD, FOURTH)
-"""Of the curves of a trial's first, second, ... schedule."""
+"""Of a trial's curve to its first, second, ... rung."""
 COLOURS = matplotlib.colormaps["viridis_r"]
 """Dark is high: a good score, a late trial."""
 BEST = VALIDATION
@@ -64,15 +70,17 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
             "parameter_importance": _parameter_importance(study, rung, metric),
             "parallel_coordinates": _parallel_coordinates(trials, parameters, rung, metric, best),
             "slices": _slices(trials, parameters, rung, metric, best),
-            "learning_curves": _learning_curves(trials, space["metric"], best),
+            "learning_curves": _learning_curves(trials, space["metric"], space["promotion"], best),
         }
         if best is None:
             figures["best_training_history"] = _words("Best trial's training history", NO_SCORE)
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png")
     if best is not None:
-        rows = [report for report in best.reports if report["rung"] == best.rung]
-        title = f"Trial {best.number}, the best: its complete schedule of {counted(best.rung, 'epoch')}"
+        # All epochs behind its weights: those of the last schedule, or of all.
+        rows = [row for row in best.reports if space["promotion"] != "restart" or row["rung"] == best.rung]
+        what = "its complete schedule of" if space["promotion"] == "restart" else "all of its"
+        title = f"Trial {best.number}, the best: {what} {counted(best.rung, 'epoch')}"
         plot_history(rows, folder / "best_training_history.png", title)
     return [folder / f"{name}.png" for name in [*figures, *(["best_training_history"] if best else [])]]
 
@@ -267,13 +275,13 @@ def _across(panel: Axes, parameter: Parameter) -> None:
     panel.set_xlabel(f"{parameter.name}{' (log)' if parameter.log else ''}")
 
 
-def _learning_curves(trials: Sequence[TrialRecord], metric: str, best: TrialRecord | None) -> Figure:
-    title = f"Validation {METRIC_NAMES[metric]} over the epochs of each trial; every schedule begins anew"
+def _learning_curves(trials: Sequence[TrialRecord], metric: str, promotion: str, best: TrialRecord | None) -> Figure:
+    title = f"Validation {METRIC_NAMES[metric]} over the epochs of each trial; {PROMOTIONS[promotion]}"
     curves = {trial.number: learning_curves(trial, metric) for trial in trials}
     if not any(curves.values()):
         return _words(title, "no epoch was trained")
     figure = Figure(figsize=(11, 5.5), layout="constrained")
-    axes = figure.add_subplot(xlabel="epochs trained, over all schedules")
+    axes = figure.add_subplot(xlabel="epochs trained")
     axes.set_title(title, loc="left")
     rungs = sorted({curve.rung for of_trial in curves.values() for curve in of_trial})
     many, best_number = len(trials) > 50, best.number if best is not None else None
@@ -286,10 +294,10 @@ def _learning_curves(trials: Sequence[TrialRecord], metric: str, best: TrialReco
             if curve.complete:
                 size = 6 if is_best else 2.5 if many else 4.5
                 axes.plot(curve.epochs[-1], curve.scores[-1], "o", color=colour, markersize=size, alpha=alpha)
-    labels = [f"schedule of {counted(rung, 'epoch')}" for rung in rungs]
-    pairs = zip(labels, RUNG_COLOURS, strict=False) if len(rungs) <= 4 else [("a schedule", TRAIN)]
+    labels = [f"to the rung of {counted(rung, 'epoch')}" for rung in rungs]
+    pairs = zip(labels, RUNG_COLOURS, strict=False) if len(rungs) <= 4 else [("to a rung", TRAIN)]
     handles = [Line2D([], [], color=colour, label=label) for label, colour in pairs]
-    handles.append(Line2D([], [], color="#374151", marker="o", linestyle="none", markersize=4.5, label="its end"))
+    handles.append(Line2D([], [], color="#374151", marker="o", linestyle="none", markersize=4.5, label="the rung"))
     if best is not None:
         handles.append(Line2D([], [], color=BEST, linewidth=2.6, label=_best_label(best)))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

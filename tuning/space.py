@@ -45,7 +45,7 @@ class StudySettings(BaseModel):
     rungs: tuple[int, ...] | Literal["auto"] | None = None
     """Epochs after which trials are compared, e.g. [4, 12]; auto: chosen up to num_epochs so that the search fits
     its budget; null: num_epochs alone."""
-    promotion: Literal["restart", "continue", "cut"] = "restart"
+    promotion: Literal["restart", "continue", "cut"] = "continue"
     """The way to the next rung: a longer schedule from scratch; another one from the weights of the last; or the
     middle of a single long schedule."""
     reduction: int = Field(3, ge=2, le=100)

@@ -29,7 +29,12 @@ def prune_weights(study: Study) -> None:
 
 
 def keep_best(study: Study, best: TrialRecord) -> None:
-    """Copies the winner's weights to best/, unless they are there. Raises UserError when they are gone."""
+    """Copies the winner's weights to best/, unless they are there. Raises UserError when they are gone.
+
+    There they are described by the trial's settings and all of its epochs, not by the last of its schedules alone.
+    """
+    from reid_train.checkpoint import load_checkpoint, save_checkpoint
+
     source, target = weights_folder(trial_folder(study, best.number)), study.folder / "best"
     label = {"number": best.number, "rung": best.rung, "score": best.score}
     if (target / "trial.json").is_file() and json.loads((target / "trial.json").read_text()) == label:
@@ -41,6 +46,11 @@ def keep_best(study: Study, best: TrialRecord) -> None:
     unfinished = target.with_name(".best.tmp")
     for folder in (unfinished, target):
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(source, unfinished)
+    kept = load_checkpoint(source)
+    config = study.space.config(best.parameters).changed(num_epochs=best.rung)
+    metrics = {**kept.metrics, "epoch": best.rung, "num_epochs": best.rung}
+    save_checkpoint(
+        unfinished, kept.weights, config=config, epoch=best.rung, metrics=metrics, identities=kept.identities
+    )
     write_json(unfinished / "trial.json", label)
     unfinished.rename(target)

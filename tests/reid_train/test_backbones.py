@@ -24,7 +24,9 @@ def model(identities: int = 5):
 def saved(folder: Path, identities: int = 5):
     """A checkpoint of a model with random weights, and that model."""
     trained = model(identities)
-    save_checkpoint(folder, trained, config=tiny_config(), epoch=1, metrics={}, identities=list(range(identities)))
+    save_checkpoint(
+        folder, trained.state_dict(), config=tiny_config(), epoch=1, metrics={}, identities=list(range(identities))
+    )
     return trained
 
 

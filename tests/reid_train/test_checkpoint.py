@@ -21,7 +21,9 @@ CONFIG = tiny_config(pooling="gem", fc_layers=1, fc_width=8, margin="soft")
 def write(folder, seed=0):
     torch.manual_seed(seed)
     model = build_model(CONFIG, 3).to(memory_format=torch.channels_last)
-    save_checkpoint(folder, model, config=CONFIG, epoch=2, metrics={"loss": 0.1, "val_mAP": None}, identities=[4, 7, 9])
+    save_checkpoint(
+        folder, model.state_dict(), config=CONFIG, epoch=2, metrics={"loss": 0.1, "val_mAP": None}, identities=[4, 7, 9]
+    )
     return model
 
 
@@ -78,7 +80,7 @@ def test_a_failure_while_saving_leaves_the_old_checkpoint_and_no_rubbish(tmp_pat
 
     monkeypatch.setattr("reid_train.checkpoint.save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        save_checkpoint(tmp_path, model, config=CONFIG, epoch=3, metrics={}, identities=[1, 2, 3])
+        save_checkpoint(tmp_path, model.state_dict(), config=CONFIG, epoch=3, metrics={}, identities=[1, 2, 3])
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 

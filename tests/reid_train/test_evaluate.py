@@ -22,7 +22,9 @@ def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
     torch.manual_seed(0)
     model = build_model(tiny_config(), 9)
-    save_checkpoint(folder, model, config=tiny_config(), epoch=3, metrics={"loss": 1.5}, identities=list(range(9)))
+    save_checkpoint(
+        folder, model.state_dict(), config=tiny_config(), epoch=3, metrics={"loss": 1.5}, identities=list(range(9))
+    )
     return folder
 
 
@@ -152,7 +154,7 @@ def test_what_is_not_there_or_damaged_is_one_line_with_exit_code_2(
 
 def test_a_checkpoint_whose_class_count_differs_from_its_description_is_refused(tmp_path):
     model = build_model(tiny_config(), 9)
-    save_checkpoint(tmp_path, model, config=tiny_config(), epoch=1, metrics={}, identities=[1, 2, 3])
+    save_checkpoint(tmp_path, model.state_dict(), config=tiny_config(), epoch=1, metrics={}, identities=[1, 2, 3])
     with pytest.raises(UserError, match=r"do not fit its own description: .*classifier\.weight"):
         load_model(tmp_path)
 

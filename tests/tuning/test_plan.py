@@ -29,7 +29,7 @@ def test_the_fair_sample_climbs_beside_those_that_are_promoted():
 
 @pytest.mark.parametrize("promotion", ["restart", "continue", "cut"])
 @pytest.mark.parametrize(
-    ("trials", "hours", "num_epochs"), [t for t in itertools.product((3, 10, 40, 200), (4, 8, 24), (9, 36, 120))]
+    ("trials", "hours", "num_epochs"), list(itertools.product((3, 10, 40, 200), (4, 8, 24), (9, 36, 120)))
 )
 def test_a_plan_fits_its_time_and_its_rungs_lead_to_the_full_length(trials, hours, num_epochs, promotion):
     budget = settings(trials=trials, time_budget=f"{hours}h", promotion=promotion)
