@@ -60,26 +60,35 @@ def weights_folder(folder: str | Path) -> Path | None:
 
 
 def climb(
-    settings: TrainConfig, rungs: Sequence[int], mode: Mode, data: TrainingData, pixels: Pixels, folder: str | Path
+    settings: TrainConfig,
+    rungs: Sequence[int],
+    mode: Mode,
+    data: TrainingData,
+    pixels: Pixels,
+    folder: str | Path,
+    *,
+    behind: int = 0,
 ) -> Iterator[tuple[int, "EpochReport"]]:
     """Trains up the rungs in `folder`; yields each epoch's report with the rung that it leads to.
 
     `report.epoch` counts the epochs behind the weights, so that it equals the rung at the rung's end; there the
     weights are in the folder of the schedule, and those of shorter ones are gone. Closing the generator frees
     everything. After an interruption it goes on where it was, and tells the last rung that it finished once more.
-    Raises what `train_epochs` does.
+    `restart` needs nothing of the rungs up to `behind`, which are over; the other ways need their weights. Raises what
+    `train_epochs` does.
     """
     from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
     from reid_train.loop import EpochReport, train_epochs
 
     plan = schedules(rungs, mode)
-    behind = 0  # epochs behind the weights that were kept last
+    if mode != "restart":
+        behind = 0
     for schedule in plan:
         place = rung_folder(folder, schedule.ends)
         if (place / WEIGHTS).is_file():
             told = _of_trial(EpochReport(**load_checkpoint(place).metrics), schedule)  # type: ignore[arg-type]
-            behind = told.epoch
-            yield behind, told
+            behind = max(behind, told.epoch)
+            yield told.epoch, told
     for schedule in plan:
         place = rung_folder(folder, schedule.ends)
         if schedule.ends <= behind:

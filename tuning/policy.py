@@ -5,6 +5,7 @@ interrupted decides as it would have done.
 """
 
 import logging
+import math
 
 from tuning.rungs import Agreement, agreement, hopeless, promotable
 from tuning.sampler import propose
@@ -72,10 +73,8 @@ class Policy:
         if decided in ("promoted", "fair"):  # before an interruption
             return True
         following = self.rungs[self.rungs.index(rung) + 1]
-        if not self.has_time_for(self._epochs_to(following)):
-            study.finish(number, "pruned", f"no time left for {following} epochs")
-            return False
-        if self.is_audited(number) or self.agreement(rung).too_low:
+        climbs = self.is_audited(number) or self.agreement(rung).too_low
+        if climbs and self.has_time_for(self._epochs_to(following)):
             study.decide(number, rung, "fair")
             return True
         study.decide(number, rung, "paused")
@@ -104,6 +103,10 @@ class Policy:
 
     def _prune_hopeless(self) -> None:
         to_come = max(0, self.settings.trials - len(self.study.trials()))
+        if self.settings.time_budget is not None and self.study.epoch_s:
+            left_s = max(0.0, self.settings.time_budget - self.study.elapsed_s)
+            at_once = max(1, len(self.study.in_state("running")))
+            to_come = min(to_come, math.ceil(at_once * left_s / (self.rungs[0] * self.study.epoch_s)))
         while numbers := hopeless(self.study.trials(), self.rungs, self.reduction, to_come):
             for number in numbers:
                 rung = self.study.trial(number).rung

@@ -125,6 +125,7 @@ def run_trials(
             "settings": changed.model_dump(mode="json"),
             "rungs": list(study.space.rungs(config)),
             "promotion": study.space.study.promotion,
+            "behind": max(study.trial(number).decisions, default=0),
             "folder": str(trial_folder(study, number).absolute()),
         }
 

@@ -15,6 +15,7 @@ from data.splits import TrainingData
 from reid_train.config import FIELD_NAMES, TrainConfig, check_training, make_config
 from reid_train.settings_file import SettingsFile, parse_assignments, read_settings, suggestion
 from tuning.climb import schedules
+from tuning.wording import counted
 
 METRICS = ("val_mAP", "val_rank1", "val_rank5", "val_mINP")
 """What a study may maximise: columns of an EpochReport."""
@@ -439,10 +440,8 @@ def check_on_data(space: SearchSpace, data: TrainingData) -> None:
     pct_start = [value for p in space.parameters if p.name == "pct_start" for value in p.extremes()[:1]]
     for combination in batch_combinations(space):
         config = space.config(combination)
-        shortest = config.changed(
-            num_epochs=min(s.num_epochs for s in schedules(space.rungs(config), space.study.promotion)),
-            pct_start=pct_start[0] if pct_start else config.pct_start,
-        )
+        epochs = min(schedule.num_epochs for schedule in schedules(space.rungs(config), space.study.promotion))
+        shortest = config.changed(num_epochs=epochs, pct_start=pct_start[0] if pct_start else config.pct_start)
         try:
             check_training(shortest, data)
         except UserError as error:
@@ -450,4 +449,6 @@ def check_on_data(space: SearchSpace, data: TrainingData) -> None:
             setting = str(error).split("=")[0]
             section = "search" if ("search", setting) in space.source.lines else "fixed"
             where = f"--set {setting}" if setting in space.source.assigned else space.source.at(section, setting)
-            raise UserError(f"{where}: {error} ({held_out} identities are held out for validation)") from None
+            shortest_has = f"the shortest schedule has {counted(epochs, 'epoch')}"
+            about = f"{shortest_has}, {held_out} identities are held out for validation"
+            raise UserError(f"{where}: {error} ({about})") from None

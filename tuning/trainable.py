@@ -38,6 +38,8 @@ def failure_cause(error: Exception) -> str:
 class ReIDTrainable(tune.Trainable):
     """Trains config["settings"] up config["rungs"] by config["promotion"], in config["folder"], one epoch a step.
 
+    config["behind"] is the last rung that was decided upon, 0 for none.
+
     A result holds `rung` and the epoch's report, or `cause` when training failed: a trial that fails is a result
     like any other, not an error of Ray's. The scheduler ends the trial in every case.
     """
@@ -49,7 +51,8 @@ class ReIDTrainable(tune.Trainable):
 
     def _train(self, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         settings = make_config(config["settings"], "trial")
-        epochs = climb(settings, config["rungs"], config["promotion"], self.data, self.pixels, config["folder"])
+        way = config["rungs"], config["promotion"]
+        epochs = climb(settings, *way, self.data, self.pixels, config["folder"], behind=config["behind"])
         for rung, report in epochs:
             yield {"rung": rung, "report": asdict(report)}
 

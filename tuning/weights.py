@@ -19,10 +19,11 @@ def trial_folder(study: Study, number: int) -> Path:
 
 
 def prune_weights(study: Study) -> None:
-    """Removes the weights and states of trials that ended and are not among the best few."""
+    """Removes the weights and states of trials that are not among the best few and do not need them to go on."""
     trials = study.trials()
     kept = {trial.number for trial in best_first(trials)[:KEPT_TRIALS]}
-    kept |= {trial.number for trial in trials if trial.state in ("running", "waiting", "paused")}
+    going_on = {"running", "waiting"} | ({"paused"} if study.space.study.promotion != "restart" else set())
+    kept |= {trial.number for trial in trials if trial.state in going_on}
     for folder in (study.folder / "trials").glob("*"):
         if folder.name.isdigit() and int(folder.name) not in kept:
             shutil.rmtree(folder, ignore_errors=True)

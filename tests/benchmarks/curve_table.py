@@ -118,7 +118,7 @@ class Table:
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        assert self.space.study.rungs
+        assert isinstance(self.space.study.rungs, tuple)
         return self.space.study.rungs
 
     def scores(self, mode: str, epochs: int) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import gzip
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ class Piece(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--space", type=Path, default=CURVES / "pedestrians.yaml", help="what is searched and fixed")
-    parser.add_argument("--data-dir", help="images to use in place of drawn ones")
+    parser.add_argument("--thin", type=Path, metavar="DIR", help="a VeRi-776 folder of which a part is used")
     parser.add_argument("--configurations", type=int, default=100, help="Sobol points (default 100)")
     parser.add_argument("--seeds", type=int, default=2, help="of every configuration (default 2)")
     parser.add_argument("--best", type=int, default=20, help="configurations that get further seeds (default 20)")
@@ -65,19 +66,20 @@ def main() -> None:
 def record(arguments: argparse.Namespace) -> None:
     """Everything that is not there yet, in two rounds: all configurations, then further seeds of the best."""
     deadline = time.time() + 60 * arguments.minutes
-    space = prepare(arguments.space, arguments.data_dir)
+    space = prepare(arguments.space, arguments.thin)
     configurations = sobol_configurations(space, arguments.configurations)
     folder = WORK / space.name
     folder.mkdir(parents=True, exist_ok=True)
     rungs = space.study.rungs
-    assert rungs, "a space to record needs study.rungs"
+    assert isinstance(rungs, tuple), "a space to record needs study.rungs"
     first_round = [
         Piece(number, seed, mode, epochs)
         for seed in range(arguments.seeds)
         for number in range(len(configurations))
         for mode, epochs in [("continue", rungs[-1]), *(("restart", rung) for rung in rungs[1:])]
     ]
-    work = arguments.space, arguments.data_dir, configurations, folder, deadline
+    unpack(space, folder)
+    work = arguments.space, configurations, folder, deadline
     whole = record_pieces(first_round, work, arguments.processes)
     table = collect(space, configurations, folder, arguments)
     if whole and arguments.further_seeds:
@@ -89,16 +91,19 @@ def record(arguments: argparse.Namespace) -> None:
     print(table.describe())
 
 
-def prepare(file: Path, data_dir: str | None) -> SearchSpace:
-    """The space, with its images drawn and its starting weights trained."""
+def prepare(file: Path, thinned: Path | None) -> SearchSpace:
+    """The space, with its images drawn, or taken from the folder that is to be thinned, and its starting weights."""
     import yaml
 
     from data.synthetic import draw_dataset
     from reid_train.checkpoint import WEIGHTS
 
-    space = read_space(file, data_dir=data_dir)
-    if space.sample_data and not Path(space.fixed["data_dir"]).is_dir():
-        draw_dataset(out_dir=space.fixed["data_dir"], **space.sample_data)
+    space = read_space(file)
+    folder = Path(space.fixed["data_dir"])
+    if space.sample_data and not folder.is_dir():
+        draw_dataset(out_dir=folder, **space.sample_data)
+    elif thinned and not folder.is_dir():
+        thin(thinned, folder)
     start = Path(space.fixed["pretrained"])
     if not (start / WEIGHTS).is_file():
         settings = yaml.safe_load((CURVES / "start.yaml").read_text())
@@ -108,6 +113,38 @@ def prepare(file: Path, data_dir: str | None) -> SearchSpace:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             pool.submit(train_start, settings, start).result()
     return space
+
+
+def thin(source: Path, target: Path, *, identities: int = 72, images: int = 4) -> None:
+    """Links the first identities' images, of cameras that lie evenly among theirs, into a folder of the same layout."""
+    from data.veri import read_train
+
+    by_identity: dict[int, list[str]] = {}
+    for sample in sorted(read_train(source), key=lambda sample: (sample.identity, sample.camera, sample.path)):
+        by_identity.setdefault(sample.identity, []).append(sample.path)
+    (target / "image_train").mkdir(parents=True)
+    for paths in list(by_identity.values())[:identities]:
+        for path in paths[:: len(paths) // images][:images]:
+            (target / "image_train" / Path(path).name).symlink_to(Path(path).resolve())
+
+
+def unpack(space: SearchSpace, folder: Path) -> None:
+    """Puts what the recorded table holds back into pieces, where they are gone: the recording goes on from there."""
+    file = CURVES / f"{space.name}.csv.gz"
+    if not file.is_file():
+        return
+    pieces: dict[Piece, list[str]] = {}
+    _, *lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+    rungs = space.study.rungs
+    assert isinstance(rungs, tuple)
+    for line in lines:
+        number, seed, mode, rung, *_ = line.split(",")
+        alone = mode == "restart" and int(rung) != rungs[0]
+        piece = Piece(int(number), int(seed), "restart" if alone else "continue", int(rung) if alone else rungs[-1])
+        pieces.setdefault(piece, []).append(line)
+    for piece, rows in pieces.items():
+        if not (folder / piece.file_name).is_file():
+            (folder / piece.file_name).write_text("\n".join(rows) + "\n")
 
 
 def train_start(settings: dict[str, Any], folder: Path) -> None:
@@ -128,7 +165,7 @@ def train_start(settings: dict[str, Any], folder: Path) -> None:
 
 def record_pieces(pieces: list[Piece], work: tuple[Any, ...], processes: int) -> bool:
     """Trains what is missing; whether nothing is missing any more."""
-    folder = work[3]
+    folder = work[2]
     missing = [piece for piece in pieces if not (folder / piece.file_name).is_file()]
     if not missing:
         return True
@@ -146,13 +183,13 @@ OPEN: dict[str, Any] = {}
 """What a process of the pool has opened."""
 
 
-def open_data(file: Path, data_dir: str | None, configurations: list[dict[str, Any]], folder: Path, end: float) -> None:
+def open_data(file: Path, configurations: list[dict[str, Any]], folder: Path, end: float) -> None:
     """A process's beginning: one thread, the images, the configurations."""
     from data.cache import open_pixels
     from data.datasets import read_train
     from data.splits import split_identities
 
-    space = read_space(file, data_dir=data_dir)
+    space = read_space(file)
     config = space.base_config()
     samples = read_train(config.data_dir, config.dataset)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
@@ -206,18 +243,19 @@ def collect(space: SearchSpace, configurations: list[dict[str, Any]], folder: Pa
 
     files = sorted(folder.glob("*.csv"))
     text = "".join(file.read_text() for file in files)
-    days = sorted({datetime.date.fromtimestamp(file.stat().st_mtime).isoformat() for file in files})
+    known = CURVES / f"{space.name}.json"
+    earlier = json.loads(known.read_text())["dates"] if known.is_file() else []
     with replacing(CURVES / f"{space.name}.csv.gz") as temporary:
         temporary.write_bytes(gzip.compress((",".join(COLUMNS) + "\n" + text).encode(), mtime=0))
     description = {
-        "command": f"python -m tests.benchmarks.record_curves --space {arguments.space}",
-        "dates": days,
+        "command": " ".join(["python -m tests.benchmarks.record_curves", *sys.argv[1:]]),
+        "dates": sorted({*earlier, datetime.date.today().isoformat()}),
         "machine": describe_machine().rsplit(", load", 1)[0],
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "runs": len(files),
         "configurations": configurations,
     }
-    with replacing(CURVES / f"{space.name}.json") as temporary:
+    with replacing(known) as temporary:
         temporary.write_text(json.dumps(description, indent=1) + "\n")
     return Table.read(space)
 

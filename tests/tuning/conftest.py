@@ -23,7 +23,7 @@ fixed:
   optimizer: sgd
   fc_layers: 3
   fc_width: 32
-  pct_start: 0.3
+  pct_start: 0.4
 search:
   learning_rate: {low: 1e-6, high: 10, log: true}
   weight_decay: [0.0001, 1.0]

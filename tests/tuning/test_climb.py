@@ -115,6 +115,13 @@ def test_a_trial_that_pauses_goes_on_as_if_it_had_not(data, pixels, config, tmp_
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
+def test_restart_needs_no_weights_of_the_rungs_that_are_over(data, pixels, config, tmp_path):
+    climbed = list(climb(config, RUNGS, "restart", data, pixels, tmp_path / "whole"))
+    rest = list(climb(config, RUNGS, "restart", data, pixels, tmp_path / "rest", behind=2))
+    assert places(rest) == [(4, 1), (4, 2), (4, 3), (4, 4)]
+    assert figures(rest[-1][1]) == figures(climbed[-1][1])
+
+
 @pytest.mark.parametrize("mode", ["restart", "continue", "cut"])
 def test_at_a_rungs_end_its_weights_alone_are_kept(data, pixels, config, tmp_path, mode):
     assert weights_folder(tmp_path) is None

@@ -59,7 +59,7 @@ def text_named_jpg(folder: Path) -> Path:
 def test_broken_image_is_named_before_anything_is_trained(small_data, tiny_space, tmp_path, damage, run_module):
     file = damage(small_data)
     arguments = ["--space", tiny_space, "--data-dir", small_data, "--results", tmp_path / "results"]
-    done = run_module("tuning.search", *arguments, "--set", "pct_start=0.5", "--set", "batch_size=8")
+    done = run_module("tuning.search", *arguments, "--set", "pct_start=0.7", "--set", "batch_size=8")
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1 and file.name in done.stderr and "data.doctor" in done.stderr
     examined = run_module("data.doctor", small_data, "--plot", tmp_path / "distribution.png")
