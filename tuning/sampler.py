@@ -15,7 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tuning.space import SearchSpace
+from tuning.space import SamplerName, SearchSpace
 from tuning.study import TrialRecord, distribution
 
 
@@ -41,7 +41,7 @@ def _tpe(seed: int, startup: int, number: int) -> BaseSampler:
     )
 
 
-SAMPLERS: dict[str, Callable[[int, int, int], BaseSampler]] = {
+SAMPLERS: dict[SamplerName, Callable[[int, int, int], BaseSampler]] = {
     "tpe": _tpe,
     "gp": lambda seed, startup, number: optuna.samplers.GPSampler(
         seed=seed, n_startup_trials=startup, deterministic_objective=False

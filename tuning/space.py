@@ -14,7 +14,7 @@ from data.errors import UserError
 from data.splits import TrainingData
 from reid_train.config import FIELD_NAMES, TrainConfig, check_training, make_config
 from reid_train.settings_file import SettingsFile, parse_assignments, read_settings, suggestion
-from tuning.climb import schedules
+from tuning.climb import Mode, schedules
 from tuning.wording import counted
 
 METRICS = ("val_mAP", "val_rank1", "val_rank5", "val_mINP")
@@ -32,6 +32,9 @@ NOT_SEARCHABLE = {
 SECTIONS = ("fixed", "search", "first_trials", "study", "sample_data")
 
 
+SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
+
+
 class StudySettings(BaseModel):
     """How to search. Frozen."""
 
@@ -46,14 +49,14 @@ class StudySettings(BaseModel):
     rungs: tuple[int, ...] | Literal["auto"] | None = None
     """Epochs after which trials are compared, e.g. [4, 12]; auto: chosen up to num_epochs so that the search fits
     its budget; null: num_epochs alone."""
-    promotion: Literal["restart", "continue", "cut"] = "continue"
+    promotion: Mode = "continue"
     """The way to the next rung: a longer schedule from scratch; another one from the weights of the last; or the
     middle of a single long schedule."""
     reduction: int = Field(3, ge=2, le=100)
     """At a rung's end the best 1 in `reduction` go on to the next."""
     audit: int = Field(8, ge=0, le=10_000)
     """Every n-th trial goes to the top whatever its scores, which shows how well the rungs rank; 0: none."""
-    sampler: Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"] = "tpe"
+    sampler: SamplerName = "tpe"
     """What proposes configurations, by Optuna's names."""
     sampler_seed: int = Field(0, ge=0, le=2**31 - 1)
     """Seed of the sampler that proposes configurations."""

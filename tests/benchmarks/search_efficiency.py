@@ -1,6 +1,6 @@
 """How many epochs a search spends until it has found a good configuration: searches replayed on recorded curves.
 
-    python -m tests.benchmarks.search_efficiency [--space tests/benchmarks/curves/pedestrians.yaml] [--replays 100]
+    python -m tests.benchmarks.search_efficiency [--space FILE] [--replays 100] [--variants]
 
 Four searches, each with its real classes, on the runs that record_curves.py recorded: random search and Optuna's TPE
 at full length; Ray's OptunaSearch with its ASHAScheduler, which compares runs in mid-cycle; this project's searcher
@@ -19,18 +19,21 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from data.errors import exit_on_user_error
 from tests.benchmarks.curve_table import CURVES, MODES, Table, to_unit
 from tuning.climb import Mode, schedules
-from tuning.space import SearchSpace, StudySettings, read_space
+from tuning.space import SamplerName, SearchSpace, StudySettings, read_space
 
 CLOSE = 0.01
 """mAP that a good configuration may be below the best."""
+HORIZON = 50
+"""Trials at full length that every search gets the epochs of."""
 
 
 class Replay:
@@ -172,10 +175,12 @@ class Arrival(NamedTuple):
     for_good: float
 
 
-def arrival(choices: Iterator[Choice], good: set[int]) -> Arrival:
-    """When the choice was good for the first time, and since when it has been good to the end."""
+def arrival(choices: Iterator[Choice], good: set[int], horizon: int) -> Arrival:
+    """When the choice was good for the first time, and since when it has been good until the `horizon`, in epochs."""
     first, since = float("inf"), float("inf")
     for choice in choices:
+        if choice.epochs > horizon:
+            break
         if choice.configuration not in good:
             since = float("inf")
         else:
@@ -184,35 +189,32 @@ def arrival(choices: Iterator[Choice], good: set[int]) -> Arrival:
     return Arrival(first, since)
 
 
-def searches(table: Table, trials: int) -> dict[str, Callable[[int], Iterator[Choice]]]:
+def searches(table: Table, trials: int, *, variants: bool) -> dict[str, Callable[[int], Iterator[Choice]]]:
     """The searches that are compared, each from a replay's number to its choices."""
     import optuna
 
     def mine(**changes: Any) -> Callable[[int], Iterator[Choice]]:
         def search(seed: int) -> Iterator[Choice]:
             settings = table.space.study.model_copy(update={"trials": trials, "sampler_seed": seed, **changes})
-            space = replace_study(table.space, settings)
-            return ours(Replay(table, seed), space, settings)
+            return ours(Replay(table, seed), replace(table.space, study=settings), settings)
 
         return search
 
-    return {
+    compared: dict[str, Callable[[int], Iterator[Choice]]] = {
         "random, full length": lambda seed: full_length(Replay(table, seed), optuna.samplers.RandomSampler(seed=seed)),
         "TPE, full length": lambda seed: full_length(Replay(table, seed), optuna.samplers.TPESampler(seed=seed)),
         "Ray OptunaSearch + ASHA (cut)": lambda seed: ray_pairing(Replay(table, seed), seed),
         "ours": mine(),
-        **{f"ours, {mode}": mine(promotion=mode) for mode in MODES},
-        **{f"ours, {name}": mine(sampler=name) for name in ("tpe", "gp", "cmaes", "random", "qmc", "nsga2")},
-        "ours, no audit": mine(audit=0),
-        "ours, reduction 4": mine(reduction=4),
-        "ours, rungs 3 and 9": mine(rungs=(3, 9)),
     }
-
-
-def replace_study(space: SearchSpace, settings: StudySettings) -> SearchSpace:
-    from dataclasses import replace
-
-    return replace(space, study=settings)
+    if variants:
+        compared |= {
+            **{f"ours, {mode}": mine(promotion=mode) for mode in MODES},
+            **{f"ours, {name}": mine(sampler=name) for name in get_args(SamplerName)},
+            "ours, no audit": mine(audit=0),
+            **{f"ours, reduction {n}": mine(reduction=n) for n in (2, 4)},
+            **{f"ours, rungs {list(rungs)}": mine(rungs=rungs) for rungs in (table.rungs[1:], table.rungs[::2])},
+        }
+    return compared
 
 
 @exit_on_user_error
@@ -221,7 +223,7 @@ def main() -> None:
     parser.add_argument("--space", type=Path, default=CURVES / "pedestrians.yaml")
     parser.add_argument("--replays", type=int, default=100)
     parser.add_argument("--trials", type=int, default=100, help="of this project's search (default 100)")
-    parser.add_argument("--only", nargs="*", help="names of searches; default: all")
+    parser.add_argument("--variants", action="store_true", help="also other settings of this project's search")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
@@ -230,11 +232,9 @@ def main() -> None:
     good = table.good(CLOSE)
     print(f"good: {len(good)} of {len(table.complete)} configurations")
     medians = {}
-    for name, search in searches(table, arguments.trials).items():
-        if arguments.only and name not in arguments.only:
-            continue
+    for name, search in searches(table, arguments.trials, variants=arguments.variants).items():
         started = time.monotonic()
-        arrivals = [arrival(search(seed), good) for seed in range(arguments.replays)]
+        arrivals = [arrival(search(seed), good, HORIZON * table.rungs[-1]) for seed in range(arguments.replays)]
         texts = []
         for what, values in zip(Arrival._fields, zip(*arrivals, strict=True), strict=True):
             low, middle, high = statistics.quantiles(values, n=4) if np.isfinite(values).all() else _quartiles(values)
@@ -242,8 +242,6 @@ def main() -> None:
             medians[name, what] = middle
         took = time.monotonic() - started
         print(f"{name:32s} epochs until good: {', '.join(texts)}; n={len(arrivals)}, {took:.0f} s", flush=True)
-    if arguments.only:
-        return
     result = {
         "epochs_random_over_ours": medians["random, full length", "first"] / medians["ours", "first"],
         "epochs_ray_over_ours": medians["Ray OptunaSearch + ASHA (cut)", "first"] / medians["ours", "first"],
