@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from typing import Any, NamedTuple
 
 from data.cache import Pixels
 from data.errors import UserError
@@ -22,7 +23,7 @@ from tuning.space import SearchSpace, StudySettings
 from tuning.study import Study
 from tuning.wording import clock, counted
 
-FEWEST_STEPS = 30
+FEWEST_STEPS = 20
 """Optimiser steps of the shortest schedule that is chosen: with fewer, schedules hardly rank (search_efficiency.py)."""
 MOST_RUNGS = 3
 REDUCTIONS = (2, 3, 4)
@@ -72,6 +73,19 @@ class Plan:
         )
 
 
+class Room(NamedTuple):
+    """Epochs that a time budget has room for."""
+
+    epochs: float
+    """One after the other."""
+    at_once: int
+    """Trials side by side."""
+
+    def holds(self, plan: Plan) -> bool:
+        """Whether all of it fits, and a trial's own epochs, which follow each other."""
+        return sum(plan.lengths) <= self.epochs and plan.epochs <= self.epochs * self.at_once
+
+
 def make_plan(settings: StudySettings, rungs: Sequence[int], reduction: int, trials: int) -> Plan:
     """The plan that these rungs make of so many trials."""
     audited = _audited(trials, settings.audit)
@@ -83,47 +97,47 @@ def make_plan(settings: StudySettings, rungs: Sequence[int], reduction: int, tri
 
 def plan_study(
     study: Study, settings: StudySettings, data: TrainingData, pixels: Pixels, *, probes: int, concurrency: int
-) -> Plan | None:
-    """The study's plan; with `rungs: auto` it is chosen when the study begins, and then belongs to it.
+) -> str | None:
+    """Says what is planned; with `rungs: auto` that is chosen when the study begins, and then belongs to it.
 
     An epoch is timed in `probes` processes at once where that is needed; 0: the plan follows the trials alone.
     None where every trial has a length of its own.
     """
-    space = study.space
+    space, budget_s = study.space, settings.time_budget
     if any(parameter.name == "num_epochs" for parameter in space.parameters):
         return None
+    chosen: dict[str, Any] = study.attributes.get("plan", {})
     if space.study.rungs == "auto":
-        chosen = study.attributes.get("plan")
-        if chosen is None:
+        if not chosen:
             config = space.base_config()
-            budget_s = settings.time_budget
             epoch_s = measure_epoch_s(config, data, pixels, probes) if budget_s and probes else 0.0
-            plan = choose_plan(
-                settings if epoch_s else settings.model_copy(update={"time_budget": None}),
-                config.num_epochs,
-                shortest_schedule(space, data),
-                epoch_s=epoch_s,
-                concurrency=concurrency,
+            room = (
+                Room((budget_s - study.elapsed_s) * TIME_SHARE / epoch_s, concurrency) if budget_s and epoch_s else None
             )
+            plan = choose_plan(settings, config.num_epochs, shortest_schedule(space, data), room)
             chosen = {"rungs": list(plan.rungs), "reduction": plan.reduction, "epoch_s": epoch_s}
             study.set_attribute("plan", chosen)
-        study.space = replace(space, planned=(tuple(chosen["rungs"]), chosen["reduction"]))
-    return make_plan(settings, study.space.rungs(study.space.base_config()), study.space.reduction, settings.trials)
+        space = study.space = replace(space, planned=(tuple(chosen["rungs"]), chosen["reduction"]))
+    plan = make_plan(settings, space.rungs(space.base_config()), space.reduction, settings.trials)
+    study.set_attribute("rungs", list(plan.rungs))
+    epoch_s = study.epoch_s or chosen.get("epoch_s", 0.0)
+    if budget_s and epoch_s:
+        plan = fitted(settings, plan, Room(budget_s * TIME_SHARE / epoch_s, concurrency)) or plan
+    text = plan.describe(epoch_s, concurrency)
+    return text if plan.trials[0] == settings.trials else f"{text}; no time for more of the {settings.trials} trials"
 
 
 def _audited(trials: int, audit: int) -> int:
     return trials // audit if audit else 0
 
 
-def choose_plan(
-    settings: StudySettings, num_epochs: int, shortest: int, *, epoch_s: float = 0.0, concurrency: int = 1
-) -> Plan:
-    """The plan for `rungs: auto`: the one that prunes least among those that fit the budget.
+def choose_plan(settings: StudySettings, num_epochs: int, shortest: int, room: Room | None = None) -> Plan:
+    """The plan for `rungs: auto`: the one that prunes least among those that fit.
 
     The longest rung has `num_epochs`, the others are a `reduction`th of the next one, `shortest` epochs at least; at
-    least FEWEST_AT_TOP trials are promoted to the top. Without a time budget every plan fits, and the one with the
-    fewest epochs is taken. With one, `epoch_s` is what an epoch takes in each of `concurrency` trials; where nothing
-    fits, the plan has fewer trials than were asked for. Raises UserError where not even one trial fits.
+    least FEWEST_AT_TOP trials are promoted to the top. Without a `room` every plan fits, and the one with the fewest
+    epochs is taken. Where none fits, the plan has fewer trials than were asked for. Raises UserError where not even
+    one trial fits.
     """
     plans = [
         make_plan(settings, rungs, reduction, settings.trials)
@@ -132,22 +146,26 @@ def choose_plan(
     plans = [plan for plan in plans if len(plan.rungs) == 1 or plan.epochs < settings.trials * num_epochs]
     # Enough climb, where that can be had at all.
     plans = [plan for plan in plans if plan.promoted_to_top(settings.audit) >= FEWEST_AT_TOP] or plans
-    if settings.time_budget is None:
+    if room is None:
         return min(plans, key=lambda plan: plan.epochs)
-    room = settings.time_budget * TIME_SHARE / epoch_s
-    plans = [plan for plan in plans if sum(plan.lengths) <= room]  # a trial's own epochs follow each other
-    fitting = [plan for plan in plans if plan.epochs <= room * concurrency]
-    if fitting:
+    if fitting := [plan for plan in plans if room.holds(plan)]:
         return max(fitting, key=lambda plan: plan.epochs)
-    for trials in range(settings.trials - 1, 0, -1) if plans else ():
-        cheapest = min(plans, key=lambda plan: plan.epochs)
-        fewer = make_plan(settings, cheapest.rungs, cheapest.reduction, trials)
-        if fewer.epochs <= room * concurrency:
+    for plan in sorted(plans, key=lambda plan: plan.epochs):
+        if fewer := fitted(settings, plan, room):
             return fewer
     raise UserError(
-        f"time budget {clock(settings.time_budget)}: not one trial of {num_epochs} epochs fits at {epoch_s:.3g} s an "
-        "epoch; raise --time-budget, or lower num_epochs or the image size"
+        f"time budget: no trial of {num_epochs} epochs fits, there is time for {room.epochs:.1f}; raise --time-budget, "
+        "or lower num_epochs or the image size"
     )
+
+
+def fitted(settings: StudySettings, plan: Plan, room: Room) -> Plan | None:
+    """The plan with as many of its trials as there is room for; None where not one fits."""
+    for trials in range(plan.trials[0], 0, -1):
+        fewer = make_plan(settings, plan.rungs, plan.reduction, trials)
+        if room.holds(fewer):
+            return fewer
+    return None
 
 
 def _candidates(settings: StudySettings, num_epochs: int, shortest: int) -> Iterator[tuple[tuple[int, ...], int]]:

@@ -115,9 +115,7 @@ def search(arguments: argparse.Namespace) -> None:
     probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
     plan = plan_study(study, settings, data, pixels, probes=probes, concurrency=resources.concurrency)
     if plan is not None:
-        study.set_attribute("rungs", list(plan.rungs))
-        epoch_s = study.epoch_s or study.attributes.get("plan", {}).get("epoch_s", 0.0)
-        print(plan.describe(epoch_s, resources.concurrency), flush=True)
+        print(plan, flush=True)
     run_trials(study, settings, data, pixels, resources, address=arguments.address)
 
     from tuning.conclude import conclude  # loads torch, which the trials need not wait for

@@ -1,5 +1,6 @@
 """What a budget buys."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from data.errors import UserError
 from data.samples import Sample
 from data.splits import TrainingData
-from tuning.plan import FEWEST_AT_TOP, TIME_SHARE, Plan, choose_plan, make_plan, plan_study, shortest_schedule
+from tuning.plan import FEWEST_AT_TOP, Plan, Room, choose_plan, fitted, make_plan, plan_study, shortest_schedule
 from tuning.space import StudySettings, read_space
 from tuning.study import Study
 
@@ -32,16 +33,14 @@ def test_the_fair_sample_climbs_beside_those_that_are_promoted():
     ("trials", "hours", "num_epochs"), list(itertools.product((3, 10, 40, 200), (4, 8, 24), (9, 36, 120)))
 )
 def test_a_plan_fits_its_time_and_its_rungs_lead_to_the_full_length(trials, hours, num_epochs, promotion):
-    budget = settings(trials=trials, time_budget=f"{hours}h", promotion=promotion)
-    plan = choose_plan(budget, num_epochs, 3, epoch_s=60, concurrency=2)
-    assert sum(plan.lengths) * 60 <= TIME_SHARE * hours * 3600
-    assert plan.epochs * 60 / 2 <= TIME_SHARE * hours * 3600
+    plan = choose_plan(settings(trials=trials, promotion=promotion), num_epochs, 3, Room(hours * 60, 2))
+    assert sum(plan.lengths) <= hours * 60 and plan.epochs / 2 <= hours * 60
     assert plan.rungs[-1] == num_epochs and list(plan.rungs) == sorted(set(plan.rungs)) and plan.rungs[0] >= 3
     assert plan.trials[0] <= trials and list(plan.trials) == sorted(plan.trials, reverse=True)
 
 
 def test_with_time_for_everything_nothing_is_pruned_and_with_less_more_is():
-    plans = [choose_plan(settings(trials=20, time_budget=s), 36, 3, epoch_s=1) for s in (1000, 500, 350, 250)]
+    plans = [choose_plan(settings(trials=20), 36, 3, Room(epochs, 1)) for epochs in (900, 450, 320, 230)]
     assert plans[0].rungs == (36,) and plans[0].trials == (20,)
     epochs = [plan.epochs for plan in plans]
     assert epochs == sorted(epochs, reverse=True) and len(set(epochs)) == 4
@@ -59,12 +58,19 @@ def test_a_given_reduction_is_kept():
 
 
 def test_a_budget_that_holds_no_trial_is_refused_with_the_way_out():
-    with pytest.raises(UserError, match=r"time budget 1:00: not one trial of 36 epochs fits.*raise --time-budget"):
-        choose_plan(settings(time_budget=60), 36, 3, epoch_s=60)
+    with pytest.raises(UserError, match=r"no trial of 36 epochs fits, there is time for 20\.0; raise --time-budget"):
+        choose_plan(settings(), 36, 3, Room(20, 4))
+
+
+def test_where_not_all_trials_fit_as_many_as_fit_are_planned():
+    plan = make_plan(settings(audit=0), (4, 12), 3, 30)
+    fewer = fitted(settings(audit=0), plan, Room(100, 1))
+    assert fewer.rungs == (4, 12) and fewer.epochs <= 100
+    assert make_plan(settings(audit=0), (4, 12), 3, fewer.trials[0] + 1).epochs > 100
 
 
 def test_the_description_says_what_is_saved():
-    text = make_plan(settings(audit=0), (4, 12), 3, 30).describe(60, 2)
+    text = make_plan(settings(audit=0, promotion="restart"), (4, 12), 3, 30).describe(60, 2)
     assert text.startswith("plan: of 30 trials 30 to 4, 10 to 12 epochs (restart, best 1 in 3): 240 epochs")
     assert "instead of 360" in text and "about 2:00:00 at 60 s an epoch" in text
 
@@ -90,15 +96,18 @@ def training_data(images):
 
 
 def test_the_shortest_schedule_has_enough_steps_and_a_warm_up(space):
-    assert shortest_schedule(space, training_data(320)) == 3  # 10 steps of 32 images an epoch, 30 are wanted
+    assert shortest_schedule(space, training_data(224)) == 3  # 7 steps of 32 images an epoch, 20 are wanted
     assert shortest_schedule(space, training_data(32 * 50)) == 1
+    low = dataclasses.replace(space, parameters=(dataclasses.replace(space.parameters[1], low=0.05),))
+    assert shortest_schedule(low, training_data(224)) == 6  # 40 steps, of which 2 are a warm-up of 0.05
 
 
 def test_a_chosen_plan_belongs_to_the_study(space, tmp_path):
     study = Study(tmp_path / "study", space)
-    data = training_data(320)
+    data = training_data(224)
     plan = plan_study(study, space.study, data, None, probes=0, concurrency=1)
-    assert plan.rungs == study.space.rungs(study.space.base_config()) == (3, 9, 27)
+    assert "30 to 3, 10 to 9, 3 to 27 epochs" in plan
+    assert study.space.rungs(study.space.base_config()) == (3, 9, 27)
     again = Study(tmp_path / "study", space)
-    more = space.study.model_copy(update={"trials": 3})
-    assert plan_study(again, more, data, None, probes=0, concurrency=1).rungs == (3, 9, 27)
+    fewer = space.study.model_copy(update={"trials": 4})
+    assert "4 to 3, 1 to 9, 1 to 27 epochs" in plan_study(again, fewer, data, None, probes=0, concurrency=1)
