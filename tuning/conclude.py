@@ -134,6 +134,11 @@ def headline(study: Study) -> list[str]:
         if metric in untrained:
             ratio = (best.score or 0.0) / max(untrained[metric], 1e-9)
             lines.append(f"untrained network: {metric} {untrained[metric]:.3f}; the best is {ratio:.1f} times that")
+    if paused := [trial for trial in ranked if trial.state == "paused"]:
+        lines.append(
+            f"paused: {counted(len(paused), 'trial')}, the best of them trial {paused[0].number} with {metric} "
+            f"{paused[0].score:.3f} at {counted(paused[0].rung, 'epoch')}; with more trials or time it may go on"
+        )
     rungs = study.attributes.get("rungs", [])
     lines += [agreement(trials, rung, rungs[-1]).describe() for rung in rungs[:-1]]
     if "mAP" in test:

@@ -63,14 +63,14 @@ class Plan:
 
     def describe(self, epoch_s: float, concurrency: int) -> str:
         """One line; `epoch_s` is 0 where the pace is not known yet."""
-        steps = ", ".join(f"{count} to {rung}" for count, rung in zip(self.trials, self.rungs, strict=True))
-        whole = self.trials[0] * self.rungs[-1]
-        saved = f" instead of {whole}" if len(self.rungs) > 1 else ""
+        first, *others = zip(self.trials, self.rungs, strict=True)
+        steps = [f"{counted(first[0], 'trial')} to {counted(first[1], 'epoch')}"]
+        steps += [f"{count} of them to {rung}" for count, rung in others]
+        trained = f"{self.epochs} epochs"
+        if others:
+            trained += f" instead of {self.trials[0] * self.rungs[-1]}; {self.promotion}, best 1 in {self.reduction}"
         time = f", about {clock(self.epochs * epoch_s / concurrency)} at {epoch_s:.3g} s an epoch" if epoch_s else ""
-        going_on = f" ({self.promotion}, best 1 in {self.reduction})" if len(self.rungs) > 1 else ""
-        return (
-            f"plan: of {counted(self.trials[0], 'trial')} {steps} epochs{going_on}: {self.epochs} epochs{saved}{time}"
-        )
+        return f"plan: {', '.join(steps)} ({trained}){time}"
 
 
 class Room(NamedTuple):
@@ -110,10 +110,10 @@ def plan_study(
     if space.study.rungs == "auto":
         if not chosen:
             config = space.base_config()
-            epoch_s = measure_epoch_s(config, data, pixels, probes) if budget_s and probes else 0.0
-            room = (
-                Room((budget_s - study.elapsed_s) * TIME_SHARE / epoch_s, concurrency) if budget_s and epoch_s else None
-            )
+            epoch_s, room = 0.0, None
+            if budget_s and probes:
+                epoch_s = measure_epoch_s(config, data, pixels, probes)
+                room = Room((budget_s - study.elapsed_s) * TIME_SHARE / epoch_s, concurrency)
             plan = choose_plan(settings, config.num_epochs, shortest_schedule(space, data), room)
             chosen = {"rungs": list(plan.rungs), "reduction": plan.reduction, "epoch_s": epoch_s}
             study.set_attribute("plan", chosen)
