@@ -8,7 +8,7 @@ import logging
 import math
 
 from tuning.rungs import Agreement, agreement, hopeless, promotable
-from tuning.sampler import propose
+from tuning.sampler import Sampler
 from tuning.space import StudySettings
 from tuning.study import Study
 
@@ -22,6 +22,7 @@ class Policy:
         """`settings` are the study's with the command line's trials and time budget."""
         self.study, self.settings = study, settings
         self.rungs, self.reduction = study.space.rungs(study.space.base_config()), study.space.reduction
+        self.sampler = Sampler(study.space)
         self.promotion, self.audit = study.space.study.promotion, study.space.study.audit
 
     def next_trial(self) -> int | None:
@@ -38,7 +39,7 @@ class Policy:
         if not self.may_start():
             self._prune_hopeless()
             return None
-        return self.study.add(*propose(self.study.space, self.study.trials(), len(self.study.trials())))
+        return self.study.add(*self.sampler.propose(self.study.trials()))
 
     def has_work(self) -> bool:
         """Whether `next_trial` would give one."""

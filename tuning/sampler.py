@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from tuning.space import SamplerName, SearchSpace
 from tuning.study import TrialRecord, distribution
@@ -56,52 +56,60 @@ SAMPLERS: dict[SamplerName, Callable[[int, int, int], BaseSampler]] = {
 """By name: from a seed, the number of startup trials and the number of the trial to propose."""
 
 
-def propose(space: SearchSpace, trials: Sequence[TrialRecord], number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The parameters of trial `number`, and what the sampler wants to find noted with it the next time.
+class Sampler:
+    """Proposes configurations. The same trials give the same proposal, whoever asked for the ones before."""
 
-    The same trials give the same proposal. The space's first trials come first; what they leave open is sampled.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    name = space.study.sampler
-    # The points of one sequence belong to one seed; the others would propose the same points again and again.
-    seeds = [space.study.sampler_seed] if name == "qmc" else [space.study.sampler_seed, number]
-    seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        sampler = SAMPLERS[name](seed, startup_trials(space.study.trials), number)
-        study = optuna.create_study(direction="maximize", sampler=sampler)
-        study.add_trials(_as_the_sampler_sees_them(space, trials))
-        if number < len(space.first_trials):
-            study.enqueue_trial(space.first_trials[number])
-        trial = study.ask()
-        chosen: dict[str, Any] = {}
-        settings = space.base_config().model_dump()
-        for parameter in space.parameters:
-            if parameter.applies({**settings, **chosen}):
-                chosen[parameter.name] = trial._suggest(parameter.name, distribution(parameter))
-    asked = study.get_trials(deepcopy=False)[-1]
-    return chosen, {key: value for key, value in asked.system_attrs.items() if key != "fixed_params"}
+    def __init__(self, space: SearchSpace):
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.space = space
+        self._distributions = {parameter.name: distribution(parameter) for parameter in space.parameters}
+        self._settings = space.base_config().model_dump()
+        self._seen = optuna.create_study(direction="maximize")
+        """The trials as Optuna's sampler is shown them: in memory, by number."""
 
+    def propose(self, trials: Sequence[TrialRecord]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The next trial's parameters, and what Optuna's sampler wants to find noted with it the next time.
 
-def _as_the_sampler_sees_them(space: SearchSpace, trials: Sequence[TrialRecord]) -> list[FrozenTrial]:
-    """Trials with an estimated final value, running ones without; failed ones are left out."""
-    gains = mean_gains(trials)
-    distributions = {parameter.name: distribution(parameter) for parameter in space.parameters}
-    seen = []
-    for trial in trials:
-        if trial.state == "failed" or (trial.score is None and trial.state == "pruned"):
-            continue
-        value = None if trial.score is None else trial.score + gains[trial.rung]
-        seen.append(
-            create_trial(
-                state=TrialState.RUNNING if value is None else TrialState.COMPLETE,
-                value=value,
-                params=trial.parameters,
-                distributions={name: distributions[name] for name in trial.parameters},
-                system_attrs=trial.notes,
+        `trials` are all so far, by number. The space's first trials come first; what they leave open is sampled.
+        """
+        number = len(trials)
+        self._show(trials)
+        if number < len(self.space.first_trials):
+            self._seen.enqueue_trial(self.space.first_trials[number])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self._seen.sampler = self._optunas(number)
+            trial = self._seen.ask()
+            chosen: dict[str, Any] = {}
+            for parameter in self.space.parameters:
+                if parameter.applies({**self._settings, **chosen}):
+                    chosen[parameter.name] = trial._suggest(parameter.name, self._distributions[parameter.name])
+        notes = self._seen.get_trials(deepcopy=False)[number].system_attrs
+        return chosen, {key: value for key, value in notes.items() if key != "fixed_params"}
+
+    def _optunas(self, number: int) -> BaseSampler:
+        """Optuna's sampler, of a seed of its own for each trial: it would propose the same again and again."""
+        settings = self.space.study
+        # The points of one sequence belong to one seed.
+        seeds = [settings.sampler_seed] if settings.sampler == "qmc" else [settings.sampler_seed, number]
+        seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
+        return SAMPLERS[settings.sampler](seed, startup_trials(settings.trials), number)
+
+    def _show(self, trials: Sequence[TrialRecord]) -> None:
+        """Brings what Optuna's sampler sees up to date: estimated final values; none of running and failed trials."""
+        gains = mean_gains(trials)
+        rows = self._seen.get_trials(deepcopy=False)
+        for trial in trials[len(rows) :]:  # the study was opened again: they were asked for by another process
+            known = {name: self._distributions[name] for name in trial.parameters}
+            row = create_trial(
+                state=TrialState.RUNNING, params=trial.parameters, distributions=known, system_attrs=trial.notes
             )
-        )
-    return seen
+            self._seen.add_trial(row)
+        for trial, row in zip(trials, self._seen.get_trials(deepcopy=False), strict=True):
+            if trial.state == "failed" or (trial.state == "pruned" and trial.score is None):
+                row.state = TrialState.FAIL
+            elif trial.score is not None:
+                row.state, row.values = TrialState.COMPLETE, [trial.score + gains[trial.rung]]
 
 
 def mean_gains(trials: Sequence[TrialRecord]) -> dict[int, float]:

@@ -163,13 +163,13 @@ def memory_mb(process: int) -> float:
         return 0.0
 
 
-def write_space(file: Path, *, data: str, rungs: list[int], trials: int) -> None:
+def write_space(file: Path, *, data: str, rungs: list[int], trials: int, sampler: str = "tpe") -> None:
     """The sample's space with one batch size, so that trials are alike, and a time budget that never ends it."""
     space = yaml.safe_load((ROOT / "search_spaces" / "sample.yaml").read_text())
     del space["search"]["batch_size"]
     space["fixed"] |= {"batch_size": BATCH, "data_dir": str(file.parents[1] / data)}
     space["search"]["pct_start"] = {"low": 0.7, "high": 0.8}  # an epoch of `few` has 3 steps: at least 2 of warm-up
-    space["study"] |= {"rungs": rungs, "trials": trials, "time_budget": "1d"}
+    space["study"] |= {"rungs": rungs, "trials": trials, "time_budget": "1d", "sampler": sampler}
     file.write_text(yaml.safe_dump(space))
 
 
@@ -312,8 +312,7 @@ class StubTrial:
 
 def drive(sampler: str, trials: int, folder: Path) -> dict[str, float]:
     """The driver's whole part of a search, with trials that cost nothing, in this process."""
-    import optuna
-
+    from tuning.policy import Policy
     from tuning.progress import Progress
     from tuning.run import Resources
     from tuning.scheduler import RungScheduler
@@ -322,30 +321,25 @@ def drive(sampler: str, trials: int, folder: Path) -> dict[str, float]:
     from tuning.study import Study
     from tuning.weights import trial_folder
 
-    write_space(folder / "bench.yaml", data="none", rungs=[1, 2], trials=trials)
+    write_space(folder / "bench.yaml", data="none", rungs=[1, 2], trials=trials, sampler=sampler)
     space = read_space(folder / "bench.yaml")
     study = Study(folder / "study", space)
-    if sampler == "random":  # no setting of ours: TPE without what it learns
-        study.optuna_study.sampler = optuna.samplers.RandomSampler(seed=0)
     display = Progress(study, space.study, Resources(1, 0, 1))
-    scheduler = RungScheduler(study, space.study.time_budget)
-    searcher = StudySearcher(
-        study,
-        trial_config=lambda number, config: {
-            "number": number,
-            "learning_rate": config.learning_rate,
-            "rungs": list(space.rungs(config)),
-        },
-        may_start=lambda: study.started() < trials and study.has_time_for(1, space.study.time_budget),
-    )
+    policy = Policy(study, space.study)
+    scheduler = RungScheduler(policy)
+    searcher = StudySearcher(policy, lambda number: {"number": number, **study.trial(number).parameters})
     chance, spent_s, memory = random.Random(0), list[float](), list[float]()
-    for number in range(trials):
+    while True:
         began_s = time.perf_counter()
-        trial = StubTrial(searcher.suggest(str(number)))
+        given = searcher.suggest("trial")
+        if isinstance(given, str):
+            break
+        trial = StubTrial(given)
         waited_s = write_stub_weights(trial_folder(study, trial.config["number"]))
         scheduler.on_trial_add(None, trial)
         display.on_trial_start(0, [], trial)
-        for rung, epoch in ((1, 1), (2, 1), (2, 2)):
+        for epoch in range(study.trial(given["number"]).rung + 1, 3):
+            rung = epoch
             score = 0.5 * math.exp(-((math.log10(trial.config["learning_rate"]) + 2.8) ** 2)) + 0.05 * chance.random()
             report = {"epoch": epoch, "num_epochs": rung, "val_mAP": score, "seconds": 1.0}
             report |= {f"figure_{place}": chance.random() for place in range(16)}
@@ -356,6 +350,7 @@ def drive(sampler: str, trials: int, folder: Path) -> dict[str, float]:
                 break
         spent_s.append(time.perf_counter() - began_s - waited_s)
         memory.append(memory_mb(os.getpid()))
+    trials = len(spent_s)  # one that was promoted later counts twice, for Ray as here
     hundred = trials // 10
     early, late = sum(spent_s[:hundred]), sum(spent_s[-hundred:])
     return {
@@ -371,7 +366,7 @@ def drive(sampler: str, trials: int, folder: Path) -> dict[str, float]:
 def write_stub_weights(folder: Path) -> float:
     """What a trial leaves, in small; gives the seconds, which are the trial's and not the driver's."""
     began_s = time.perf_counter()
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "weights").write_bytes(bytes(1000))
     return time.perf_counter() - began_s
 

@@ -23,7 +23,7 @@ from tuning.plot_data import (
     ticks,
 )
 from tuning.plots import plot_study
-from tuning.sampler import propose
+from tuning.sampler import Sampler
 from tuning.space import Parameter, read_space
 from tuning.study import Study, TrialRecord
 
@@ -55,7 +55,7 @@ def report(epoch, num_epochs, score):
 
 def train(study, score, rungs, state, cause=""):
     """One trial that completes these schedules, its score growing evenly over each."""
-    number = study.add(*propose(study.space, study.trials(), len(study.trials())))
+    number = study.add(*Sampler(study.space).propose(study.trials()))
     for rung in rungs:
         for epoch in range(1, rung + 1):
             study.record(number, rung, report(epoch, rung, score * epoch / rung))
@@ -89,7 +89,7 @@ def test_a_study_of_one_trial_has_every_picture(study):
 
 
 def test_a_study_in_its_first_schedule_has_every_picture(study):
-    number = study.add(*propose(study.space, study.trials(), 0))
+    number = study.add(*Sampler(study.space).propose([]))
     study.record(number, 2, report(1, 2, 0.1))
     assert_pictures(study)
 

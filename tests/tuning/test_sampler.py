@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tuning.sampler import SAMPLERS, mean_gains, propose
+from tuning.sampler import SAMPLERS, Sampler, mean_gains
 from tuning.space import read_space
 from tuning.study import TrialRecord
 
@@ -43,10 +43,13 @@ def quality(parameters):
     return 1 - abs(math.log10(parameters["learning_rate"]) + 2) / 2 - 5 * parameters["weight_decay"]
 
 
-def run(space, trials):
-    records = []
+def run(space, trials, opened_again=0):
+    """A search whose scores are given; a new sampler takes over after `opened_again` trials."""
+    records, sampler = [], Sampler(space)
     for number in range(trials):
-        parameters, notes = propose(space, records, number)
+        if number == opened_again:
+            sampler = Sampler(space)
+        parameters, notes = sampler.propose(records)
         scores = (
             {1: quality(parameters) - 0.3} if number % 3 else {1: quality(parameters) - 0.3, 3: quality(parameters)}
         )
@@ -69,11 +72,11 @@ def test_proposals_lie_in_the_space_and_differ(make_space, name):
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_same_record_gives_the_same_proposal(make_space, name):
     space = make_space(name)
-    assert run(space, 7) == run(space, 7)
+    assert run(space, 9) == run(space, 9) == run(space, 9, opened_again=6)
 
 
 def test_first_trials_come_first_and_what_they_leave_open_is_sampled(make_space):
-    parameters, _ = propose(make_space("tpe"), [], 0)
+    parameters, _ = Sampler(make_space("tpe")).propose([])
     assert parameters.items() >= {"learning_rate": 0.01, "optimizer": "sgd", "momentum": 0.6}.items()
     assert 0 <= parameters["weight_decay"] <= 0.1
 
@@ -105,5 +108,5 @@ def test_running_and_failed_trials_do_not_disturb(make_space):
     records = run(space, 6)
     records[2] = replace(records[2], state="failed", scores={})
     records[3] = replace(records[3], state="running", scores={})
-    parameters, _ = propose(space, records, 6)
+    parameters, _ = Sampler(space).propose(records)
     space.config(parameters)
