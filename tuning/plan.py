@@ -23,8 +23,9 @@ from tuning.space import SearchSpace, StudySettings
 from tuning.study import Study
 from tuning.wording import clock, counted
 
-FEWEST_STEPS = 20
-"""Optimiser steps of the shortest schedule that is chosen: with fewer, schedules hardly rank (search_efficiency.py)."""
+FEWEST_STEPS = 18
+"""Optimiser steps of the shortest schedule that is chosen. Schedules of 18 to 33 steps were seen to rank, those of 6 to
+11 were not (tests/benchmarks/README.md)."""
 MOST_RUNGS = 3
 REDUCTIONS = (2, 3, 4)
 FEWEST_AT_TOP = 2
@@ -114,7 +115,7 @@ def plan_study(
             if budget_s and probes:
                 epoch_s = measure_epoch_s(config, data, pixels, probes)
                 room = Room((budget_s - study.elapsed_s) * TIME_SHARE / epoch_s, concurrency)
-            plan = choose_plan(settings, config.num_epochs, shortest_schedule(space, data), room)
+            plan = choose_plan(settings, config.num_epochs, shortest_schedule(space, len(data.train)), room)
             chosen = {"rungs": list(plan.rungs), "reduction": plan.reduction, "epoch_s": epoch_s}
             study.set_attribute("plan", chosen)
         space = study.space = replace(space, planned=(tuple(chosen["rungs"]), chosen["reduction"]))
@@ -178,9 +179,9 @@ def _candidates(settings: StudySettings, num_epochs: int, shortest: int) -> Iter
                 yield rungs, reduction
 
 
-def shortest_schedule(space: SearchSpace, data: TrainingData) -> int:
+def shortest_schedule(space: SearchSpace, training_images: int) -> int:
     """Epochs that have FEWEST_STEPS steps with the largest batch, and a warm-up of 2 steps with the least pct_start."""
-    steps = steps_per_epoch(len(data.train), space.largest("batch_size"))
+    steps = steps_per_epoch(training_images, space.largest("batch_size"))
     warm_up = [p.extremes()[0] for p in space.parameters if p.name == "pct_start"]
     return math.ceil(max(FEWEST_STEPS, 2 / (warm_up or [space.base_config().pct_start])[0]) / steps)
 

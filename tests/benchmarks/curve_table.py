@@ -1,7 +1,9 @@
 """The recorded curves as a table to look up: what a configuration scored, by seed, mode and rung."""
 
+import itertools
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,14 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tuning.climb import Mode, schedules
 from tuning.space import Parameter, SearchSpace
 
 CURVES = Path(__file__).parent / "curves"
 COLUMNS = (
     "configuration",
     "seed",
-    "mode",
-    "rung",
+    "path",
     "epoch",
     "val_mAP",
     "val_rank1",
@@ -28,8 +30,17 @@ COLUMNS = (
     "learning_rate",
     "seconds",
 )
-"""Columns of the CSV; `epoch` counts the epochs behind the weights, `rung` is where the schedule ends."""
-MODES = ("restart", "continue", "cut")
+"""Columns of the CSV; `path` is the lengths of the cycles that lead there, the present one last, and `epoch` counts the
+epochs behind the weights, over all of them."""
+MODES: tuple[Mode, ...] = ("restart", "continue", "cut")
+
+
+def path_to(rung: int, rungs: Sequence[int], mode: Mode = "continue") -> str:
+    """The lengths in epochs of the cycles that lead to a rung, e.g. 1+2+6; of `cut`, the one cycle that passes it."""
+    plan = schedules(rungs, mode)
+    ends = next(schedule.ends for schedule in plan if schedule.ends >= rung)
+    cycles = [schedule for schedule in plan if schedule.ends <= ends]
+    return "+".join(str(schedule.num_epochs) for schedule in (cycles if mode == "continue" else cycles[-1:]))
 
 
 def to_unit(parameter: Parameter, value: Any) -> float:
@@ -74,12 +85,14 @@ class Table:
     """Parameter values, by number."""
     rows: pd.DataFrame
     """One row an epoch, with COLUMNS."""
+    training_images: int
 
     @classmethod
     def read(cls, space: SearchSpace) -> "Table":
         """The table recorded for this space."""
         description = json.loads((CURVES / f"{space.name}.json").read_text())
-        return cls(space, description["configurations"], pd.read_csv(CURVES / f"{space.name}.csv.gz"))
+        rows = pd.read_csv(CURVES / f"{space.name}.csv.gz")
+        return cls(space, description["configurations"], rows, description["training_images"])
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -87,23 +100,19 @@ class Table:
         return np.array([[to_unit(p, values[p.name]) for p in self.space.parameters] for values in self.configurations])
 
     @cached_property
-    def curve(self) -> dict[tuple[str, int, int], dict[tuple[int, int], float]]:
-        """mAP of a run, (configuration, seed), by mode, the epochs at the schedule's end, and the epoch."""
-        found: dict[tuple[str, int, int], dict[tuple[int, int], float]] = defaultdict(dict)
-        columns = ["configuration", "seed", "mode", "rung", "epoch", "val_mAP"]
-        for number, seed, mode, rung, epoch, score in self.rows[columns].itertuples(index=False):
-            modes = [mode]
-            if mode == "restart":
-                modes += ["cut"] * (rung == self.rungs[-1]) + ["continue"] * (rung == self.rungs[0])
-            for name in modes:
-                found[name, rung, epoch][number, seed] = score
+    def curves(self) -> dict[tuple[str, int], dict[tuple[int, int], float]]:
+        """mAP of a run, (configuration, seed), by path and epoch."""
+        found: dict[tuple[str, int], dict[tuple[int, int], float]] = defaultdict(dict)
+        columns = ["configuration", "seed", "path", "epoch", "val_mAP"]
+        for number, seed, path, epoch, score in self.rows[columns].dropna().itertuples(index=False):
+            found[path, int(epoch)][number, seed] = score
         return dict(found)
 
     @cached_property
     def seeds(self) -> dict[int, list[int]]:
-        """The seeds that every way of training was recorded with, by configuration."""
-        ends = [(mode, rung) for mode in MODES for rung in self.rungs if mode != "cut"]
-        runs = set.intersection(*(set(self.curve[mode, rung, rung]) for mode, rung in ends))
+        """The seeds that all paths were recorded with, by configuration."""
+        paths = [path_to(self.rungs[-1], self.rungs[place:]) for place in range(len(self.rungs))]
+        runs = set.intersection(*(set(self.curves.get((path, self.rungs[-1]), {})) for path in paths))
         return {n: sorted(seed for number, seed in runs if number == n) for n in sorted({n for n, _ in runs})}
 
     @property
@@ -113,7 +122,7 @@ class Table:
 
     def good(self, close: float) -> set[int]:
         """The configurations whose mean score at full length is within `close` of the best."""
-        final = self.scores("restart", self.rungs[-1]).mean(axis=1)[self.complete]
+        final = self.final_means()[self.complete]
         return {int(number) for number in final.index[final >= final.max() - close]}
 
     @property
@@ -121,38 +130,37 @@ class Table:
         assert isinstance(self.space.study.rungs, tuple)
         return self.space.study.rungs
 
-    def scores(self, mode: str, epochs: int) -> pd.DataFrame:
-        """mAP after `epochs` in a mode: configurations x seeds; NaN where it diverged or was not recorded."""
-        rows = self.rows
-        if mode == "cut":
-            rows = rows[(rows["mode"] == "restart") & (rows["rung"] == self.rungs[-1])]
-        else:
-            named = "restart" if epochs == self.rungs[0] else mode
-            rows = rows[(rows["mode"] == named) & (rows["rung"] == epochs)]
-        return rows[rows["epoch"] == epochs].pivot_table(index="configuration", columns="seed", values="val_mAP")
+    def scores(self, path: str, epoch: int) -> pd.Series:
+        """mAP on a path, by configuration and seed; without those that diverged or were not recorded."""
+        known = self.curves.get((path, epoch), {})
+        runs = pd.MultiIndex.from_tuples(list(known) or [(0, 0)], names=["configuration", "seed"])
+        return pd.Series(list(known.values()), runs[: len(known)], dtype=float)
+
+    def final_means(self) -> pd.Series:
+        """Mean mAP over all seeds of a complete schedule of full length, by configuration."""
+        top = self.rungs[-1]
+        return self.scores(str(top), top).groupby("configuration").mean()
 
     def best_first(self) -> list[int]:
         """Configurations by their mean score over all seeds at full length, best first."""
-        final = self.scores("restart", self.rungs[-1]).mean(axis=1)
-        return [int(number) for number in final.sort_values(ascending=False).index]
+        return [int(number) for number in self.final_means().sort_values(ascending=False).index]
 
-    def kendall(self, mode: str, epochs: int) -> tuple[float, int]:
-        """Kendall's tau between a rung's scores and the mode's final ones, over runs, and the number of runs.
-
-        The final score of a run is that of its own seed: what a search would see.
-        """
+    def kendall(self, mode: Mode, rung: int, rungs: Sequence[int] | None = None) -> tuple[float, int]:
+        """Kendall's tau between a rung's scores and the same runs' final ones, and the number of runs."""
         from scipy.stats import kendalltau
 
-        pairs = pd.concat(
-            [self.scores(mode, epochs).stack(), self.scores(mode, self.rungs[-1]).stack()], axis=1, join="inner"
-        )
+        rungs = rungs or self.rungs
+        ends = [self.scores(path_to(epochs, rungs, mode), epochs) for epochs in (rung, rungs[-1])]
+        pairs = pd.concat(ends, axis=1, join="inner")
         return float(kendalltau(pairs.iloc[:, 0], pairs.iloc[:, 1]).statistic), len(pairs)
 
     def describe(self) -> str:
         """How well each rung ranks, by mode."""
         lines = [f"{len(self.rows)} epochs of {self.rows['configuration'].nunique()} configurations"]
-        for mode in MODES:
-            for rung in self.rungs[:-1]:
-                tau, runs = self.kendall(mode, rung)
-                lines.append(f"{mode} at {rung} epochs: Kendall's tau with the final score {tau:.2f} (n={runs})")
+        for rungs in (self.rungs, self.rungs[1:]):
+            for mode, rung in itertools.product(MODES, rungs[:-1]):
+                tau, runs = self.kendall(mode, rung, rungs)
+                lines.append(
+                    f"{mode} {list(rungs)}, rung {rung}: Kendall's tau with the final score {tau:.2f} (n={runs})"
+                )
         return "\n".join(lines)

@@ -2,12 +2,13 @@
 
     python -m tests.benchmarks.record_curves --space tests/benchmarks/curves/pedestrians.yaml
 
-Configurations are the space's first trials and then the points of a Sobol sequence. Each is trained with each seed
-in complete schedules as long as the rungs (`restart`), and in cycles that go on from each other (`continue`). Rungs
-of a single long schedule (`cut`) are epochs of the longest. The best of them and the first trials are then trained
-with further seeds at full length.
+Configurations are the space's first trials and then the points of a Sobol sequence. Each is trained with each seed in
+complete schedules of every length among the rungs, and each of these is continued by further cycles up to the longest:
+with rungs [1, 3, 9], the paths 1+2+6, 3+6 and 9. Promotion by `restart` goes along the paths 1, 3 and 9; by `continue`
+along one of them; `cut` looks at 9 on its way. The best configurations and the first trials are then trained with
+further seeds at full length.
 
-Every schedule is a file in results/curves/NAME/; the same command leaves out what is there. At its end, and after
+Every path is a file in results/curves/NAME/; the same command leaves out what is there. At its end, and after
 --minutes, the files become curves/NAME.csv.gz, a row an epoch, and curves/NAME.json, which says how they were made.
 """
 
@@ -20,7 +21,6 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from data.atomic import replacing
 from data.errors import exit_on_user_error
-from tests.benchmarks.curve_table import COLUMNS, Table, sobol_configurations
+from tests.benchmarks.curve_table import COLUMNS, Table, path_to, sobol_configurations
 from tuning.space import SearchSpace, read_space
 
 CURVES = Path(__file__).parent / "curves"
@@ -36,17 +36,16 @@ WORK = Path("results/curves")
 
 
 class Piece(NamedTuple):
-    """One run to record."""
+    """One path to record."""
 
     configuration: int
     seed: int
-    mode: str
-    """restart: a single schedule; continue: all cycles, whose first is also the shortest schedule of `restart`."""
-    epochs: int
+    first: int
+    """Epochs of its first cycle, one of the rungs."""
 
     @property
     def file_name(self) -> str:
-        return f"{self.configuration:03d}-{self.seed}-{self.mode}-{self.epochs}.csv"
+        return f"{self.configuration:03d}-{self.seed}-{self.first}.csv"
 
 
 @exit_on_user_error
@@ -73,10 +72,10 @@ def record(arguments: argparse.Namespace) -> None:
     rungs = space.study.rungs
     assert isinstance(rungs, tuple), "a space to record needs study.rungs"
     first_round = [
-        Piece(number, seed, mode, epochs)
+        Piece(number, seed, first)
         for seed in range(arguments.seeds)
         for number in range(len(configurations))
-        for mode, epochs in [("continue", rungs[-1]), *(("restart", rung) for rung in rungs[1:])]
+        for first in rungs
     ]
     unpack(space, folder)
     work = arguments.space, configurations, folder, deadline
@@ -85,7 +84,7 @@ def record(arguments: argparse.Namespace) -> None:
     if whole and arguments.further_seeds:
         chosen = sorted({*table.best_first()[: arguments.best], *range(len(space.first_trials))})
         seeds = range(arguments.seeds, arguments.seeds + arguments.further_seeds)
-        second_round = [Piece(number, seed, "restart", rungs[-1]) for seed in seeds for number in chosen]
+        second_round = [Piece(number, seed, rungs[-1]) for seed in seeds for number in chosen]
         record_pieces(second_round, work, arguments.processes)
         table = collect(space, configurations, folder, arguments)
     print(table.describe())
@@ -135,13 +134,9 @@ def unpack(space: SearchSpace, folder: Path) -> None:
         return
     pieces: dict[Piece, list[str]] = {}
     _, *lines = gzip.decompress(file.read_bytes()).decode().splitlines()
-    rungs = space.study.rungs
-    assert isinstance(rungs, tuple)
     for line in lines:
-        number, seed, mode, rung, *_ = line.split(",")
-        alone = mode == "restart" and int(rung) != rungs[0]
-        piece = Piece(int(number), int(seed), "restart" if alone else "continue", int(rung) if alone else rungs[-1])
-        pieces.setdefault(piece, []).append(line)
+        number, seed, path, *_ = line.split(",")
+        pieces.setdefault(Piece(int(number), int(seed), int(path.split("+")[0])), []).append(line)
     for piece, rows in pieces.items():
         if not (folder / piece.file_name).is_file():
             (folder / piece.file_name).write_text("\n".join(rows) + "\n")
@@ -169,7 +164,7 @@ def record_pieces(pieces: list[Piece], work: tuple[Any, ...], processes: int) ->
     missing = [piece for piece in pieces if not (folder / piece.file_name).is_file()]
     if not missing:
         return True
-    print(f"{len(missing)} of {len(pieces)} runs to record", flush=True)
+    print(f"{len(missing)} of {len(pieces)} paths to record", flush=True)
     started, done = time.time(), 0
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=open_data, initargs=work) as pool:
         for future in as_completed([pool.submit(record_piece, piece) for piece in missing]):
@@ -199,36 +194,26 @@ def open_data(file: Path, configurations: list[dict[str, Any]], folder: Path, en
 
 
 def record_piece(piece: Piece) -> bool:
-    """Trains one run and writes its rows; whether there was time for it. One that diverges ends with an empty score."""
+    """Trains one path and writes its rows; whether there was time for it. One that diverges ends with an empty row."""
     from reid_train.losses import NonFiniteLoss
+    from tuning.climb import climb
 
     if time.time() > OPEN["end"]:
         return False
-    lines = []
+    config, rungs = OPEN["configs"][piece.configuration].changed(seed=piece.seed), OPEN["rungs"]
+    rungs, lines, path = rungs[rungs.index(piece.first) :], [], ""
     try:
-        for mode, rung, report in _train(piece):
-            row = {**vars(report), "mode": mode, "rung": rung, "configuration": piece.configuration, "seed": piece.seed}
-            lines.append(",".join(_text(row[column]) for column in COLUMNS))
+        with tempfile.TemporaryDirectory() as folder:
+            for rung, report in climb(config, rungs, "continue", OPEN["data"], OPEN["pixels"], folder):
+                path = path_to(rung, rungs)
+                row = {**vars(report), "path": path, "configuration": piece.configuration, "seed": piece.seed}
+                lines.append(",".join(_text(row[column]) for column in COLUMNS))
     except NonFiniteLoss:
-        lines.append(f"{piece.configuration},{piece.seed},{piece.mode},{piece.epochs},{piece.epochs},,,,,,,,")
+        later = next(path_to(rung, rungs) for rung in rungs if not lines or path_to(rung, rungs) != path)
+        lines.append(f"{piece.configuration},{piece.seed},{later}" + "," * (len(COLUMNS) - 3))
     with replacing(OPEN["folder"] / piece.file_name) as temporary:
         temporary.write_text("\n".join(lines) + "\n")
     return True
-
-
-def _train(piece: Piece) -> Iterator[tuple[str, int, Any]]:
-    from reid_train.loop import train_epochs
-    from tuning.climb import climb
-
-    config = OPEN["configs"][piece.configuration].changed(seed=piece.seed)
-    if piece.mode == "restart":
-        for report in train_epochs(config.changed(num_epochs=piece.epochs), OPEN["data"], OPEN["pixels"]):
-            yield "restart", piece.epochs, report
-        return
-    rungs = OPEN["rungs"]
-    with tempfile.TemporaryDirectory() as folder:
-        for rung, report in climb(config, rungs, "continue", OPEN["data"], OPEN["pixels"], folder):
-            yield "restart" if rung == rungs[0] else "continue", rung, report
 
 
 def _text(value: Any) -> str:
@@ -239,8 +224,13 @@ def collect(space: SearchSpace, configurations: list[dict[str, Any]], folder: Pa
     """Puts the pieces together: curves/NAME.csv.gz and NAME.json, and the table that they make."""
     import torch
 
+    from data.datasets import read_train
+    from data.splits import split_identities
     from tests.benchmarks.machine import describe_machine
 
+    config = space.base_config()
+    samples = read_train(config.data_dir, config.dataset)
+    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
     files = sorted(folder.glob("*.csv"))
     text = "".join(file.read_text() for file in files)
     known = CURVES / f"{space.name}.json"
@@ -253,6 +243,9 @@ def collect(space: SearchSpace, configurations: list[dict[str, Any]], folder: Pa
         "machine": describe_machine().rsplit(", load", 1)[0],
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "runs": len(files),
+        "training_images": len(data.train),
+        "training_identities": len({sample.identity for sample in data.train}),
+        "validation_images": len(data.query) + len(data.gallery),
         "configurations": configurations,
     }
     with replacing(known) as temporary:

@@ -9,13 +9,13 @@ and scheduler. A proposed configuration is trained by looking up the nearest rec
 with the space's first trial.
 
 A search has arrived when the configuration that it would choose now is within 0.01 mAP of the table's best, by the
-mean over all recorded seeds at full length. Printed are the epochs until it first was, and until it was for good.
+mean over all recorded seeds at full length. Printed are the epochs spent until then, median and quartiles.
 """
 
 import argparse
 import json
 import logging
-import statistics
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,14 +26,16 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from data.errors import exit_on_user_error
-from tests.benchmarks.curve_table import CURVES, MODES, Table, to_unit
+from tests.benchmarks.curve_table import CURVES, MODES, Table, path_to, to_unit
 from tuning.climb import Mode, schedules
+from tuning.plan import choose_plan, shortest_schedule
 from tuning.space import SamplerName, SearchSpace, StudySettings, read_space
 
 CLOSE = 0.01
 """mAP that a good configuration may be below the best."""
-HORIZON = 50
-"""Trials at full length that every search gets the epochs of."""
+RAY = "Ray OptunaSearch + ASHA, grace"
+HORIZON = 900
+"""Epochs after which a search is given up: more than the whole table at full length."""
 
 
 class Replay:
@@ -53,9 +55,9 @@ class Replay:
         distances = ((self.table.places[self.left] - here) ** 2).sum(axis=1)
         return self.left.pop(int(distances.argmin()))
 
-    def score(self, configuration: int, mode: str, epochs: int, epoch: int | None = None) -> float:
-        """mAP of the schedule that ends at `epochs`, at its end or after one of its epochs."""
-        return self.table.curve[mode, epochs, epoch or epochs][configuration, self.seeds[configuration]]
+    def score(self, configuration: int, path: str, epoch: int) -> float:
+        """mAP on a path."""
+        return self.table.curves[path, epoch][configuration, self.seeds[configuration]]
 
 
 class Choice(NamedTuple):
@@ -80,7 +82,7 @@ def full_length(replay: Replay, sampler: Any) -> Iterator[Choice]:
         configuration = replay.nearest(trial.params)
         if configuration is None:
             return
-        score = replay.score(configuration, "restart", top)
+        score = replay.score(configuration, str(top), top)
         study.tell(trial, score)
         spent, best = spent + top, max(best, (score, configuration))
         yield Choice(spent, best[1])
@@ -93,8 +95,8 @@ class StubTrial:
         self.trial_id, self.config = trial_id, config
 
 
-def ray_pairing(replay: Replay, seed: int) -> Iterator[Choice]:
-    """Ray's OptunaSearch and ASHAScheduler, rungs of 1, 3 and 9 epochs of one long cycle."""
+def ray_pairing(replay: Replay, seed: int, grace_period: int) -> Iterator[Choice]:
+    """Ray's OptunaSearch and ASHAScheduler: rungs from `grace_period` epochs on, of one long cycle."""
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
@@ -108,7 +110,9 @@ def ray_pairing(replay: Replay, seed: int) -> Iterator[Choice]:
         points_to_evaluate=[dict(replay.table.space.first_trials[0])],
         seed=seed,
     )
-    scheduler = ASHAScheduler(metric="val_mAP", mode="max", max_t=rungs[-1], grace_period=rungs[0], reduction_factor=3)
+    scheduler = ASHAScheduler(
+        metric="val_mAP", mode="max", max_t=rungs[-1], grace_period=grace_period, reduction_factor=3
+    )
     spent, last = 0, dict[int, float]()
     for number in range(len(replay.left)):
         trial = StubTrial(str(number), search.suggest(str(number)))
@@ -117,7 +121,7 @@ def ray_pairing(replay: Replay, seed: int) -> Iterator[Choice]:
         scheduler.on_trial_add(None, trial)
         for epoch in range(1, rungs[-1] + 1):
             spent += 1
-            last[configuration] = replay.score(configuration, "cut", rungs[-1], epoch)
+            last[configuration] = replay.score(configuration, str(rungs[-1]), epoch)
             result = {"val_mAP": last[configuration], "training_iteration": epoch}
             search.on_trial_result(trial.trial_id, result)
             yield Choice(spent, max(last, key=last.__getitem__))
@@ -165,45 +169,42 @@ def curve(replay: Replay, configuration: int, rungs: tuple[int, ...], mode: Mode
     for schedule in schedules(rungs, mode):
         for epoch in range(schedule.begins + 1, schedule.ends + 1):
             rung = next(rung for rung in rungs if rung >= epoch) if mode == "cut" else schedule.ends
-            yield rung, epoch, replay.score(configuration, mode, schedule.ends, epoch)
+            yield rung, epoch, replay.score(configuration, path_to(schedule.ends, rungs, mode), epoch)
 
 
-class Arrival(NamedTuple):
-    """Epochs of one replay; infinite where the search never arrived."""
-
-    first: float
-    for_good: float
-
-
-def arrival(choices: Iterator[Choice], good: set[int], horizon: int) -> Arrival:
-    """When the choice was good for the first time, and since when it has been good until the `horizon`, in epochs."""
-    first, since = float("inf"), float("inf")
+def epochs_until_good(choices: Iterator[Choice], good: set[int]) -> float:
+    """Epochs spent when the choice is good for the first time; infinite where it never is within the HORIZON."""
     for choice in choices:
-        if choice.epochs > horizon:
+        if choice.epochs > HORIZON:
             break
-        if choice.configuration not in good:
-            since = float("inf")
-        else:
-            since = min(since, choice.epochs)
-            first = min(first, choice.epochs)
-    return Arrival(first, since)
+        if choice.configuration in good:
+            return choice.epochs
+    return float("inf")
 
 
 def searches(table: Table, trials: int, *, variants: bool) -> dict[str, Callable[[int], Iterator[Choice]]]:
     """The searches that are compared, each from a replay's number to its choices."""
     import optuna
 
+    settings = StudySettings(trials=trials, reduction=3)
+    plan = choose_plan(settings, table.rungs[-1], shortest_schedule(table.space, table.training_images))
+    settings = settings.model_copy(update={"rungs": plan.rungs})
+    print(f"ours by default: {plan.describe(0, 1)}")
+
     def mine(**changes: Any) -> Callable[[int], Iterator[Choice]]:
         def search(seed: int) -> Iterator[Choice]:
-            settings = table.space.study.model_copy(update={"trials": trials, "sampler_seed": seed, **changes})
-            return ours(Replay(table, seed), replace(table.space, study=settings), settings)
+            changed = settings.model_copy(update={"sampler_seed": seed, **changes})
+            return ours(Replay(table, seed), replace(table.space, study=changed), changed)
 
         return search
+
+    def ray_from(grace_period: int) -> Callable[[int], Iterator[Choice]]:
+        return lambda seed: ray_pairing(Replay(table, seed), seed, grace_period)
 
     compared: dict[str, Callable[[int], Iterator[Choice]]] = {
         "random, full length": lambda seed: full_length(Replay(table, seed), optuna.samplers.RandomSampler(seed=seed)),
         "TPE, full length": lambda seed: full_length(Replay(table, seed), optuna.samplers.TPESampler(seed=seed)),
-        "Ray OptunaSearch + ASHA (cut)": lambda seed: ray_pairing(Replay(table, seed), seed),
+        **{f"{RAY} {grace}": ray_from(grace) for grace in table.rungs[:-1]},
         "ours": mine(),
     }
     if variants:
@@ -212,7 +213,7 @@ def searches(table: Table, trials: int, *, variants: bool) -> dict[str, Callable
             **{f"ours, {name}": mine(sampler=name) for name in get_args(SamplerName)},
             "ours, no audit": mine(audit=0),
             **{f"ours, reduction {n}": mine(reduction=n) for n in (2, 4)},
-            **{f"ours, rungs {list(rungs)}": mine(rungs=rungs) for rungs in (table.rungs[1:], table.rungs[::2])},
+            **{f"ours, rungs {list(rungs)}": mine(rungs=rungs) for rungs in (table.rungs, table.rungs[::2])},
         }
     return compared
 
@@ -231,29 +232,25 @@ def main() -> None:
     print(table.describe(), flush=True)
     good = table.good(CLOSE)
     print(f"good: {len(good)} of {len(table.complete)} configurations")
-    medians = {}
+    medians: dict[str, float] = {}
     for name, search in searches(table, arguments.trials, variants=arguments.variants).items():
         started = time.monotonic()
-        arrivals = [arrival(search(seed), good, HORIZON * table.rungs[-1]) for seed in range(arguments.replays)]
-        texts = []
-        for what, values in zip(Arrival._fields, zip(*arrivals, strict=True), strict=True):
-            low, middle, high = statistics.quantiles(values, n=4) if np.isfinite(values).all() else _quartiles(values)
-            texts.append(f"{what.replace('_', ' ')} {middle:.0f} ({low:.0f} to {high:.0f})")
-            medians[name, what] = middle
+        spent = sorted(epochs_until_good(search(seed), good) for seed in range(arguments.replays))
+        low, medians[name], high = (spent[int(len(spent) * part)] for part in (0.25, 0.5, 0.75))
+        lost = f", {never} never arrived" if (never := sum(map(math.isinf, spent))) else ""
         took = time.monotonic() - started
-        print(f"{name:32s} epochs until good: {', '.join(texts)}; n={len(arrivals)}, {took:.0f} s", flush=True)
+        print(
+            f"{name:32s} epochs until good: {medians[name]:.0f} ({low:.0f} to {high:.0f}){lost}; "
+            f"n={len(spent)}, {took:.0f} s",
+            flush=True,
+        )
     result = {
-        "epochs_random_over_ours": medians["random, full length", "first"] / medians["ours", "first"],
-        "epochs_ray_over_ours": medians["Ray OptunaSearch + ASHA (cut)", "first"] / medians["ours", "first"],
+        "epochs_random_over_ours": medians["random, full length"] / medians["ours"],
+        "epochs_ray_over_ours": min(medians[f"{RAY} {grace}"] for grace in table.rungs[:-1]) / medians["ours"],
         **{f"kendall_{mode}": table.kendall(mode, table.rungs[0])[0] for mode in MODES},
         "replays": arguments.replays,
     }
     print(json.dumps({key: round(value, 3) for key, value in result.items()}))
-
-
-def _quartiles(values: tuple[float, ...]) -> list[float]:
-    """With infinite values among them."""
-    return [sorted(values)[int(len(values) * part)] for part in (0.25, 0.5, 0.75)]
 
 
 if __name__ == "__main__":
