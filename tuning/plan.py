@@ -189,12 +189,20 @@ def shortest_schedule(space: SearchSpace, training_images: int) -> int:
 def measure_epoch_s(config: TrainConfig, data: TrainingData, pixels: Pixels, concurrency: int) -> float:
     """Seconds of an epoch, from a few steps in as many processes at once as the search will have trials.
 
-    Validation is reckoned at a third of a training step an image: it is the forward half.
+    Validation is reckoned at a third of a training step an image: it is the forward half. Raises UserError where the
+    steps fail.
     """
     part = _part(config, data)
-    with ProcessPoolExecutor(concurrency, mp_context=get_context("spawn")) as pool:
-        probes = [pool.submit(_step_s, config, part, pixels) for _ in range(concurrency)]
-        step_s = statistics.mean(probe.result() for probe in probes)
+    try:
+        with ProcessPoolExecutor(concurrency, mp_context=get_context("spawn")) as pool:
+            probes = [pool.submit(_step_s, config, part, pixels) for _ in range(concurrency)]
+            step_s = statistics.mean(probe.result() for probe in probes)
+    except Exception as error:  # out of memory, say: whatever stops these steps would stop the trials
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"rungs: auto timed a few steps, which failed: {type(error).__name__}: {reason}; "
+            "mend that, or give the rungs as a list"
+        ) from error
     validation = (len(data.query) + len(data.gallery)) / 3 / config.batch_size
     return step_s * (steps_per_epoch(len(data.train), config.batch_size) + validation)
 

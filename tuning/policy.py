@@ -4,15 +4,12 @@ Every decision follows from the study's record and is written there before it is
 interrupted decides as it would have done.
 """
 
-import logging
 import math
 
 from tuning.rungs import Agreement, agreement, hopeless, promotable
 from tuning.sampler import Sampler
 from tuning.space import StudySettings
 from tuning.study import Study
-
-logger = logging.getLogger(__name__)
 
 
 class Policy:

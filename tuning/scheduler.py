@@ -1,6 +1,5 @@
 """Ray's TrialScheduler interface over the policy: records every report, then says whether the trial goes on."""
 
-import logging
 import time
 from typing import Any
 
@@ -8,8 +7,6 @@ from ray.tune.schedulers import TrialScheduler
 
 from tuning.policy import Policy
 from tuning.weights import prune_weights
-
-logger = logging.getLogger(__name__)
 
 
 class RungScheduler(TrialScheduler):
