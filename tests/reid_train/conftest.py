@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.models.resnet import BasicBlock, ResNet
 
 from data.cache import Pixels, open_pixels
 from data.market1501 import read_train
 from data.splits import TrainingData, hold_out_images, split_identities
 from reid_train.backbones import BACKBONES
 from reid_train.config import TrainConfig
+from tests.narrow_resnet import NarrowResNet
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 32, 16
@@ -80,16 +80,6 @@ TINY: dict[str, Any] = {
     "device": "cpu",
     "precision": "float32",
 }
-
-
-class NarrowResNet(ResNet):
-    """ResNet with an eighth of the channels and one block a stage: a run of it takes a second."""
-
-    def __init__(self, weights: None, **options: Any) -> None:
-        super().__init__(BasicBlock, [1, 1, 1, 1], **options)
-
-    def _make_layer(self, block: Any, planes: int, *arguments: Any, **options: Any) -> Any:
-        return super()._make_layer(block, planes // 8, *arguments, **options)
 
 
 @pytest.fixture

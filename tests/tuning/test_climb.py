@@ -11,12 +11,19 @@ from PIL import Image
 from data.cache import open_pixels
 from data.samples import Sample
 from data.splits import TrainingData
+from reid_train.backbones import BACKBONES
 from reid_train.checkpoint import WEIGHTS, load_checkpoint
 from reid_train.config import TrainConfig
 from reid_train.loop import train_epochs
+from tests.narrow_resnet import NarrowResNet
 from tuning.climb import Schedule, climb, rung_folder, schedules, weights_folder
 
 RUNGS = (1, 2, 4)
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch):
+    monkeypatch.setitem(BACKBONES, "resnet18", (NarrowResNet, BACKBONES["resnet18"][1], 64))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +104,7 @@ def test_cut_is_one_long_schedule(data, pixels, config, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["restart", "continue", "cut"])
-@pytest.mark.parametrize("stops", [(1,), (1, 2), (2, 1, 3)])
+@pytest.mark.parametrize("stops", [(1,), (2, 1, 3)])
 def test_a_trial_that_pauses_goes_on_as_if_it_had_not(data, pixels, config, tmp_path, mode, stops):
     whole = {
         (rung, report.epoch): figures(report)
