@@ -46,6 +46,12 @@ def schedules(rungs: Sequence[int], mode: Mode) -> list[Schedule]:
     return [Schedule(*pair) for pair in zip(begins, rungs, strict=True)]
 
 
+def lengths(rungs: Sequence[int], mode: Mode) -> list[int]:
+    """Epochs that a trial trains to each rung from the one below."""
+    begins = [0] * len(rungs) if mode == "restart" else [0, *rungs[:-1]]
+    return [rung - below for below, rung in zip(begins, rungs, strict=True)]
+
+
 def rung_folder(folder: str | Path, rung: int) -> Path:
     """Where, in a trial's folder, the schedule that ends at `rung` epochs keeps its state and its weights."""
     return Path(folder) / f"{rung}-epochs"

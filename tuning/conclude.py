@@ -14,7 +14,7 @@ from data.errors import UserError, python_command
 from data.splits import TrainingData
 from reid_train.checkpoint import build_model
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
-from tuning.rungs import agreement
+from tuning.rungs import agreements
 from tuning.study import Study, TrialRecord, best_first
 from tuning.tables import markdown_table, result_rows, results_table, write_tables
 from tuning.weights import keep_best
@@ -139,8 +139,7 @@ def headline(study: Study) -> list[str]:
             f"paused: {counted(len(paused), 'trial')}, the best of them trial {paused[0].number} with {metric} "
             f"{paused[0].score:.3f} at {counted(paused[0].rung, 'epoch')}; with more trials or time it may go on"
         )
-    rungs = study.attributes.get("rungs", [])
-    lines += [agreement(trials, rung, rungs[-1]).describe() for rung in rungs[:-1]]
+    lines += [found.describe() for found in agreements(trials, study.attributes.get("rungs", []))]
     if "mAP" in test:
         figures = ", ".join(
             f"{LABELS[key]} {test[key]:.1%}" for key in ("mAP", "mAP_trapezoid", "rank1", "mINP") if key in test

@@ -3,7 +3,6 @@
 `rungs: auto` chooses the lengths and the promotion rate here, once; the study keeps them.
 """
 
-import itertools
 import math
 import statistics
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from data.sampler import steps_per_epoch
 from data.samples import Sample
 from data.splits import TrainingData
 from reid_train.config import TrainConfig
-from tuning.climb import Mode
+from tuning.climb import Mode, lengths
 from tuning.space import SearchSpace, StudySettings
 from tuning.study import Study
 from tuning.wording import clock, counted
@@ -47,16 +46,11 @@ class Plan:
     """By rung."""
 
     @property
-    def lengths(self) -> list[int]:
-        """Epochs that a trial trains from each rung to the next."""
-        if self.promotion == "restart":
-            return list(self.rungs)
-        return [after - before for before, after in itertools.pairwise((0, *self.rungs))]
-
-    @property
     def epochs(self) -> int:
         """Of all trials."""
-        return sum(count * length for count, length in zip(self.trials, self.lengths, strict=True))
+        return sum(
+            count * length for count, length in zip(self.trials, lengths(self.rungs, self.promotion), strict=True)
+        )
 
     def promoted_to_top(self, audit: int) -> int:
         """Trials that reach the longest schedule for their scores, not as part of the fair sample."""
@@ -84,7 +78,7 @@ class Room(NamedTuple):
 
     def holds(self, plan: Plan) -> bool:
         """Whether all of it fits, and a trial's own epochs, which follow each other."""
-        return sum(plan.lengths) <= self.epochs and plan.epochs <= self.epochs * self.at_once
+        return sum(lengths(plan.rungs, plan.promotion)) <= self.epochs and plan.epochs <= self.epochs * self.at_once
 
 
 def make_plan(settings: StudySettings, rungs: Sequence[int], reduction: int, trials: int) -> Plan:

@@ -6,6 +6,7 @@ interrupted decides as it would have done.
 
 import math
 
+from tuning.climb import lengths
 from tuning.rungs import Agreement, agreement, hopeless, promotable
 from tuning.sampler import Sampler
 from tuning.space import StudySettings
@@ -112,5 +113,4 @@ class Policy:
 
     def _epochs_to(self, rung: int) -> int:
         """Epochs from the rung below to this one."""
-        below = max((other for other in self.rungs if other < rung), default=0)
-        return rung if self.promotion == "restart" else rung - below
+        return lengths(self.rungs, self.promotion)[self.rungs.index(rung)]

@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from tuning.rungs import agreement
+from tuning.rungs import agreements
 from tuning.space import StudySettings
 from tuning.study import Study, TrialRecord, rank_key
 from tuning.wording import clock, counted, open_console, show_parameters
@@ -61,20 +61,18 @@ class Progress(Callback):
         if not self.study.is_running(number):
             self.current.pop(number, None)
             self._say(self.study.trial(number))
+            self._tell_of_rungs()  # only a trial that came to the top changes what is known of them
         else:
             self.current[number] = f"epoch {result['report']['epoch']} of {result['rung']}"
-        self._tell_of_rungs()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self.on_trial_result(iteration, trials, trial, {})
 
     def _tell_of_rungs(self) -> None:
         """Says so when a rung turns out to rank too badly to decide by, and when it decides again."""
-        rungs = self.study.attributes.get("rungs", [])
-        for rung in rungs[:-1]:
-            found = agreement(self.trials, rung, rungs[-1])
-            if found.too_low != (rung in self.bad_rungs):
-                self.bad_rungs ^= {rung}
+        for found in agreements(self.trials, self.study.attributes.get("rungs", [])):
+            if found.too_low != (found.rung in self.bad_rungs):
+                self.bad_rungs ^= {found.rung}
                 self._print(found.describe())
 
     def _say(self, trial: TrialRecord) -> None:

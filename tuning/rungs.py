@@ -68,6 +68,11 @@ def agreement(trials: Sequence[TrialRecord], rung: int, top: int) -> Agreement:
     return Agreement(rung, pairs, tau, math.tanh(middle - spread), math.tanh(middle + spread))
 
 
+def agreements(trials: Sequence[TrialRecord], rungs: Sequence[int]) -> list[Agreement]:
+    """How well each rung but the last ranks."""
+    return [agreement(trials, rung, rungs[-1]) for rung in rungs[:-1]]
+
+
 def promotable(
     trials: Sequence[TrialRecord], rungs: Sequence[int], reduction: int, *, last: bool = False
 ) -> int | None:

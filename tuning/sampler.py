@@ -5,13 +5,11 @@ so each is shown with an estimate of it: its last score, and what the trials tha
 """
 
 import itertools
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
@@ -60,7 +58,6 @@ class Sampler:
     """Proposes configurations. The same trials give the same proposal, whoever asked for the ones before."""
 
     def __init__(self, space: SearchSpace):
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.space = space
         self._distributions = {parameter.name: distribution(parameter) for parameter in space.parameters}
         self._settings = space.base_config().model_dump()
@@ -76,14 +73,12 @@ class Sampler:
         self._show(trials)
         if number < len(self.space.first_trials):
             self._seen.enqueue_trial(self.space.first_trials[number])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            self._seen.sampler = self._optunas(number)
-            trial = self._seen.ask()
-            chosen: dict[str, Any] = {}
-            for parameter in self.space.parameters:
-                if parameter.applies({**self._settings, **chosen}):
-                    chosen[parameter.name] = trial._suggest(parameter.name, self._distributions[parameter.name])
+        self._seen.sampler = self._optunas(number)
+        trial = self._seen.ask()
+        chosen: dict[str, Any] = {}
+        for parameter in self.space.parameters:
+            if parameter.applies({**self._settings, **chosen}):
+                chosen[parameter.name] = trial._suggest(parameter.name, self._distributions[parameter.name])
         notes = self._seen.get_trials(deepcopy=False)[number].system_attrs
         return chosen, {key: value for key, value in notes.items() if key != "fixed_params"}
 

@@ -17,7 +17,6 @@ import datetime
 import gzip
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -27,7 +26,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.atomic import replacing
+from data.cache import Pixels, open_pixels
+from data.datasets import read_train
 from data.errors import exit_on_user_error
+from data.splits import TrainingData, split_identities
+from reid_train.config import TrainConfig
 from tests.benchmarks.curve_table import COLUMNS, Table, path_to, sobol_configurations
 from tuning.space import SearchSpace, read_space
 
@@ -80,13 +83,13 @@ def record(arguments: argparse.Namespace) -> None:
     unpack(space, folder)
     work = arguments.space, configurations, folder, deadline
     whole = record_pieces(first_round, work, arguments.processes)
-    table = collect(space, configurations, folder, arguments)
+    table = collect(space, configurations, folder)
     if whole and arguments.further_seeds:
         chosen = sorted({*table.best_first()[: arguments.best], *range(len(space.first_trials))})
         seeds = range(arguments.seeds, arguments.seeds + arguments.further_seeds)
         second_round = [Piece(number, seed, rungs[-1]) for seed in seeds for number in chosen]
         record_pieces(second_round, work, arguments.processes)
-        table = collect(space, configurations, folder, arguments)
+        table = collect(space, configurations, folder)
     print(table.describe())
 
 
@@ -142,18 +145,20 @@ def unpack(space: SearchSpace, folder: Path) -> None:
             (folder / piece.file_name).write_text("\n".join(rows) + "\n")
 
 
+def open_images(config: TrainConfig) -> tuple[TrainingData, Pixels]:
+    """A data set's training and validation images."""
+    samples = read_train(config.data_dir, config.dataset)
+    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
+    return data, open_pixels(samples, height=config.image_height, width=config.image_width)
+
+
 def train_start(settings: dict[str, Any], folder: Path) -> None:
     """Trains the starting weights."""
-    from data.cache import open_pixels
-    from data.datasets import read_train
-    from data.splits import split_identities
     from reid_train.config import make_config
     from reid_train.loop import train_epochs
 
     config = make_config(settings, "start.yaml")
-    samples = read_train(config.data_dir)
-    pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
-    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
+    data, pixels = open_images(config)
     for report in train_epochs(config, data, pixels, out_dir=folder):
         print(f"starting weights: epoch {report.epoch}/{report.num_epochs}, mAP {report.val_mAP:.3f}", flush=True)
 
@@ -180,15 +185,8 @@ OPEN: dict[str, Any] = {}
 
 def open_data(file: Path, configurations: list[dict[str, Any]], folder: Path, end: float) -> None:
     """A process's beginning: one thread, the images, the configurations."""
-    from data.cache import open_pixels
-    from data.datasets import read_train
-    from data.splits import split_identities
-
     space = read_space(file)
-    config = space.base_config()
-    samples = read_train(config.data_dir, config.dataset)
-    pixels = open_pixels(samples, height=config.image_height, width=config.image_width)
-    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
+    data, pixels = open_images(space.base_config())
     configs = [space.config(values).changed(num_threads=1) for values in configurations]
     OPEN.update(data=data, pixels=pixels, configs=configs, rungs=space.study.rungs, folder=folder, end=end)
 
@@ -220,17 +218,11 @@ def _text(value: Any) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def collect(space: SearchSpace, configurations: list[dict[str, Any]], folder: Path, arguments: Any) -> Table:
+def collect(space: SearchSpace, configurations: list[dict[str, Any]], folder: Path) -> Table:
     """Puts the pieces together: curves/NAME.csv.gz and NAME.json, and the table that they make."""
-    import torch
-
-    from data.datasets import read_train
-    from data.splits import split_identities
     from tests.benchmarks.machine import describe_machine
 
-    config = space.base_config()
-    samples = read_train(config.data_dir, config.dataset)
-    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
+    data, _ = open_images(space.base_config())
     files = sorted(folder.glob("*.csv"))
     text = "".join(file.read_text() for file in files)
     known = CURVES / f"{space.name}.json"
@@ -241,7 +233,6 @@ def collect(space: SearchSpace, configurations: list[dict[str, Any]], folder: Pa
         "command": " ".join(["python -m tests.benchmarks.record_curves", *sys.argv[1:]]),
         "dates": sorted({*earlier, datetime.date.today().isoformat()}),
         "machine": describe_machine().rsplit(", load", 1)[0],
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "runs": len(files),
         "training_images": len(data.train),
         "training_identities": len({sample.identity for sample in data.train}),

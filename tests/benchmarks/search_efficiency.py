@@ -213,7 +213,7 @@ def searches(table: Table, trials: int, *, variants: bool) -> dict[str, Callable
             **{f"ours, {name}": mine(sampler=name) for name in get_args(SamplerName)},
             "ours, no audit": mine(audit=0),
             **{f"ours, reduction {n}": mine(reduction=n) for n in (2, 4)},
-            **{f"ours, rungs {list(rungs)}": mine(rungs=rungs) for rungs in (table.rungs, table.rungs[::2])},
+            f"ours, rungs {list(table.rungs)}": mine(rungs=table.rungs),
         }
     return compared
 
