@@ -32,6 +32,8 @@ NOT_SEARCHABLE = {
 SECTIONS = ("fixed", "search", "first_trials", "study", "sample_data")
 
 
+INCREASING = "should be epochs in increasing order, e.g. [4, 8], or auto"
+
 SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
 
 
@@ -72,7 +74,7 @@ class StudySettings(BaseModel):
     @classmethod
     def _increasing(cls, value: Any) -> Any:
         if isinstance(value, tuple) and (not value or value[0] < 1 or list(value) != sorted(set(value))):
-            raise ValueError("should be epochs in increasing order, e.g. [4, 8]")
+            raise ValueError(INCREASING)
         return value
 
 
@@ -248,6 +250,8 @@ def _study_settings(source: SettingsFile) -> StudySettings:
             rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
             if problem["type"] == "extra_forbidden":
                 rule = f"is no study setting{suggestion(name, tuple(StudySettings.model_fields))}"
+            if name == "rungs":  # pydantic has a line for each kind of value that they may be
+                rule = INCREASING
             lines.append(f"{source.at('study', name)}: study.{name} {rule}")
         raise UserError("\n".join(dict.fromkeys(lines))) from None
 

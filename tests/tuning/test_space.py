@@ -82,6 +82,10 @@ def test_shipped_spaces_are_valid(name):
             "batch_size=20 is not a multiple of images_per_identity=8; nearest: 16",
         ),
         ("study:\n  rungs: [8, 4]\n", "space.yaml:2: study.rungs should be epochs in increasing order"),
+        (
+            "study:\n  rungs: automatic\n",
+            "space.yaml:2: study.rungs should be epochs in increasing order, e.g. [4, 8], or auto",
+        ),
         ("study:\n  trails: 3\n", "space.yaml:2: study.trails is no study setting; did you mean trials?"),
         ("study:\n  time_budget: soon\n", "space.yaml:2: study.time_budget time budget 'soon' should be"),
         ("fixed: {num_epochs: 3}\nstudy: {rungs: [4]}\n", "study.rungs sets the epochs; remove num_epochs or rungs"),
