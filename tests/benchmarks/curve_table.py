@@ -146,12 +146,16 @@ class Table:
         return [int(number) for number in self.final_means().sort_values(ascending=False).index]
 
     def kendall(self, mode: Mode, rung: int, rungs: Sequence[int] | None = None) -> tuple[float, int]:
-        """Kendall's tau between a rung's scores and the same runs' final ones, and the number of runs."""
+        """Kendall's tau between a rung's scores and the same runs' final ones, and the number of runs.
+
+        Of the runs recorded on all paths: those of the best configurations alone would be a narrower choice.
+        """
         from scipy.stats import kendalltau
 
         rungs = rungs or self.rungs
         ends = [self.scores(path_to(epochs, rungs, mode), epochs) for epochs in (rung, rungs[-1])]
         pairs = pd.concat(ends, axis=1, join="inner")
+        pairs = pairs[[seed in self.seeds.get(number, ()) for number, seed in pairs.index]]
         return float(kendalltau(pairs.iloc[:, 0], pairs.iloc[:, 1]).statistic), len(pairs)
 
     def describe(self) -> str:
