@@ -14,8 +14,9 @@ from data.errors import UserError, python_command
 from data.splits import TrainingData
 from reid_train.checkpoint import build_model
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
+from tuning.ranking import best_first
 from tuning.rungs import agreements
-from tuning.study import Study, TrialRecord, best_first
+from tuning.study import Study, TrialRecord
 from tuning.tables import markdown_table, result_rows, results_table, write_tables
 from tuning.weights import keep_best
 from tuning.wording import clock, counted, open_console, show_parameters

@@ -26,8 +26,9 @@ from tuning.plot_data import (
     searched_parameters,
     ticks,
 )
+from tuning.ranking import best_first
 from tuning.space import Parameter
-from tuning.study import Study, TrialRecord, rank_key
+from tuning.study import Study, TrialRecord
 from tuning.wording import counted
 
 LOOK: dict[Any, Any] = {**STYLE, "axes.axisbelow": True}
@@ -62,7 +63,7 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
     """
     trials, space = study.trials(), study.attributes["space"]
     metric, parameters = METRIC_NAMES[space["metric"]], searched_parameters(space["search"], trials)
-    best = max((trial for trial in trials if trial.scores), key=rank_key, default=None)
+    best = next(iter(best_first(trials)), None)
     rung = comparison_rung(trials)
     with matplotlib.rc_context(LOOK):
         figures = {

@@ -8,9 +8,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tuning.ranking import best_first
 from tuning.rungs import agreements
 from tuning.space import StudySettings
-from tuning.study import Study, TrialRecord, rank_key
+from tuning.study import Study, TrialRecord
 from tuning.wording import clock, counted, open_console, show_parameters
 
 
@@ -114,10 +115,9 @@ class Progress(Callback):
         )
         running = ", ".join(f"trial {number}: {where}" for number, where in sorted(self.current.items()))
         table.add_row("now", running or ("finishing" if done >= self.settings.trials else "starting"))
-        scored = [trial for trial in self.trials if trial.score is not None]
-        if scored:
-            best = max(scored, key=rank_key)
-            table.add_row("best so far", f"{best.score:.3f} {self.study.space.study.metric}, trial {best.number}")
+        for best in best_first(self.trials)[:1]:
+            reached = f"{best.score:.3f} {self.study.space.study.metric} after {counted(best.rung, 'epoch')}"
+            table.add_row("best so far", f"trial {best.number}, {reached}")
             table.add_row("", show_parameters(best.parameters))
         table.add_row("time", f"{clock(self.study.elapsed_s)} of about {clock(expected) if expected else '?'}")
         return Panel(

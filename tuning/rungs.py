@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tuning.ranking import best_first
 from tuning.study import TrialRecord
 from tuning.wording import counted
 
@@ -76,10 +77,14 @@ def agreements(trials: Sequence[TrialRecord], rungs: Sequence[int]) -> list[Agre
 def promotable(
     trials: Sequence[TrialRecord], rungs: Sequence[int], reduction: int, *, last: bool = False
 ) -> int | None:
-    """The paused trial to promote now: of the highest rung that has one among its best 1 in `reduction`, the best.
+    """The paused trial to promote now; None for none.
 
+    Of the highest rung that has one among its best 1 in `reduction`, the best. Before that, once a trial is complete,
+    the one whose estimated final score is above every other trial's: a search never ends with its choice half trained.
     `last`: no more trials will come; then at least the best of each rung counts, so that one reaches the top.
     """
+    if any(trial.state == "complete" for trial in trials) and (best := best_first(trials)[0]).state == "paused":
+        return best.number
     for rung in reversed(rungs[:-1]):
         ranked = _ranked(trials, rung)
         places = max(len(ranked) // reduction, 1 if last else 0)

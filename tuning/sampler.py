@@ -1,10 +1,9 @@
 """Which configuration to try next: a pure function of the trials so far.
 
 Optuna's samplers learn from trials that were told a final value. Most trials of a search with rungs never get one,
-so each is shown with an estimate of it: its last score, and what the trials that went on from there gained on average.
+so each is shown with an estimate of it.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
+from tuning.ranking import estimated_finals
 from tuning.space import SamplerName, SearchSpace
 from tuning.study import TrialRecord, distribution
 
@@ -29,8 +29,8 @@ class _QMCSampler(optuna.samplers.QMCSampler):
 
 
 def startup_trials(trials: int) -> int:
-    """Trials before the sampler models anything: a third of those planned, 4 to 10."""
-    return max(4, min(10, trials // 3))
+    """Trials before the sampler models anything: a third of those planned, 4 or 5."""
+    return max(4, min(5, trials // 3))
 
 
 def _tpe(seed: int, startup: int, number: int) -> BaseSampler:
@@ -92,7 +92,7 @@ class Sampler:
 
     def _show(self, trials: Sequence[TrialRecord]) -> None:
         """Brings what Optuna's sampler sees up to date: estimated final values; none of running and failed trials."""
-        gains = mean_gains(trials)
+        estimates = estimated_finals(trials)
         rows = self._seen.get_trials(deepcopy=False)
         for trial in trials[len(rows) :]:  # the study was opened again: they were asked for by another process
             known = {name: self._distributions[name] for name in trial.parameters}
@@ -104,17 +104,4 @@ class Sampler:
             if trial.state == "failed" or (trial.state == "pruned" and trial.score is None):
                 row.state = TrialState.FAIL
             elif trial.score is not None:
-                row.state, row.values = TrialState.COMPLETE, [trial.score + gains[trial.rung]]
-
-
-def mean_gains(trials: Sequence[TrialRecord]) -> dict[int, float]:
-    """By rung: what is to be added to its score to compare it with one at the longest schedule.
-
-    The mean gain from each rung to the next, over the trials that have both scores, added up; 0 where none has.
-    """
-    rungs = sorted({rung for trial in trials for rung in trial.scores})
-    gains = dict.fromkeys(rungs, 0.0)
-    for rung, following in reversed(list(itertools.pairwise(rungs))):
-        both = [t.scores[following] - t.scores[rung] for t in trials if rung in t.scores and following in t.scores]
-        gains[rung] = gains[following] + (sum(both) / len(both) if both else 0.0)
-    return gains
+                row.state, row.values = TrialState.COMPLETE, [estimates[trial.number]]

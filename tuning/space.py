@@ -54,7 +54,7 @@ class StudySettings(BaseModel):
     promotion: Mode = "continue"
     """The way to the next rung: a longer schedule from scratch; another one from the weights of the last; or the
     middle of a single long schedule."""
-    reduction: int = Field(3, ge=2, le=100)
+    reduction: int = Field(4, ge=2, le=100)
     """At a rung's end the best 1 in `reduction` go on to the next."""
     audit: int = Field(8, ge=0, le=10_000)
     """Every n-th trial goes to the top whatever its scores, which shows how well the rungs rank; 0: none."""

@@ -8,7 +8,7 @@ epoch's report and the cause of every failure are attributes of the row. Tables 
 import logging
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -88,17 +88,6 @@ class TrialRecord:
     def seconds(self) -> float:
         """Time spent on training and validation."""
         return float(sum(report["seconds"] for report in self.reports))
-
-
-def rank_key(trial: TrialRecord) -> tuple[bool, int, float]:
-    """Orders trials by worth: complete ones count most, then longer schedules; scores count among equals."""
-    complete = trial.state == "complete"
-    return complete, 0 if complete else trial.rung, trial.score if trial.score is not None else -1.0
-
-
-def best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials that completed a schedule, best first by `rank_key`."""
-    return sorted((trial for trial in trials if trial.score is not None), key=rank_key, reverse=True)
 
 
 class Study:

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from data.atomic import replacing
 from reid_train.history import write_history
-from tuning.study import Study, TrialRecord, best_first
+from tuning.ranking import best_first, estimated_finals
+from tuning.study import Study, TrialRecord
 from tuning.wording import clock, show_value
 
 REPORTED = ("val_mAP", "val_rank1", "val_rank5", "val_rank10", "val_mINP")
@@ -38,16 +39,23 @@ def trials_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
 
 
 def result_rows(study: Study, top: int) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the results table: the `top` best trials, validation metrics in percent."""
-    trials = best_first(study.trials())[:top]
+    """Header and cells of the results table: the `top` best trials, validation metrics in percent.
+
+    `expected` is the study's metric as estimated for the end of the longest schedule; by it they are ordered.
+    """
+    recorded = study.trials()
+    trials, estimates = best_first(recorded)[:top], estimated_finals(recorded)
     names = list(study.attributes["space"]["search"])
-    header = ["trial", "state", "epochs", "mAP", "rank 1", "mINP", "time", *names]
+    header = ["trial", "state", "epochs", "expected", "mAP", "rank 1", "mINP", "time", *names]
     rows = []
     for trial in trials:
         report = trial.final_report or {}
         metrics = [f"{100 * report.get(name, 0):.1f}" for name in ("val_mAP", "val_rank1", "val_mINP")]
         values = [show_value(trial.parameters[name]) if name in trial.parameters else "" for name in names]
-        rows.append([str(trial.number), trial.state, str(trial.rung), *metrics, clock(trial.seconds), *values])
+        expected = f"{100 * estimates[trial.number]:.1f}"
+        rows.append(
+            [str(trial.number), trial.state, str(trial.rung), expected, *metrics, clock(trial.seconds), *values]
+        )
     return header, rows
 
 

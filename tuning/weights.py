@@ -7,7 +7,8 @@ from pathlib import Path
 from data.atomic import write_json
 from data.errors import UserError
 from tuning.climb import weights_folder
-from tuning.study import Study, TrialRecord, best_first
+from tuning.ranking import best_first
+from tuning.study import Study, TrialRecord
 
 KEPT_TRIALS = 3
 """Trials whose weights stay on disk: the best ones."""

@@ -85,14 +85,13 @@ class Table:
     """Parameter values, by number."""
     rows: pd.DataFrame
     """One row an epoch, with COLUMNS."""
-    training_images: int
 
     @classmethod
     def read(cls, space: SearchSpace) -> "Table":
         """The table recorded for this space."""
         description = json.loads((CURVES / f"{space.name}.json").read_text())
         rows = pd.read_csv(CURVES / f"{space.name}.csv.gz")
-        return cls(space, description["configurations"], rows, description["training_images"])
+        return cls(space, description["configurations"], rows)
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -119,11 +118,6 @@ class Table:
     def complete(self) -> list[int]:
         """The configurations that can be replayed."""
         return list(self.seeds)
-
-    def good(self, close: float) -> set[int]:
-        """The configurations whose mean score at full length is within `close` of the best."""
-        final = self.final_means()[self.complete]
-        return {int(number) for number in final.index[final >= final.max() - close]}
 
     @property
     def rungs(self) -> tuple[int, ...]:

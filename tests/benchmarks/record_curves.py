@@ -119,7 +119,7 @@ def prepare(file: Path, thinned: Path | None) -> SearchSpace:
 
 
 def thin(source: Path, target: Path, *, identities: int = 86, images: int = 16) -> None:
-    """Copies the first identities' images, of cameras that lie evenly among theirs, into a folder of the same layout."""
+    """Copies the first identities' images, from cameras spread over theirs, into a folder of the same layout."""
     from data.veri import read_train
 
     by_identity: dict[int, list[str]] = {}

@@ -1,6 +1,6 @@
 """How many epochs a search spends until it has found a good configuration: searches replayed on recorded curves.
 
-    python -m tests.benchmarks.search_efficiency [--space FILE] [--replays 100] [--variants]
+    python -m tests.benchmarks.search_efficiency [--space FILE] [--replays 200] [--variants]
 
 Four searches, each with its real classes, on the runs that record_curves.py recorded: random search and Optuna's TPE
 at full length; Ray's OptunaSearch with its ASHAScheduler, which compares runs in mid-cycle; this project's searcher
@@ -9,10 +9,12 @@ and scheduler. A proposed configuration is trained by looking up the nearest rec
 with the space's first trial.
 
 A search has arrived when the configuration that it would choose now is within 0.01 mAP of the table's best, by the
-mean over all recorded seeds at full length. Printed are the epochs spent until then, median and quartiles.
+mean over all recorded seeds at full length. Printed are the epochs spent until then, median and quartiles, and how
+much worse than the best the choice is after so many epochs: a search that arrived may choose another one later.
 """
 
 import argparse
+import itertools
 import json
 import logging
 import math
@@ -28,14 +30,16 @@ import numpy as np
 from data.errors import exit_on_user_error
 from tests.benchmarks.curve_table import CURVES, MODES, Table, path_to, to_unit
 from tuning.climb import Mode, schedules
-from tuning.plan import choose_plan, shortest_schedule
+from tuning.plan import make_plan
 from tuning.space import SamplerName, SearchSpace, StudySettings, read_space
 
 CLOSE = 0.01
 """mAP that a good configuration may be below the best."""
 RAY = "Ray OptunaSearch + ASHA, grace"
 HORIZON = 900
-"""Epochs after which a search is given up: more than the whole table at full length."""
+"""Epochs after which a search is given up."""
+BUDGETS = (100, 200, 400, 800)
+"""Epochs after which the choice's regret is printed."""
 
 
 class Replay:
@@ -134,9 +138,10 @@ def ray_pairing(replay: Replay, seed: int, grace_period: int) -> Iterator[Choice
 def ours(replay: Replay, space: SearchSpace, settings: StudySettings) -> Iterator[Choice]:
     """This project's searcher, scheduler and study, one trial at a time."""
     from tuning.policy import Policy
+    from tuning.ranking import best_first
     from tuning.scheduler import RungScheduler
     from tuning.searcher import StudySearcher
-    from tuning.study import Study, best_first
+    from tuning.study import Study
 
     study = Study("replay", space, in_memory=True)
     policy = Policy(study, settings)
@@ -172,24 +177,31 @@ def curve(replay: Replay, configuration: int, rungs: tuple[int, ...], mode: Mode
             yield rung, epoch, replay.score(configuration, path_to(schedule.ends, rungs, mode), epoch)
 
 
-def epochs_until_good(choices: Iterator[Choice], good: set[int]) -> float:
-    """Epochs spent when the choice is good for the first time; infinite where it never is within the HORIZON."""
-    for choice in choices:
-        if choice.epochs > HORIZON:
-            break
-        if choice.configuration in good:
-            return choice.epochs
-    return float("inf")
+class Outcome(NamedTuple):
+    """What came of one replay."""
+
+    epochs: float
+    """Spent when the choice was good for the first time; infinite where it never was within the HORIZON."""
+    regrets: tuple[float, ...]
+    """mAP that the choice after each of BUDGETS is worse than the best, means over seeds; NaN where there was none."""
+
+
+def follow(choices: Iterator[Choice], regret: dict[int, float]) -> Outcome:
+    """Goes along with a search; `regret` is known by configuration."""
+    arrived, after = math.inf, dict.fromkeys(BUDGETS, math.nan)
+    for choice in itertools.takewhile(lambda choice: choice.epochs <= HORIZON, choices):
+        if arrived == math.inf and regret[choice.configuration] <= CLOSE:
+            arrived = choice.epochs
+        after |= {budget: regret[choice.configuration] for budget in BUDGETS if choice.epochs <= budget}
+    return Outcome(arrived, tuple(after.values()))
 
 
 def searches(table: Table, trials: int, *, variants: bool) -> dict[str, Callable[[int], Iterator[Choice]]]:
     """The searches that are compared, each from a replay's number to its choices."""
     import optuna
 
-    settings = StudySettings(trials=trials, reduction=3)
-    plan = choose_plan(settings, table.rungs[-1], shortest_schedule(table.space, table.training_images))
-    settings = settings.model_copy(update={"rungs": plan.rungs})
-    print(f"ours by default: {plan.describe(0, 1)}")
+    settings = StudySettings(trials=trials, rungs=table.rungs)
+    print(f"ours by default: {make_plan(settings, table.rungs, settings.reduction, trials).describe(0, 1)}")
 
     def mine(**changes: Any) -> Callable[[int], Iterator[Choice]]:
         def search(seed: int) -> Iterator[Choice]:
@@ -212,8 +224,9 @@ def searches(table: Table, trials: int, *, variants: bool) -> dict[str, Callable
             **{f"ours, {mode}": mine(promotion=mode) for mode in MODES},
             **{f"ours, {name}": mine(sampler=name) for name in get_args(SamplerName)},
             "ours, no audit": mine(audit=0),
-            **{f"ours, reduction {n}": mine(reduction=n) for n in (2, 4)},
-            f"ours, rungs {list(table.rungs)}": mine(rungs=table.rungs),
+            **{f"ours, reduction {n}": mine(reduction=n) for n in (2, 3, 5)},
+            f"ours, rungs {list(table.rungs[1:])}": mine(rungs=table.rungs[1:]),
+            f"ours, rungs {list(table.rungs[1:])}, restart": mine(rungs=table.rungs[1:], promotion="restart"),
         }
     return compared
 
@@ -222,7 +235,7 @@ def searches(table: Table, trials: int, *, variants: bool) -> dict[str, Callable
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--space", type=Path, default=CURVES / "pedestrians.yaml")
-    parser.add_argument("--replays", type=int, default=100)
+    parser.add_argument("--replays", type=int, default=200)
     parser.add_argument("--trials", type=int, default=100, help="of this project's search (default 100)")
     parser.add_argument("--variants", action="store_true", help="also other settings of this project's search")
     arguments = parser.parse_args()
@@ -230,18 +243,21 @@ def main() -> None:
     logging.disable(logging.WARNING)
     table = Table.read(read_space(arguments.space))
     print(table.describe(), flush=True)
-    good = table.good(CLOSE)
-    print(f"good: {len(good)} of {len(table.complete)} configurations")
+    final = table.final_means()[table.complete]
+    regret = {int(number): float(final.max() - score) for number, score in final.items()}
+    print(f"good: {sum(value <= CLOSE for value in regret.values())} of {len(regret)} configurations")
     medians: dict[str, float] = {}
     for name, search in searches(table, arguments.trials, variants=arguments.variants).items():
         started = time.monotonic()
-        spent = sorted(epochs_until_good(search(seed), good) for seed in range(arguments.replays))
+        outcomes = [follow(search(seed), regret) for seed in range(arguments.replays)]
+        spent = sorted(outcome.epochs for outcome in outcomes)
         low, medians[name], high = (spent[int(len(spent) * part)] for part in (0.25, 0.5, 0.75))
-        lost = f", {never} never arrived" if (never := sum(map(math.isinf, spent))) else ""
-        took = time.monotonic() - started
+        lost = f", {never} never" if (never := sum(map(math.isinf, spent))) else ""
+        means = np.nanmean([outcome.regrets for outcome in outcomes], axis=0)
+        after = ", ".join(f"{mean:.4f} at {budget}" for mean, budget in zip(means, BUDGETS, strict=True))
         print(
-            f"{name:32s} epochs until good: {medians[name]:.0f} ({low:.0f} to {high:.0f}){lost}; "
-            f"n={len(spent)}, {took:.0f} s",
+            f"{name:32s} epochs until good: {medians[name]:.0f} ({low:.0f} to {high:.0f}){lost}; regret {after}; "
+            f"n={len(spent)}, {time.monotonic() - started:.0f} s",
             flush=True,
         )
     result = {
@@ -250,7 +266,7 @@ def main() -> None:
         **{f"kendall_{mode}": table.kendall(mode, table.rungs[0])[0] for mode in MODES},
         "replays": arguments.replays,
     }
-    print(json.dumps({key: round(value, 3) for key, value in result.items()}))
+    print(json.dumps({key: round(value, 3) if math.isfinite(value) else None for key, value in result.items()}))
 
 
 if __name__ == "__main__":

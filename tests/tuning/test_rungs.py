@@ -29,6 +29,13 @@ def test_a_trial_that_was_passed_over_is_promoted_when_there_is_room_for_it():
     assert promotable([*trials, paused(4, 0.1), paused(5, 0.1)], (1, 3, 9), 3) == 1
 
 
+def test_once_a_trial_is_complete_the_one_expected_to_be_the_best_goes_on_whatever_the_numbers():
+    done = ended(0, {1: 0.3, 3: 0.4, 9: 0.5})
+    assert promotable([done, paused(1, 0.35)], (1, 3, 9), 3) == 1
+    assert promotable([done, paused(1, 0.25)], (1, 3, 9), 3) is None
+    assert promotable([done, paused(1, 0.35), ended(2, {1: 0.4}, state="running")], (1, 3, 9), 4) is None
+
+
 def test_the_highest_rung_goes_first():
     low = [paused(number, 0.9 - number / 100) for number in range(3)]
     high = [paused(number, 0.2, 0.5) for number in range(10, 13)]

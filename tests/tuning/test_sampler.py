@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tuning.sampler import SAMPLERS, Sampler, mean_gains
+from tuning.sampler import SAMPLERS, Sampler
 from tuning.space import read_space
 from tuning.study import TrialRecord
 
@@ -88,19 +88,6 @@ def test_samplers_that_learn_come_to_propose_good_configurations(make_space, nam
     learnt = statistics.mean(quality(trial.parameters) for trial in run(space, 30)[20:])
     chance = statistics.mean(quality(trial.parameters) for trial in run(make_space("random"), 60)[1:])
     assert learnt > chance + 0.15
-
-
-def test_gains_add_up_from_rung_to_rung_by_hand():
-    trials = [
-        record(0, {}, {1: 0.1, 3: 0.2, 9: 0.5}),
-        record(1, {}, {1: 0.2, 3: 0.4}),
-        record(2, {}, {1: 0.3}),
-    ]
-    gains = mean_gains(trials)
-    assert gains[9] == 0
-    assert gains[3] == pytest.approx(0.3)
-    assert gains[1] == pytest.approx(0.15 + 0.3)
-    assert mean_gains([record(0, {}, {1: 0.3})]) == {1: 0.0}
 
 
 def test_running_and_failed_trials_do_not_disturb(make_space):

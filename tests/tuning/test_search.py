@@ -16,7 +16,8 @@ from filelock import FileLock
 
 from reid_train.checkpoint import WEIGHTS, load_checkpoint
 from reid_train.config import read_config
-from tuning.study import Study, best_first
+from tuning.ranking import best_first
+from tuning.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 

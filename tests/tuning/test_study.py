@@ -3,8 +3,9 @@
 import pytest
 
 from data.errors import UserError
+from tuning.ranking import best_first
 from tuning.space import read_space
-from tuning.study import Study, best_first
+from tuning.study import Study
 
 SPACE = """\
 fixed: {backbone: resnet18, pretrained: none}
