@@ -14,10 +14,6 @@ from torch import nn
 from data.cache import default_cache_dir
 from data.errors import UserError
 
-# oneDNN's bfloat16 kernels for AMX read memory that nobody has written: on a Xeon with AMX (torch 2.11) losses became
-# NaN within 1 to 10 steps in 10 of 16 runs, and in none of 3 without these kernels. Read by oneDNN at its first use.
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
-
 COMPILERS = ("g++", "clang++", "c++")
 COMPILED_STEPS = 50_000
 """Steps from which a run on a GPU repays the minute that compiling takes: an H100 saves 1.7 ms of each."""
@@ -46,7 +42,18 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The autocast type that "auto", "float32", "bfloat16" or "float16" means on `device`."""
     if name == "auto":
         name = "bfloat16" if computes_in_bfloat16(device) else "float16" if device.type == "cuda" else "float32"
+    if device.type == "cpu" and name == "bfloat16":
+        leave_out_amx()
     return PRECISIONS[name]
+
+
+def leave_out_amx() -> None:
+    """Keeps oneDNN from its bfloat16 kernels for AMX, which read memory that nobody has written; process-wide.
+
+    On a Xeon with AMX (torch 2.11) losses became NaN within 1 to 10 steps in 10 of 16 runs, and in none of 3 without
+    these kernels. oneDNN reads the variable when it computes for the first time.
+    """
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
 
 def choose_compiling(wanted: bool | Literal["auto"], device: torch.device, steps: int) -> bool:

@@ -15,7 +15,7 @@ fixed: {backbone: resnet18, pretrained: none}
 search:
   learning_rate: {low: 1e-4, high: 1e-1, log: true}
   margin: [0.1, 0.3, soft]
-study: {trials: 30, rungs: [1, 3, 9], sampler: SAMPLER, audit: AUDIT, promotion: continue}
+study: {trials: 30, rungs: [1, 3, 9], reduction: 3, sampler: SAMPLER, audit: AUDIT, promotion: continue}
 """
 
 
