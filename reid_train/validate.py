@@ -1,6 +1,7 @@
 """What is measured after an epoch: retrieval on held-out identities, the classifier on held-out images."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch.nn import functional as F
@@ -8,9 +9,12 @@ from torch.nn import functional as F
 from data.cache import Pixels
 from data.sampler import epoch_batches
 from data.splits import TrainingData
+from reid_train.checkpoint import load_model
 from reid_train.config import TrainConfig
+from reid_train.device import choose_device, choose_precision
 from reid_train.evaluate import extract_features, score
 from reid_train.losses import NonFiniteLoss, batch_hard_triplet_loss
+from reid_train.metrics import RetrievalMetrics
 from reid_train.model import ReIDModel
 
 
@@ -31,15 +35,11 @@ def validate(
     report: dict[str, float] = {}
     with torch.inference_mode():
         if data.query:
-            samples = [*data.query, *data.gallery]
-            features = extract_features(model, pixels, samples, device=device, precision=precision)
-            embeddings = model.neck(features)
-            if not torch.isfinite(torch.linalg.vector_norm(embeddings, dim=1)).all():
-                raise NonFiniteLoss("embeddings of the validation images are not finite: the weights have diverged")
-            metrics = score(embeddings, data.query, data.gallery)
+            features, metrics = _retrieve(model, data, pixels, device, precision)
             ranks = {f"val_rank{rank}": float(metrics.cmc[min(rank, len(metrics.cmc)) - 1]) for rank in (1, 5, 10)}
             report |= {"val_mAP": metrics.mAP, "val_mINP": metrics.mINP, **ranks}
-            report["val_triplet_loss"] = _triplet_loss(features, [sample.identity for sample in samples], config)
+            identities = [sample.identity for sample in (*data.query, *data.gallery)]
+            report["val_triplet_loss"] = _triplet_loss(features, identities, config)
         if data.holdout:
             features = extract_features(model, pixels, data.holdout, device=device, precision=precision)
             logits = model.classifier(model.neck(features))
@@ -47,6 +47,26 @@ def validate(
             report["val_ce_loss"] = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing).item()
             report["val_accuracy"] = (logits.argmax(dim=1) == labels).float().mean().item()
     return report
+
+
+def validation_metrics(folder: str | Path, data: TrainingData, pixels: Pixels) -> RetrievalMetrics:
+    """Each validation query's figures, by the checkpoint in `folder`, computed as its configuration says."""
+    model, kept = load_model(folder)
+    device = choose_device(kept.config.device)
+    with torch.inference_mode():
+        precision = choose_precision(kept.config.precision, device)
+        return _retrieve(model.to(device), data, pixels, device, precision)[1]
+
+
+def _retrieve(
+    model: ReIDModel, data: TrainingData, pixels: Pixels, device: torch.device, precision: torch.dtype
+) -> tuple[torch.Tensor, RetrievalMetrics]:
+    """Features of query and gallery, and how well queries find theirs."""
+    features = extract_features(model, pixels, [*data.query, *data.gallery], device=device, precision=precision)
+    embeddings = model.neck(features)
+    if not torch.isfinite(torch.linalg.vector_norm(embeddings, dim=1)).all():
+        raise NonFiniteLoss("embeddings of the validation images are not finite: the weights have diverged")
+    return features, score(embeddings, data.query, data.gallery)
 
 
 def _triplet_loss(features: torch.Tensor, identities: list[int], config: TrainConfig) -> float:

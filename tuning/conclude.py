@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from rich.console import Console
@@ -14,10 +14,11 @@ from data.errors import UserError, python_command
 from data.splits import TrainingData
 from reid_train.checkpoint import build_model
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
+from tuning.confirm import Winner, confirm
 from tuning.ranking import best_first
 from tuning.rungs import agreements
-from tuning.study import Study, TrialRecord
-from tuning.tables import markdown_table, result_rows, results_table, write_tables
+from tuning.study import Study
+from tuning.tables import confirmation_rows, markdown_table, plain_table, result_rows, results_table, write_tables
 from tuning.weights import keep_best
 from tuning.wording import clock, counted, open_console, show_parameters
 
@@ -25,46 +26,46 @@ NAMED_FAILURES = 5
 """Failed trials whose cause is printed."""
 
 
-def conclude(study: Study, data: TrainingData, pixels: Pixels) -> None:
-    """Writes all that a finished search leaves and prints it. Steps that are done already are not done again."""
+def conclude(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> None:
+    """Writes all that a finished search leaves and prints it. Steps that are done already are not done again.
+
+    `record` is that of the repeats.
+    """
     console = open_console()
     if not best_first(study.trials()):
         write_results(study)  # the causes are on record there
-    best = best_trial(study)
+        raise_causes(study)
+    best = confirm(study, record, data, pixels)
     write_json(study.folder / "untrained.json", untrained_metrics(study, data, pixels))
-    keep_best(study, best)
+    keep_best(study.folder, best)
     write_best_config(study, best)
     test_once(study, cache_dir=pixels.file.parent if pixels.file else None)
     write_results(study)
     print_results(study, console)
 
 
-def best_trial(study: Study) -> TrialRecord:
-    """The best trial. Raises UserError, with the causes, when none completed a schedule."""
+def raise_causes(study: Study) -> NoReturn:
+    """Raises UserError that tells why no trial completed a schedule."""
     trials = study.trials()
-    ranked = best_first(trials)
-    if not ranked:
-        causes = sorted({trial.cause for trial in trials if trial.cause})
-        raise UserError(
-            f"{study.folder}: none of {len(trials)} trials completed a schedule"
-            + (f"; causes: {'; '.join(causes[:3])}" if causes else "; raise --time-budget or --trials")
-        )
-    return ranked[0]
+    causes = sorted({trial.cause for trial in trials if trial.cause})
+    raise UserError(
+        f"{study.folder}: none of {len(trials)} trials completed a schedule"
+        + (f"; causes: {'; '.join(causes[:3])}" if causes else "; raise --time-budget or --trials")
+    )
 
 
-def write_best_config(study: Study, best: TrialRecord) -> None:
+def write_best_config(study: Study, best: Winner) -> None:
     """Writes best_config.yaml: all settings of the winner, as reid_train.train takes them."""
-    config = study.space.config(best.parameters).changed(num_epochs=best.rung)
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    write_text(study.folder / "best_config.yaml", f"# trial {best.number} of {study.folder.name}\n{text}")
+    text = yaml.safe_dump(best.config.model_dump(mode="json"), sort_keys=False)
+    write_text(study.folder / "best_config.yaml", f"# {best.of} of {study.folder.name}\n{text}")
 
 
 def test_once(study: Study, *, cache_dir: Path | None) -> None:
     """Evaluates best/ on query and gallery, unless that was done; writes test_metrics.json."""
     file = study.folder / "test_metrics.json"
-    trial = json.loads((study.folder / "best" / "trial.json").read_text())
+    best = json.loads((study.folder / "best" / "trial.json").read_text())
     recorded = _read_json(file)
-    if recorded.get("trial") == trial["number"] and "mAP" in recorded:
+    if recorded.get("best") == best and "mAP" in recorded:
         return
     config = study.space.base_config()
     try:
@@ -73,10 +74,10 @@ def test_once(study: Study, *, cache_dir: Path | None) -> None:
             evaluate_checkpoint(study.folder / "best", query, gallery, num_threads=usable_cpus(), cache_dir=cache_dir)
         )
     except UserError as error:  # a missing folder or a broken image: the search is not lost for it
-        write_json(file, {"trial": trial["number"], "not_evaluated": str(error)})
+        write_json(file, {"best": best, "not_evaluated": str(error)})
         return
     name, _ = find_dataset(config.data_dir, config.dataset)
-    write_json(file, {"trial": trial["number"], "dataset": name, **metrics})
+    write_json(file, {"best": best, "dataset": name, **metrics})
 
 
 def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[str, float]:
@@ -129,8 +130,15 @@ def headline(study: Study) -> list[str]:
     ]
     if ranked:
         best, scores = ranked[0], [trial.score or 0.0 for trial in ranked]
-        lines.append(f"best: trial {best.number}, {metric} {best.score:.3f} after {counted(best.rung, 'epoch')}")
-        lines.append(f"settings: {show_parameters(best.parameters)}")
+        reached = f"trial {best.number}, {metric} {best.score:.3f} after {counted(best.rung, 'epoch')}"
+        best_parameters = best.parameters
+        if confirmed := study.attributes.get("confirmation"):
+            lines += [f"best while searching: {reached}", *confirmed["sentences"]]
+            winner = confirmed["rows"][0]
+            best_parameters = {p: winner[p] for p in study.attributes["space"]["search"] if winner[p] is not None}
+        else:
+            lines.append(f"best: {reached}")
+        lines.append(f"settings: {show_parameters(best_parameters)}")
         lines.append(f"worst {metric}: {min(scores):.3f}; best minus worst: {max(scores) - min(scores):.3f}")
         if metric in untrained:
             ratio = (best.score or 0.0) / max(untrained[metric], 1e-9)
@@ -162,12 +170,16 @@ def summary_text(study: Study, top: int = 10) -> str:
     files = sorted((study.folder / "plots").glob("*.png"))
     pictures = "\n\n".join(f"![{file.stem}](plots/{file.name})" for file in files)
     table = markdown_table(header, rows)
-    return f"# {study.folder.name}\n\n{lines}\n\n## Best trials\n\n{table}\n\n## Plots\n\n{pictures}\n"
+    confirmed = confirmation_rows(study)
+    confirmation = f"## Confirmation\n\n{markdown_table(*confirmed)}\n\n" if confirmed else ""
+    return f"# {study.folder.name}\n\n{lines}\n\n{confirmation}## Best trials\n\n{table}\n\n## Plots\n\n{pictures}\n"
 
 
 def print_results(study: Study, console: Console, top: int = 10) -> None:
     """The results table and the headline."""
     console.print(results_table(study, top))
+    if confirmed := confirmation_rows(study):
+        console.print(plain_table("confirmation: new seeds, full length; the search's scores do not count", *confirmed))
     for line in headline(study):
         console.print(line, markup=False, soft_wrap=True)
     if (study.folder / "best").is_dir():

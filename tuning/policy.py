@@ -5,23 +5,60 @@ interrupted decides as it would have done.
 """
 
 import math
+from typing import Any
 
 from tuning.climb import lengths
 from tuning.rungs import Agreement, agreement, hopeless, promotable
 from tuning.sampler import Sampler
 from tuning.space import StudySettings
 from tuning.study import Study
+from tuning.weights import prune_weights, trial_folder
+from tuning.wording import clock
 
 
 class Policy:
     """Asynchronous successive halving over the study's rungs, with a fair sample that checks on it."""
 
-    def __init__(self, study: Study, settings: StudySettings):
-        """`settings` are the study's with the command line's trials and time budget."""
-        self.study, self.settings = study, settings
+    def __init__(self, study: Study, settings: StudySettings, *, reserved_epochs: int = 0):
+        """`settings` are the study's with the command line's trials and time budget.
+
+        `reserved_epochs`, one after the other, are kept free in the budget for what follows the trials.
+        """
+        self.study, self.settings, self.reserved_epochs = study, settings, reserved_epochs
         self.rungs, self.reduction = study.space.rungs(study.space.base_config()), study.space.reduction
         self.sampler = Sampler(study.space)
         self.promotion, self.audit = study.space.study.promotion, study.space.study.audit
+
+    @property
+    def planned(self) -> int:
+        """Trials that are to be."""
+        return self.settings.trials
+
+    @property
+    def announcement(self) -> str:
+        """What is to be done, in a few words."""
+        budget_s = self.settings.time_budget
+        return f"up to {self.planned} trials" + (f", at most {clock(budget_s)}" if budget_s else "")
+
+    def name(self, number: int) -> str:
+        """What a trial is called."""
+        return f"trial {number}"
+
+    def training(self, number: int) -> dict[str, Any]:
+        """What ReIDTrainable is given to train the trial."""
+        config = self.study.config(number)
+        return {
+            "number": number,
+            "settings": config,
+            "rungs": list(self.study.space.rungs(config)),
+            "promotion": self.promotion,
+            "behind": max(self.study.trial(number).decisions, default=0),
+            "folder": str(trial_folder(self.study, number).absolute()),
+        }
+
+    def tidy(self) -> None:
+        """Removes weights that are not needed any more."""
+        prune_weights(self.study)
 
     def next_trial(self) -> int | None:
         """The trial to train now, made to run: an interrupted one, a promoted one, or a new one; None for none.
@@ -59,6 +96,7 @@ class Policy:
     def has_time_for(self, epochs: int) -> bool:
         """Whether this many epochs would end within the budget, at the pace of the study so far."""
         budget_s = self.settings.time_budget
+        epochs += self.reserved_epochs
         return budget_s is None or self.study.elapsed_s + epochs * self.study.epoch_s <= budget_s
 
     def at_rung_end(self, number: int, rung: int) -> bool:
@@ -103,7 +141,8 @@ class Policy:
     def _prune_hopeless(self) -> None:
         to_come = max(0, self.settings.trials - len(self.study.trials()))
         if self.settings.time_budget is not None and self.study.epoch_s:
-            left_s = max(0.0, self.settings.time_budget - self.study.elapsed_s)
+            spent_s = self.study.elapsed_s + self.reserved_epochs * self.study.epoch_s
+            left_s = max(0.0, self.settings.time_budget - spent_s)
             at_once = max(1, len(self.study.in_state("running")))
             to_come = min(to_come, math.ceil(at_once * left_s / (self.rungs[0] * self.study.epoch_s)))
         while numbers := hopeless(self.study.trials(), self.rungs, self.reduction, to_come):

@@ -8,20 +8,22 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tuning.policy import Policy
 from tuning.ranking import best_first
+from tuning.repeats import Repeats
 from tuning.rungs import agreements
-from tuning.space import StudySettings
-from tuning.study import Study, TrialRecord
+from tuning.study import TrialRecord
 from tuning.wording import clock, counted, open_console, show_parameters
 
 
 class Progress(Callback):
     """A Ray callback that reads the study after each result; also a context in which the live panel is shown."""
 
-    def __init__(self, study: Study, settings: StudySettings, resources: Any):
-        self.study, self.settings, self.resources = study, settings, resources
+    def __init__(self, policy: Policy | Repeats, resources: Any):
+        self.policy, self.study, self.settings = policy, policy.study, policy.settings
+        self.resources = resources
         self.console = open_console()
-        self.trials: list[TrialRecord] = study.trials()
+        self.trials: list[TrialRecord] = self.study.trials()
         self.current: dict[int, str] = {}
         self.bad_rungs: set[int] = set()
         self.live = Live(get_renderable=self._panel, console=self.console, refresh_per_second=2, transient=True)
@@ -34,9 +36,8 @@ class Progress(Callback):
         threads = f"{self.resources.cpus} CPU{'s' * (self.resources.cpus > 1)}"
         gpus = f" and {self.resources.gpus:g} GPU" if self.resources.gpus else ""
         self.console.print(
-            f"{self.study.folder}: up to {self.settings.trials} trials, {self.resources.concurrency} at once, "
-            f"{threads}{gpus} each"
-            + (f", at most {clock(self.settings.time_budget)}" if self.settings.time_budget else ""),
+            f"{self.study.folder}: {self.policy.announcement}, {self.resources.concurrency} at once, "
+            f"{threads}{gpus} each",
             highlight=False,
         )
         if self.console.is_terminal:
@@ -54,7 +55,7 @@ class Progress(Callback):
         if not self.console.is_terminal:
             known = self.study.trial(number)
             what = f"goes on from {counted(known.rung, 'epoch')}" if known.rung else "begins"
-            self._print(f"trial {number} {what}  ({show_parameters(known.parameters)})")
+            self._print(f"{self.policy.name(number)} {what}{_in_brackets(known.parameters)}")
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         number = trial.config["number"]
@@ -82,7 +83,7 @@ class Progress(Callback):
         score = [f"{metric} {trial.score:.3f} at {counted(trial.rung, 'epoch')}"] if trial.score is not None else []
         cause = [trial.cause] if trial.state == "failed" else []
         what = "; ".join([*cause, *score])
-        self._print(f"trial {trial.number} {trial.state}: {what}  ({show_parameters(trial.parameters)})")
+        self._print(f"{self.policy.name(trial.number)} {trial.state}: {what}{_in_brackets(trial.parameters)}")
 
     def _print(self, line: str) -> None:
         text = Text(f"[{clock(self.study.elapsed_s)}] {line}")  # Text, since brackets in strings are markup
@@ -99,7 +100,7 @@ class Progress(Callback):
         ended = counts["complete"] + counts["pruned"] + counts["failed"] + counts["paused"]
         if not ended:
             return self.settings.time_budget
-        expected = self.study.elapsed_s * max(1.0, self.settings.trials / ended)
+        expected = self.study.elapsed_s * max(1.0, self.policy.planned / ended)
         return min(expected, self.settings.time_budget or expected)
 
     def _panel(self) -> Panel:
@@ -110,16 +111,20 @@ class Progress(Callback):
         done = counts["complete"] + counts["pruned"] + counts["failed"]
         table.add_row(
             "trials",
-            f"{done} of {self.settings.trials} done  ({counts['complete']} complete, {counts['pruned']} pruned, "
+            f"{done} of {self.policy.planned} done  ({counts['complete']} complete, {counts['pruned']} pruned, "
             f"{counts['failed']} failed), {counts['running']} running, {counts['paused']} paused",
         )
-        running = ", ".join(f"trial {number}: {where}" for number, where in sorted(self.current.items()))
-        table.add_row("now", running or ("finishing" if done >= self.settings.trials else "starting"))
+        running = ", ".join(f"{self.policy.name(number)}: {where}" for number, where in sorted(self.current.items()))
+        table.add_row("now", running or ("finishing" if done >= self.policy.planned else "starting"))
         for best in best_first(self.trials)[:1]:
             reached = f"{best.score:.3f} {self.study.space.study.metric} after {counted(best.rung, 'epoch')}"
-            table.add_row("best so far", f"trial {best.number}, {reached}")
+            table.add_row("best so far", f"{self.policy.name(best.number)}, {reached}")
             table.add_row("", show_parameters(best.parameters))
         table.add_row("time", f"{clock(self.study.elapsed_s)} of about {clock(expected) if expected else '?'}")
         return Panel(
             table, title=f"search {self.study.folder.name}", title_align="left", width=min(100, self.console.width)
         )
+
+
+def _in_brackets(parameters: dict[str, Any]) -> str:
+    return f"  ({show_parameters(parameters)})" if parameters else ""

@@ -4,19 +4,22 @@ import logging
 import os
 import shutil
 import socket
+import sys
 import threading
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.cache import Pixels, usable_cpus
 from data.errors import UserError, end_politely_on_sigterm
 from data.splits import TrainingData
 from tuning.environment import gpus
-from tuning.space import SearchSpace, StudySettings
-from tuning.study import Study
-from tuning.weights import trial_folder
+from tuning.space import SearchSpace
+
+if TYPE_CHECKING:
+    from tuning.policy import Policy
+    from tuning.repeats import Repeats
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = "trial"
@@ -82,25 +85,21 @@ def _memory_bytes() -> int:
 
 
 def run_trials(
-    study: Study,
-    settings: StudySettings,
+    policy: "Policy | Repeats",
     data: TrainingData,
     pixels: Pixels,
     resources: Resources,
     *,
     address: str | None = None,
 ) -> None:
-    """Runs what is left of the study. Trials that fail are recorded with their cause and never end the search.
+    """Runs what the policy has left to do. Trials that fail are recorded with their cause and never end the search.
 
     Raises KeyboardInterrupt after Ctrl-C, with the study settled.
     """
-    from tuning.policy import Policy
-
-    policy = Policy(study, settings)
+    study = policy.study
     if not policy.has_work():
         return
     start_ray(address, resources)
-    import ray
     from ray import tune
     from ray.tune.execution import class_cache
 
@@ -115,19 +114,13 @@ def run_trials(
         # the other was handed to those processes with the rest of the environment.
         class_cache.DEFAULT_ENV_VARS.clear()
         os.environ.pop("RAY_CHDIR_TO_TRIAL_DIR", None)
-    progress = Progress(study, settings, resources)
+    progress = Progress(policy, resources)
 
     def trial_config(number: int) -> dict[str, Any]:
-        config = study.config(number)
+        training = policy.training(number)
+        config = training["settings"]
         changed = config.changed(num_threads=config.num_threads or resources.cpus)
-        return {
-            "number": number,
-            "settings": changed.model_dump(mode="json"),
-            "rungs": list(study.space.rungs(config)),
-            "promotion": study.space.study.promotion,
-            "behind": max(study.trial(number).decisions, default=0),
-            "folder": str(trial_folder(study, number).absolute()),
-        }
+        return {**training, "settings": changed.model_dump(mode="json")}
 
     ray_folder = study.folder / "ray"
     trainable = tune.with_parameters(ReIDTrainable, data=data, pixels=pixels)
@@ -156,8 +149,14 @@ def run_trials(
             tuner.fit()
     finally:
         study.settle()
-        ray.shutdown()
         shutil.rmtree(ray_folder, ignore_errors=True)  # nothing in it is needed: the study is the record
+
+
+def stop_ray() -> None:
+    """Ends Ray, where it was started."""
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()
 
 
 def start_ray(address: str | None, resources: Resources) -> None:

@@ -6,20 +6,20 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from tuning.policy import Policy
-from tuning.weights import prune_weights
+from tuning.repeats import Repeats
 
 
 class RungScheduler(TrialScheduler):
     """Tells the study what a trial reports and ends it where the policy says so. The record comes before Ray's act."""
 
-    def __init__(self, policy: Policy):
+    def __init__(self, policy: Policy | Repeats):
         super().__init__()
         self.policy, self.study = policy, policy.study
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         goes_on = self._record_and_decide(trial.config["number"], result)
         if not goes_on:
-            prune_weights(self.study)
+            self.policy.tidy()
         return str(self.CONTINUE if goes_on else self.STOP)
 
     def _record_and_decide(self, number: int, result: dict[str, Any]) -> bool:

@@ -83,9 +83,12 @@ def search(arguments: argparse.Namespace) -> None:
         data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
     check_on_data(space, data)
 
+    from tuning.confirm import confirmation_runs, expectations, noise_runs, reserved_epochs
     from tuning.environment import check_same_data, describe
     from tuning.plan import plan_study
-    from tuning.run import check_address, plan_resources, run_trials, start_ray, trial_memory_bytes
+    from tuning.policy import Policy
+    from tuning.repeats import Repeats, open_record
+    from tuning.run import check_address, plan_resources, run_trials, start_ray, stop_ray, trial_memory_bytes
     from tuning.study import DATABASE, Study
 
     if arguments.address:
@@ -116,11 +119,24 @@ def search(arguments: argparse.Namespace) -> None:
     plan = plan_study(study, settings, data, pixels, probes=probes, concurrency=resources.concurrency)
     if plan is not None:
         print(plan, flush=True)
-    run_trials(study, settings, data, pixels, resources, address=arguments.address)
+    record = open_record(folder, study.space)
+
+    def run(policy: Policy | Repeats) -> None:
+        run_trials(policy, data, pixels, resources, address=arguments.address)
+
+    try:
+        run(Repeats(record, noise_runs(study.space), "noise of the default"))
+        for line in expectations(study, record, settings, resources.concurrency):
+            print(line, flush=True)
+        run(Policy(study, settings, reserved_epochs=reserved_epochs(study.space, resources.concurrency)))
+        run(Repeats(record, confirmation_runs(study), "confirmation"))
+    finally:
+        study.save_elapsed()
+        stop_ray()
 
     from tuning.conclude import conclude  # loads torch, which the trials need not wait for
 
-    conclude(study, data, pixels)
+    conclude(study, record, data, pixels)
     lock.release()
 
 

@@ -6,12 +6,13 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from tuning.policy import Policy
+from tuning.repeats import Repeats
 
 
 class StudySearcher(Searcher):
     """Hands Ray the trials that the policy picks. A trial that pauses ends for Ray and comes back as another of its."""
 
-    def __init__(self, policy: Policy, trial_config: Callable[[int], dict[str, Any]]):
+    def __init__(self, policy: Policy | Repeats, trial_config: Callable[[int], dict[str, Any]]):
         """`trial_config` gives what Ray hands the trainable, by the trial's number in the study."""
         super().__init__()
         self.policy, self.trial_config = policy, trial_config

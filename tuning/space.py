@@ -58,6 +58,12 @@ class StudySettings(BaseModel):
     """At a rung's end the best 1 in `reduction` go on to the next."""
     audit: int = Field(8, ge=0, le=10_000)
     """Every n-th trial goes to the top whatever its scores, which shows how well the rungs rank; 0: none."""
+    noise_seeds: int = Field(3, ge=0, le=100)
+    """Runs of the default configuration before the search, at full length, that show how much seeds alone change."""
+    top_k: int = Field(3, ge=0, le=100)
+    """Configurations that are confirmed after the search, besides the default: the best ones; 0: none are."""
+    seeds: int = Field(3, ge=1, le=100)
+    """New seeds with which each of them is trained again, at full length."""
     sampler: SamplerName = "tpe"
     """What proposes configurations, by Optuna's names."""
     sampler_seed: int = Field(0, ge=0, le=2**31 - 1)

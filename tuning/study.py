@@ -93,11 +93,14 @@ class TrialRecord:
 class Study:
     """Opens or creates the record in `folder`; everything that is told to it is on disk when the call returns."""
 
-    def __init__(self, folder: str | Path, space: SearchSpace | None = None, *, in_memory: bool = False):
+    def __init__(
+        self, folder: str | Path, space: SearchSpace | None = None, *, name: str = "study", in_memory: bool = False
+    ):
         """Opens the study in `folder`; with `space`, creates it when there is none.
 
-        `in_memory` leaves nothing on disk: for searches that are only simulated. Raises UserError when there is no
-        study, when the file is damaged, or when it belongs to another space.
+        `name` tells the records in the file apart: the search's, "study", and its "repeats". `in_memory` leaves
+        nothing on disk: for searches that are only simulated. Raises UserError when there is no study, when the file
+        is damaged, or when it belongs to another space.
         """
         self.folder = Path(folder)
         database = self.folder / DATABASE
@@ -112,10 +115,10 @@ class Study:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 storage = optuna.storages.RDBStorage(f"sqlite:///{database.absolute()}")
             if space is None:
-                self._optuna = optuna.load_study(storage=storage, study_name="study")
+                self._optuna = optuna.load_study(storage=storage, study_name=name)
             else:
                 self._optuna = optuna.create_study(
-                    storage=storage, study_name="study", direction="maximize", load_if_exists=True
+                    storage=storage, study_name=name, direction="maximize", load_if_exists=True
                 )
             self._storage = storage
             description = self._optuna.user_attrs.get("space")
@@ -181,7 +184,7 @@ class Study:
         for number in running:
             self._storage.set_trial_state_values(self._row_ids[number], TrialState.WAITING)
             self._records[number] = replace(self._records[number], state="waiting")
-        self._save_elapsed()
+        self.save_elapsed()
         return len(running)
 
     def add(self, parameters: dict[str, Any], notes: dict[str, Any] | None = None) -> int:
@@ -245,7 +248,7 @@ class Study:
         if decision == "paused":
             self._storage.set_trial_state_values(row_id, TrialState.WAITING)
             self._records[number] = replace(self._records[number], state="paused")
-            self._save_elapsed()
+            self.save_elapsed()
 
     def finish(self, number: int, state: str, cause: str = "") -> None:
         """Ends a trial: "complete" with its last score, "pruned", or "failed" with its cause."""
@@ -260,13 +263,14 @@ class Study:
         ended = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[state]
         self._storage.set_trial_state_values(row_id, ended, values)
         self._records[number] = replace(self._records[number], state=state, cause=cause)
-        self._save_elapsed()
+        self.save_elapsed()
 
     def is_running(self, number: int) -> bool:
         """Whether the trial runs."""
         return self._records[number].state == "running"
 
-    def _save_elapsed(self) -> None:
+    def save_elapsed(self) -> None:
+        """Records the time spent so far."""
         self._optuna.set_user_attr("elapsed_s", round(self.elapsed_s, 3))
 
 

@@ -63,10 +63,39 @@ def results_table(study: Study, top: int = 10) -> Table:
     """The results table for a terminal."""
     header, rows = result_rows(study, top)
     title = f"{study.folder.name}: best {len(rows)} of {len(study.trials())} trials, validation metrics in percent"
+    return plain_table(title, header, rows)
+
+
+def confirmation_rows(study: Study) -> tuple[list[str], list[list[str]]] | None:
+    """Header and cells of the confirmation's table, the winner first; None without one. Scores in percent."""
+    rows = study.attributes.get("confirmation", {}).get("rows", [])
+    if not rows:
+        return None
+    metric = study.attributes["space"]["metric"].removeprefix("val_")
+    seeds = [name for name in rows[0] if name.startswith("seed ")]
+    header = ["configuration", f"mean {metric}", "95% interval", "P(best)", *seeds, "minutes a run"]
+    cells = [
+        [
+            row["configuration"],
+            f"{100 * row['mean']:.1f}",
+            f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
+            f"{row['p_best']:.2f}",
+            *(f"{100 * row[seed]:.1f}" for seed in seeds),
+            f"{row['minutes']:.1f}",
+        ]
+        for row in rows
+    ]
+    return header, cells
+
+
+def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table for a terminal, its first row in bold."""
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold cyan")
     for name in header:
         # Long names break at their underscores, so that the table fits a narrow terminal.
-        table.add_column(name.replace("_", "\n"), justify="left" if name == "state" else "right", no_wrap=True)
+        table.add_column(
+            name.replace("_", "\n"), justify="left" if name in ("state", "configuration") else "right", no_wrap=True
+        )
     for place, row in enumerate(rows):
         table.add_row(*row, style="bold" if place == 0 else None)
     return table

@@ -3,12 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data.atomic import write_json
 from data.errors import UserError
-from tuning.climb import weights_folder
 from tuning.ranking import best_first
-from tuning.study import Study, TrialRecord
+from tuning.study import Study
+
+if TYPE_CHECKING:
+    from tuning.confirm import Winner
 
 KEPT_TRIALS = 3
 """Trials whose weights stay on disk: the best ones."""
@@ -30,29 +33,26 @@ def prune_weights(study: Study) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def keep_best(study: Study, best: TrialRecord) -> None:
-    """Copies the winner's weights to best/, unless they are there. Raises UserError when they are gone.
+def keep_best(folder: Path, best: "Winner") -> None:
+    """Copies the winner's weights to the study's best/, unless they are there. Raises UserError when they are gone.
 
     There they are described by the trial's settings and all of its epochs, not by the last of its schedules alone.
     """
     from reid_train.checkpoint import load_checkpoint, save_checkpoint
 
-    source, target = weights_folder(trial_folder(study, best.number)), study.folder / "best"
-    label = {"number": best.number, "rung": best.rung, "score": best.score}
+    source, target, epochs = best.weights, folder / "best", best.config.num_epochs
+    label = {"of": best.of, "epochs": epochs, "seed": best.seed, "score": best.score}
     if (target / "trial.json").is_file() and json.loads((target / "trial.json").read_text()) == label:
         return
     if source is None:
-        raise UserError(
-            f"{trial_folder(study, best.number)}: the best trial's weights are gone; train it again with tuning.retrain"
-        )
+        raise UserError(f"{folder}: the weights of {best.of}, the winner, are gone; train it again with tuning.retrain")
     unfinished = target.with_name(".best.tmp")
     for folder in (unfinished, target):
         shutil.rmtree(folder, ignore_errors=True)
     kept = load_checkpoint(source)
-    config = study.space.config(best.parameters).changed(num_epochs=best.rung)
-    metrics = {**kept.metrics, "epoch": best.rung, "num_epochs": best.rung}
+    metrics = {**kept.metrics, "epoch": epochs, "num_epochs": epochs}
     save_checkpoint(
-        unfinished, kept.weights, config=config, epoch=best.rung, metrics=metrics, identities=kept.identities
+        unfinished, kept.weights, config=best.config, epoch=epochs, metrics=metrics, identities=kept.identities
     )
     write_json(unfinished / "trial.json", label)
     unfinished.rename(target)

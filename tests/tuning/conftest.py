@@ -35,6 +35,8 @@ study:
   trials: 5
   rungs: [2, 3]
   reduction: 4
+  noise_seeds: 0
+  top_k: 0
 """
 
 
