@@ -21,6 +21,8 @@ from tuning.weights import trial_folder
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = "trial"
 """Ray's resource for a trial's place on this machine alone."""
+WITHHELD = "(withheld from trials)"
+"""A trial's data_dir; best/ and best_config.yaml have the true one."""
 PROCESS_BYTES = 2 * 2**30
 """Memory that a trial on the CPU needs before its first batch: libraries, model, optimizer, evaluation."""
 BYTES_A_PIXEL = 4096
@@ -117,18 +119,6 @@ def run_trials(
         os.environ.pop("RAY_CHDIR_TO_TRIAL_DIR", None)
     progress = Progress(study, settings, resources)
 
-    def trial_config(number: int) -> dict[str, Any]:
-        config = study.config(number)
-        changed = config.changed(num_threads=config.num_threads or resources.cpus)
-        return {
-            "number": number,
-            "settings": changed.model_dump(mode="json"),
-            "rungs": list(study.space.rungs(config)),
-            "promotion": study.space.study.promotion,
-            "behind": max(study.trial(number).decisions, default=0),
-            "folder": str(trial_folder(study, number).absolute()),
-        }
-
     ray_folder = study.folder / "ray"
     trainable = tune.with_parameters(ReIDTrainable, data=data, pixels=pixels)
     on_cluster = {"cpu": resources.cpus, "gpu": resources.gpus}
@@ -136,7 +126,7 @@ def run_trials(
         tune.with_resources(trainable, {PLACE: 1, "gpu": resources.gpus} if address is None else on_cluster),
         tune_config=tune.TuneConfig(
             num_samples=-1,
-            search_alg=StudySearcher(policy, trial_config),
+            search_alg=StudySearcher(policy, lambda number: trial_config(study, number, resources.cpus)),
             scheduler=RungScheduler(policy),
             max_concurrent_trials=resources.concurrency,
             reuse_actors=resources.gpus == 0,
@@ -158,6 +148,23 @@ def run_trials(
         study.settle()
         ray.shutdown()
         shutil.rmtree(ray_folder, ignore_errors=True)  # nothing in it is needed: the study is the record
+
+
+def trial_config(study: Study, number: int, cpus: int) -> dict[str, Any]:
+    """What a trial is given beside the training listing and its pixels. It leads to no query or gallery image.
+
+    Where the data set lies is withheld: the folder of the training images is not the trial's to list.
+    """
+    config = study.config(number)
+    changed = config.changed(num_threads=config.num_threads or cpus, data_dir=WITHHELD)
+    return {
+        "number": number,
+        "settings": changed.model_dump(mode="json"),
+        "rungs": list(study.space.rungs(config)),
+        "promotion": study.space.study.promotion,
+        "behind": max(study.trial(number).decisions, default=0),
+        "folder": str(trial_folder(study, number).absolute()),
+    }
 
 
 def start_ray(address: str | None, resources: Resources) -> None:
