@@ -17,7 +17,6 @@ from tuning.study import Study
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pillow", "pydantic", "safetensors")
 ROOT = Path(__file__).resolve().parents[1]
-TRAINING_MODULE = "tuning.climb"
 NAMES = {
     "data_fingerprint": "the training images' fingerprint",
     "validation_split": "the validation split",
@@ -50,24 +49,26 @@ def check_unchanged(study: Study, data_fingerprint: str, validation_split: str) 
 
 
 def code_digest() -> str:
-    """The SHA-256 of the source files that a trial is trained and scored with, in hex.
+    """The SHA-256 of the source files that a trial is trained and scored with, in hex."""
+    lines = [f"{name} {hashlib.sha256(source).hexdigest()}" for name, source in sorted(training_sources().items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
-    They are tuning/climb.py and what it imports of this project, directly or not; found without importing it.
-    """
-    files, left = dict[str, bytes](), [TRAINING_MODULE]
+
+def training_sources() -> dict[str, bytes]:
+    """tuning.climb and every module of this project that it imports, directly or not, by name; imports none of them."""
+    sources, left = dict[str, bytes](), ["tuning.climb"]
     while left:
         name = left.pop()
         file = ROOT.joinpath(*name.split(".")).with_suffix(".py")
-        if name in files or not file.is_file():
+        if name in sources or not file.is_file():
             continue
-        files[name] = file.read_bytes()
-        for node in ast.walk(ast.parse(files[name])):
+        sources[name] = file.read_bytes()
+        for node in ast.walk(ast.parse(sources[name])):
             if isinstance(node, ast.ImportFrom) and node.module:
                 left += [node.module, *(f"{node.module}.{imported.name}" for imported in node.names)]
             elif isinstance(node, ast.Import):
                 left += [imported.name for imported in node.names]
-    lines = [f"{name} {hashlib.sha256(files[name]).hexdigest()}" for name in sorted(files)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return sources
 
 
 def _short(value: str) -> str:
