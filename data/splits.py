@@ -93,6 +93,18 @@ def split_identities(samples: list[Sample], *, fraction: float = 0.2, seed: int 
     return TrainingData([s for s in sorted(samples) if s.identity not in validation], query, gallery)
 
 
+def describe_split(data: TrainingData) -> str:
+    """What is held out, as text that two splits share only when they hold out the same: numbers and a digest.
+
+    Folders do not count, so that a copy of the data set agrees.
+    """
+    held_out = (data.query, data.gallery, data.holdout)
+    sides = [sorted((_name(sample), sample.identity, sample.camera) for sample in side) for side in held_out]
+    digest = hashlib.sha256(repr(sides).encode()).hexdigest()[:12]
+    identities = len({sample.identity for sample in data.gallery})
+    return f"{identities} identities, {len(data.query)} queries, {len(data.holdout)} images held out ({digest})"
+
+
 def hold_out_images(
     data: TrainingData, *, images_per_identity: int = 1, minimum: int = 4, seed: int = 0
 ) -> TrainingData:

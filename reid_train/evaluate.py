@@ -1,6 +1,8 @@
 """Weights -> features -> retrieval metrics.
 
 python -m reid_train.evaluate --checkpoint DIR --data-dir DIR [--flip-tta] [--rerank]
+
+Where the checkpoint lies in a study's folder, the study counts the evaluation.
 """
 
 import argparse
@@ -111,14 +113,30 @@ def evaluate_checkpoint(
 
 
 def summary(metrics: "RetrievalMetrics") -> dict[str, Any]:
-    """The figures people quote, as plain numbers of 1: mAP by both rules, CMC ranks, mINP, queries."""
-    ranks = {f"rank{rank}": float(metrics.cmc[rank - 1]) for rank in (1, 5, 10) if rank <= len(metrics.cmc)}
+    """The figures people quote, as plain numbers of 1: mAP by both rules, CMC ranks, mINP; queries, their identities.
+
+    `intervals` has the 95 % interval [low, high] of each over identities; None where there is one identity alone.
+    """
+    import numpy as np
+
+    from reid_train.intervals import bootstrap_intervals
+
+    of_queries = {
+        "mAP": metrics.average_precision,
+        "mAP_trapezoid": metrics.trapezoid_average_precision,
+        **{f"rank{rank}": metrics.first_match_rank <= rank for rank in (1, 5, 10)},
+        "mINP": metrics.inverse_negative_penalty,
+    }
+    figures_CF = np.stack([figure_C.double().numpy() for figure_C in of_queries.values()], axis=1)
+    bounds_F2 = bootstrap_intervals(figures_CF, metrics.identity.numpy())
     return {
         "mAP": metrics.mAP,
         "mAP_trapezoid": metrics.mAP_trapezoid,
-        **ranks,
+        **{f"rank{rank}": float(metrics.cmc[rank - 1]) for rank in (1, 5, 10)},
         "mINP": metrics.mINP,
         "queries": metrics.queries,
+        "identities": len(metrics.identity.unique()),
+        "intervals": None if bounds_F2 is None else dict(zip(of_queries, bounds_F2.tolist(), strict=True)),
     }
 
 
@@ -130,7 +148,10 @@ LABELS = {
     "rank10": "CMC rank 10",
     "mINP": "mINP",
     "queries": "queries with a match",
+    "identities": "identities of these queries",
 }
+COUNTS = ("queries", "identities")
+"""The labelled figures that are no shares."""
 
 
 def print_summary(figures: dict[str, Any], title: str) -> None:
@@ -141,9 +162,11 @@ def print_summary(figures: dict[str, Any], title: str) -> None:
     table = Table(title=title)
     table.add_column("metric")
     table.add_column("test", justify="right")
+    table.add_column("95 % interval", justify="right")
+    intervals = figures["intervals"] or {}
     for key, label in LABELS.items():
-        if key in figures:
-            table.add_row(label, str(figures[key]) if key == "queries" else f"{100 * figures[key]:.2f} %")
+        value = str(figures[key]) if key in COUNTS else f"{100 * figures[key]:.2f} %"
+        table.add_row(label, value, " to ".join(f"{100 * bound:.2f}" for bound in intervals.get(key, ())))
     Console().print(table)
 
 
@@ -167,6 +190,7 @@ def main() -> None:
     arguments = parse_arguments()
     from data.atomic import write_json
     from data.datasets import read_test
+    from reid_train.evaluations import describe_count, read_test_metrics, record_evaluation, study_of
 
     folder = Path(arguments.checkpoint)
     if not folder.exists():
@@ -186,7 +210,13 @@ def main() -> None:
     out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / "evaluation.json"
     settings = {"data_dir": arguments.data_dir, "flip_tta": arguments.flip_tta, "rerank": arguments.rerank}
     ways = [*(["flipped too"] if arguments.flip_tta else []), *(["re-ranked"] if arguments.rerank else [])]
-    print_summary(figures, ", ".join([f"{folder} on {arguments.data_dir}", *ways]))
+    title = ", ".join([f"{folder} on {arguments.data_dir}", *ways])
+    study = study_of(folder)
+    if study is not None:
+        record_evaluation(study, f"evaluate, {title}")
+    print_summary(figures, title)
+    if study is not None:
+        print(f"test images: {describe_count(read_test_metrics(study)['evaluations'])}")
     try:
         write_json(out, {**figures, **settings})
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What follows the trials: the winner's weights, its one evaluation on the test images, tables, plots, the summary."""
+"""What follows the trials: the winner's weights, its evaluation on the test images, tables, plots, the summary."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ from data.errors import UserError, python_command
 from data.splits import TrainingData
 from reid_train.checkpoint import build_model
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
+from reid_train.evaluations import describe_count, read_test_metrics, record_evaluation
 from tuning.confirm import Winner, confirm
 from tuning.ranking import best_first
 from tuning.rungs import agreements
@@ -61,11 +62,10 @@ def write_best_config(study: Study, best: Winner) -> None:
 
 
 def test_once(study: Study, *, cache_dir: Path | None) -> None:
-    """Evaluates best/ on query and gallery, unless that was done; writes test_metrics.json."""
-    file = study.folder / "test_metrics.json"
+    """Evaluates best/ on query and gallery, unless that was done; writes and counts it in test_metrics.json."""
     best = json.loads((study.folder / "best" / "trial.json").read_text())
-    recorded = _read_json(file)
-    if recorded.get("best") == best and "mAP" in recorded:
+    recorded = read_test_metrics(study.folder)
+    if "mAP" in recorded and recorded.get("best") == best:
         return
     config = study.space.base_config()
     try:
@@ -74,10 +74,10 @@ def test_once(study: Study, *, cache_dir: Path | None) -> None:
             evaluate_checkpoint(study.folder / "best", query, gallery, num_threads=usable_cpus(), cache_dir=cache_dir)
         )
     except UserError as error:  # a missing folder or a broken image: the search is not lost for it
-        write_json(file, {"best": best, "not_evaluated": str(error)})
+        record_evaluation(study.folder, None, {"best": best, "not_evaluated": str(error)})
         return
     name, _ = find_dataset(config.data_dir, config.dataset)
-    write_json(file, {"best": best, "dataset": name, **metrics})
+    record_evaluation(study.folder, f"search's end, {best['of']}", {"best": best, "dataset": name, **metrics})
 
 
 def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[str, float]:
@@ -122,7 +122,7 @@ def headline(study: Study) -> list[str]:
     ranked = best_first(trials)
     metric = study.attributes["space"]["metric"]
     untrained = _read_json(study.folder / "untrained.json")
-    test = _read_json(study.folder / "test_metrics.json")
+    test = read_test_metrics(study.folder)
     counts = [f"{sum(t.state == s for t in trials)} {s}" for s in ("complete", "pruned", "failed")]
     counts += [f"{n} {s}" for s in ("paused", "waiting", "running") if (n := sum(t.state == s for t in trials))]
     lines = [
@@ -149,17 +149,29 @@ def headline(study: Study) -> list[str]:
             f"{paused[0].score:.3f} at {counted(paused[0].rung, 'epoch')}; with more trials or time it may go on"
         )
     lines += [found.describe() for found in agreements(trials, study.attributes.get("rungs", []))]
-    if "mAP" in test:
-        figures = ", ".join(
-            f"{LABELS[key]} {test[key]:.1%}" for key in ("mAP", "mAP_trapezoid", "rank1", "mINP") if key in test
-        )
-        lines.append(f"test (query/gallery, evaluated once): {figures}")
-    elif "not_evaluated" in test:
-        lines.append(f"test: not evaluated: {test['not_evaluated']}; mend it and give the search's command again")
+    lines += test_lines(test)
     failed = [trial for trial in trials if trial.state == "failed"]
     lines += [f"failed: trial {trial.number}: {trial.cause}" for trial in failed[:NAMED_FAILURES]]
     if len(failed) > NAMED_FAILURES:
         lines.append(f"and {len(failed) - NAMED_FAILURES} more failed: trials.csv has their causes")
+    return lines
+
+
+def test_lines(test: dict[str, Any]) -> list[str]:
+    """The winner's test figures with their intervals, and how often the test images were looked at for this study."""
+    lines = []
+    if test.get("evaluations"):
+        lines.append(f"test (query/gallery), {describe_count(test['evaluations'])}")
+    if "mAP" in test:
+        intervals = test.get("intervals") or {}
+        figures = []
+        for key in ("mAP", "mAP_trapezoid", "rank1", "mINP"):
+            interval = " to ".join(f"{100 * bound:.1f}" for bound in intervals.get(key, ()))
+            figures.append(f"{LABELS[key]} {test[key]:.1%}" + (f" ({interval})" if interval else ""))
+        over = f"; in brackets: 95 % intervals over {test['identities']} identities" if intervals else ""
+        lines[-1] += f": {', '.join(figures)}{over}"
+    elif "not_evaluated" in test:
+        lines.append(f"test: not evaluated: {test['not_evaluated']}; mend it and give the search's command again")
     return lines
 
 

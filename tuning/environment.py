@@ -1,5 +1,7 @@
 """What a study ran on and with: recorded once, and compared when the study is gone on with."""
 
+import ast
+import hashlib
 import platform
 import shutil
 import subprocess
@@ -14,18 +16,64 @@ from data.errors import UserError
 from tuning.study import Study
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pillow", "pydantic", "safetensors")
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = {
+    "data_fingerprint": "the training images' fingerprint",
+    "validation_split": "the validation split",
+    "code": "the code that trains",
+}
+"""What belongs to a study beside its space, by its attribute."""
 
 
-def check_same_data(study: Study, fingerprint: str) -> None:
-    """Records the training images' fingerprint; raises UserError when the study began on other images."""
-    recorded = study.attributes.get("data_fingerprint")
-    if recorded is None:
-        study.set_attribute("data_fingerprint", fingerprint)
-    elif recorded != fingerprint:
+def check_unchanged(study: Study, data_fingerprint: str, validation_split: str) -> None:
+    """Records what a study's scores depend on beside its space; raises UserError that names what has changed since.
+
+    These are the training images, the validation split and the code that trains. The study itself compares its space,
+    which holds the schedule.
+    """
+    now = {"data_fingerprint": data_fingerprint, "validation_split": validation_split, "code": code_digest()}
+    begun = bool(study.trials())
+    changes = []
+    for name, value in now.items():
+        recorded = study.attributes.get(name, "not recorded" if begun else value)
+        if recorded != value:
+            changes.append(f"{NAMES[name]} was {_short(recorded)}, is now {_short(value)}")
+    if changes:
         raise UserError(
-            f"{study.folder}: began on other training images (fingerprint {recorded[:12]}, now {fingerprint[:12]}); "
-            "restore them, or choose another --name"
+            f"{study.folder}: its trials would not compare with new ones: {'; '.join(changes)}; "
+            "restore that (environment.json has the commit), choose another --name, or remove the folder"
         )
+    for name, value in now.items():
+        if name not in study.attributes:
+            study.set_attribute(name, value)
+
+
+def code_digest() -> str:
+    """The SHA-256 of the source files that a trial is trained and scored with, in hex."""
+    lines = [f"{name} {hashlib.sha256(source).hexdigest()}" for name, source in sorted(training_sources().items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def training_sources() -> dict[str, bytes]:
+    """tuning.climb and every module of this project that it imports, directly or not, by name; imports none of them."""
+    sources, left = dict[str, bytes](), ["tuning.climb"]
+    while left:
+        name = left.pop()
+        file = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+        if name in sources or not file.is_file():
+            continue
+        sources[name] = file.read_bytes()
+        for node in ast.walk(ast.parse(sources[name])):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                left += [node.module, *(f"{node.module}.{imported.name}" for imported in node.names)]
+            elif isinstance(node, ast.Import):
+                left += [imported.name for imported in node.names]
+    return sources
+
+
+def _short(value: str) -> str:
+    """A digest's first digits; other texts as they are."""
+    return value[:12] if len(value) == 64 else value
 
 
 def describe(study: Study, space_file: str | Path) -> None:
@@ -48,7 +96,7 @@ def _environment(study: Study) -> dict[str, Any]:
         "seed": study.space.base_config().seed,
         "split_seed": study.space.base_config().split_seed,
         "data_dir": study.space.base_config().data_dir,
-        "data_fingerprint": study.attributes.get("data_fingerprint"),
+        **{name: study.attributes.get(name) for name in NAMES},
         "settings": study.space.description(),
     }
 

@@ -45,10 +45,14 @@ def main() -> None:
     changes += [f"data_dir={arguments.data_dir}"] if arguments.data_dir is not None else []
     config = read_config(str(study / "best_config.yaml"), [*changes, "holdout_images_per_identity=1"])
 
+    from data.atomic import write_text
     from data.cache import open_pixels
     from data.datasets import read_test, read_train
     from data.splits import TrainingData, hold_out_images
+    from reid_train.evaluations import DATABASE
     from reid_train.train import log_to, train_into
+    from tuning.conclude import summary_text
+    from tuning.study import Study
 
     samples = read_train(config.data_dir, config.dataset)
     query, gallery = read_test(config.data_dir, config.dataset)
@@ -63,16 +67,22 @@ def main() -> None:
         train_into(config.changed(seed=seed), data, pixels, folder)
         figures.append({"seed": seed, **test_metrics(folder, query, gallery, arguments.cache_dir)})
     write_results(study / "retrain", config.num_epochs, figures)
+    if (study / DATABASE).is_file():
+        write_text(study / "summary.md", summary_text(Study(study)))  # it tells how often was evaluated
 
 
 def test_metrics(folder: Path, query: Any, gallery: Any, cache_dir: Path | None) -> dict[str, Any]:
-    """The test metrics of one run, evaluated once and kept in its folder."""
+    """The test metrics of one run, evaluated once, counted by its study and kept in its folder."""
     from data.atomic import write_json
     from reid_train.evaluate import evaluate_checkpoint, summary
+    from reid_train.evaluations import record_evaluation, study_of
 
     file = folder / "test_metrics.json"
     if not file.is_file():
-        write_json(file, summary(evaluate_checkpoint(folder, query, gallery, cache_dir=cache_dir)))
+        metrics = summary(evaluate_checkpoint(folder, query, gallery, cache_dir=cache_dir))
+        if study := study_of(folder):
+            record_evaluation(study, f"retrain, {folder.name}")
+        write_json(file, metrics)
     figures: dict[str, Any] = json.loads(file.read_text())
     return figures
 
@@ -88,13 +98,13 @@ def write_results(folder: Path, epochs: int, figures: list[dict[str, Any]]) -> N
     from rich.table import Table
 
     from data.atomic import replacing, write_text
-    from reid_train.evaluate import LABELS
+    from reid_train.evaluate import COUNTS, LABELS
     from tuning.tables import markdown_table
 
-    frame = pd.DataFrame(figures)
+    frame = pd.DataFrame(figures).drop(columns="intervals", errors="ignore")
     with replacing(folder / "results.csv") as temporary:
         frame.to_csv(temporary, index=False)
-    metrics = [name for name in LABELS if name in frame and name != "queries"]
+    metrics = [name for name in LABELS if name not in COUNTS]
     header = ["seed", *(SHORT.get(name, name) for name in metrics)]
     rows = [[str(row["seed"]), *(f"{row[name]:.2%}" for name in metrics)] for row in figures]
     if len(frame) > 1:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = "trial"
 """Ray's resource for a trial's place on this machine alone."""
+WITHHELD = "(withheld from trials)"
+"""A trial's data_dir; best/ and best_config.yaml have the true one."""
 PROCESS_BYTES = 2 * 2**30
 """Memory that a trial on the CPU needs before its first batch: libraries, model, optimizer, evaluation."""
 BYTES_A_PIXEL = 4096
@@ -116,12 +118,6 @@ def run_trials(
         os.environ.pop("RAY_CHDIR_TO_TRIAL_DIR", None)
     progress = Progress(policy, resources)
 
-    def trial_config(number: int) -> dict[str, Any]:
-        training = policy.training(number)
-        config = training["settings"]
-        changed = config.changed(num_threads=config.num_threads or resources.cpus)
-        return {**training, "settings": changed.model_dump(mode="json")}
-
     ray_folder = study.folder / "ray"
     trainable = tune.with_parameters(ReIDTrainable, data=data, pixels=pixels)
     on_cluster = {"cpu": resources.cpus, "gpu": resources.gpus}
@@ -129,7 +125,7 @@ def run_trials(
         tune.with_resources(trainable, {PLACE: 1, "gpu": resources.gpus} if address is None else on_cluster),
         tune_config=tune.TuneConfig(
             num_samples=-1,
-            search_alg=StudySearcher(policy, trial_config),
+            search_alg=StudySearcher(policy, lambda number: trial_config(policy, number, resources.cpus)),
             scheduler=RungScheduler(policy),
             max_concurrent_trials=resources.concurrency,
             reuse_actors=resources.gpus == 0,
@@ -150,6 +146,17 @@ def run_trials(
     finally:
         study.settle()
         shutil.rmtree(ray_folder, ignore_errors=True)  # nothing in it is needed: the study is the record
+
+
+def trial_config(policy: "Policy | Repeats", number: int, cpus: int) -> dict[str, Any]:
+    """What a trial is given beside the training listing and its pixels. It leads to no query or gallery image.
+
+    Where the data set lies is withheld: the folder of the training images is not the trial's to list.
+    """
+    training = policy.training(number)
+    config = training["settings"]
+    changed = config.changed(num_threads=config.num_threads or cpus, data_dir=WITHHELD)
+    return {**training, "settings": changed.model_dump(mode="json")}
 
 
 def stop_ray() -> None:

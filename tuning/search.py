@@ -72,7 +72,7 @@ def search(arguments: argparse.Namespace) -> None:
 
     from data.cache import fingerprint, open_pixels
     from data.datasets import read_train
-    from data.splits import hold_out_images, split_identities
+    from data.splits import describe_split, hold_out_images, split_identities
 
     config = space.base_config()
     if space.sample_data is not None and not Path(config.data_dir).exists():
@@ -84,7 +84,7 @@ def search(arguments: argparse.Namespace) -> None:
     check_on_data(space, data)
 
     from tuning.confirm import confirmation_runs, expectations, noise_runs, reserved_epochs
-    from tuning.environment import check_same_data, describe
+    from tuning.environment import check_unchanged, describe
     from tuning.plan import plan_study
     from tuning.policy import Policy
     from tuning.repeats import Repeats, open_record
@@ -110,10 +110,10 @@ def search(arguments: argparse.Namespace) -> None:
     if not (folder / DATABASE).exists() and space.study.rungs != "auto":
         start_ray(arguments.address, resources)  # a new study runs trials for certain
     study = Study(folder, space)
+    check_unchanged(study, fingerprint(samples, cache_dir=arguments.cache_dir), describe_split(data))
     study.settle()
     study.set_attribute("command", running_command())
     study.set_attribute("trials", settings.trials)
-    check_same_data(study, fingerprint(samples, cache_dir=arguments.cache_dir))
     describe(study, arguments.space)
     probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
     plan = plan_study(study, settings, data, pixels, probes=probes, concurrency=resources.concurrency)

@@ -20,11 +20,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from data.errors import UserError
 from reid_train.config import TrainConfig
+from reid_train.evaluations import DATABASE
 from tuning.space import Parameter, SearchSpace
 
 logger = logging.getLogger(__name__)
 
-DATABASE = "study.db"
 STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -140,8 +140,8 @@ class Study:
             self._optuna.set_user_attr("space", space.description())
         elif difference := _difference(description, space.description()):
             raise UserError(
-                f"{self.folder}: holds a study of another space: {difference}; choose another --name, "
-                "or restore the space to go on with it"
+                f"{self.folder}: holds a study of another space: {difference}; restore that, "
+                "choose another --name, or remove the folder"
             )
         self.space = space
         self._started = time.monotonic()

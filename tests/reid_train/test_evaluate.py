@@ -1,6 +1,9 @@
 """Weights to features to figures, in the process and by `python -m reid_train.evaluate`."""
 
 import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import pytest
 import torch
@@ -10,10 +13,13 @@ from data.cache import open_pixels
 from data.errors import UserError
 from data.market1501 import read_test
 from reid_train.checkpoint import DESCRIPTION, WEIGHTS, build_model, load_checkpoint, load_model, save_checkpoint
-from reid_train.evaluate import evaluate_checkpoint, extract_features, score, summary
+from reid_train.evaluate import evaluate_checkpoint, extract_features, print_summary, score, summary
+from reid_train.evaluations import describe_count, read_test_metrics, record_evaluation
 from reid_train.metrics import evaluate_distances
 from reid_train.rerank import rerank_distances
 from tests.reid_train.conftest import HEIGHT, WIDTH, run_module, tiny_config
+
+RANKS = ("rank1", "rank5", "rank10")
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +89,26 @@ def test_embeddings_that_tell_identities_apart_score_1(sides):
         assert metrics.mAP == metrics.mINP == metrics.cmc[0] == 1
 
 
+def test_intervals_are_those_of_each_querys_own_figures(sides):
+    """A perfect half and a hopeless half of 4 identities: means of 4 draws of 0 or 1, nothing between."""
+    query, gallery = sides
+    found = sorted({sample.identity for sample in query})
+    assert len(found) == 4
+    embeddings = torch.zeros(len(query) + len(gallery), 20)
+    for place, sample in enumerate([*query, *gallery]):
+        # Queries of the first two look like nobody, so that all of the gallery is just as close: ties come last.
+        if place >= len(query) or sample.identity in found[2:]:
+            embeddings[place, sample.identity] = 1
+    figures = summary(score(embeddings, query, gallery))
+    assert figures["rank1"] == 0.5 and figures["identities"] == 4
+    assert figures["intervals"]["rank1"] == [0, 1]  # each end with a chance of 1 in 16
+    lonely = [sample for sample in query if sample.identity == found[3]]
+    places = [place for place, sample in enumerate(query) if sample in lonely]
+    one = summary(score(torch.cat([embeddings[places], embeddings[len(query) :]]), lonely, gallery))
+    assert one["intervals"] is None and one["identities"] == 1 and one["rank1"] == 1
+    print_summary(one, "one identity")
+
+
 def evaluate(monkeypatch, cache_dir, *arguments) -> int:
     """The exit code of the command, run in this process: a new one takes seconds to start."""
     monkeypatch.setattr("sys.argv", ["evaluate", *map(str, arguments), "--device", "cpu"])
@@ -98,7 +124,12 @@ def test_the_command_prints_a_table_and_writes_json(checkpoint, data_dir, sides,
     printed = capsys.readouterr().out
     figures = json.loads((checkpoint / "evaluation.json").read_text())
     expected = summary(evaluate_checkpoint(checkpoint, *sides, device="cpu", cache_dir=cache_dir))
+    intervals = expected.pop("intervals")
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
+    assert figures["intervals"].keys() == intervals.keys() == {"mAP", "mAP_trapezoid", *RANKS, "mINP"}
+    for name, (low, high) in figures["intervals"].items():
+        assert 0 <= low <= figures[name] <= high <= 1, name
+        assert figures[name] == 1 or f"{100 * low:.2f} to {100 * high:.2f}" in printed
     assert (figures["flip_tta"], figures["rerank"], figures["data_dir"]) == (False, False, str(data_dir.parent))
     assert f"{100 * expected['mAP']:.2f} %" in printed and "CMC rank 10" in printed
 
@@ -120,6 +151,55 @@ def test_flipping_and_re_ranking_run_and_change_the_figures(checkpoint, data_dir
     expected = evaluate_distances(distances, *labels)
     assert (figures["mAP"], figures["mINP"]) == pytest.approx((expected.mAP, expected.mINP))
     assert figures["mAP"] != pytest.approx(score(embeddings, query, gallery).mAP, abs=1e-4)
+
+
+def test_evaluating_what_lies_in_a_study_is_counted_there_and_elsewhere_is_not(
+    checkpoint, data_dir, cache_dir, tmp_path, capsys, monkeypatch
+):
+    study = tmp_path / "study"
+    for folder in (study / "best", study / "trials" / "3" / "2-epochs", tmp_path / "apart"):
+        shutil.copytree(checkpoint, folder)
+    (study / "study.db").touch()
+    (study / "test_metrics.json").write_text('{"trial": 3, "mAP": 0.5, "evaluations": [{"for": "search\'s end"}]}')
+
+    def run(folder, *options):
+        assert evaluate(monkeypatch, cache_dir, "--checkpoint", folder, "--data-dir", data_dir, *options) == 0
+        return capsys.readouterr().out
+
+    assert "evaluated 2 times for this study (search's end, evaluate)" in run(study / "best")
+    assert "(search's end, evaluate 2 times)" in run(study / "trials" / "3" / "2-epochs" / WEIGHTS, "--flip-tta")
+    assert "this study" not in run(tmp_path / "apart")
+    kept = json.loads((study / "test_metrics.json").read_text())
+    assert (kept["trial"], kept["mAP"]) == (3, 0.5), "the winner's own figures stay"
+    purposes = [evaluation["for"] for evaluation in kept["evaluations"]]
+    assert purposes[0] == "search's end" and len(purposes) == 3
+    assert f"{study / 'best'} on {data_dir}" in purposes[1] and purposes[2].endswith(", flipped too")
+    assert datetime.fromisoformat(kept["evaluations"][2]["when"]).tzinfo
+
+
+def test_a_failed_evaluation_is_not_counted_and_an_uncountable_one_not_shown(
+    checkpoint, data_dir, cache_dir, tmp_path, capsys, monkeypatch
+):
+    shutil.copytree(checkpoint, tmp_path / "best", ignore=shutil.ignore_patterns("evaluation.json"))
+    (tmp_path / "study.db").touch()
+    assert evaluate(monkeypatch, cache_dir, "--checkpoint", tmp_path / "best", "--data-dir", tmp_path / "none") == 2
+    assert not (tmp_path / "test_metrics.json").exists()
+    (tmp_path / ".test_metrics.json.lock").mkdir()  # what cannot be written, for root too
+    capsys.readouterr()
+    assert evaluate(monkeypatch, cache_dir, "--checkpoint", tmp_path / "best", "--data-dir", data_dir) == 2
+    printed = capsys.readouterr()
+    assert "test_metrics.json: cannot be written" in printed.err and printed.err.count("\n") == 1
+    assert printed.out == "" and not (tmp_path / "best" / "evaluation.json").exists()
+
+
+def test_evaluations_counted_at_once_are_all_counted(tmp_path):
+    (tmp_path / "study.db").touch()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda seed: record_evaluation(tmp_path, f"retrain, seed {seed}"), range(40)))
+    evaluations = read_test_metrics(tmp_path)["evaluations"]
+    assert sorted(int(evaluation["for"].split()[-1]) for evaluation in evaluations) == list(range(40))
+    assert describe_count(evaluations) == "evaluated 40 times for this study (retrain 40 times)"
+    assert describe_count(evaluations[:1]) == "evaluated once for this study (retrain)"
 
 
 def damaged(checkpoint, folder, how):

@@ -86,6 +86,11 @@ def test_everything_promised_is_there(finished_search):
         assert (folder / "plots" / f"{name}.png").stat().st_size > 5_000, name
     test = json.loads((folder / "test_metrics.json").read_text())
     assert 0 < test["mAP"] <= 1 and test["queries"] > 0
+    low, high = test["intervals"]["mAP"]
+    assert low <= test["mAP"] <= high and test["identities"] == 4
+    assert [evaluation["for"] for evaluation in test["evaluations"]] == [f"search's end, trial {test['trial']}"]
+    told = f"evaluated once for this study (search's end): mAP (mean of precisions) {test['mAP']:.1%} ("
+    assert told in done.stdout and told in (folder / "summary.md").read_text()
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["versions"]["torch"] and environment["data_fingerprint"]
     assert "untrained network: val_mAP" in done.stdout
@@ -147,8 +152,12 @@ def test_report_rebuilds_tables_and_plots_from_the_study_alone(finished_search, 
 
 def test_retrain_uses_all_identities_and_reports_every_seed(finished_search, run_module):
     folder, _ = finished_search
-    done = run_module("tuning.retrain", folder, "--epochs", 2, "--seeds", 2)
-    assert done.returncode == 0, done.stderr
+    for seeds in (1, 2):  # the second time only seed 1 is trained and evaluated
+        done = run_module("tuning.retrain", folder, "--epochs", 2, "--seeds", seeds)
+        assert done.returncode == 0, done.stderr
+    assert "evaluated 3 times for this study (search's end, retrain 2 times)" in (folder / "summary.md").read_text()
+    counted = json.loads((folder / "test_metrics.json").read_text())["evaluations"]
+    assert [each["for"] for each in counted[1:]] == [f"retrain, 2-epochs-seed-{seed}" for seed in (0, 1)]
     table = pd.read_csv(folder / "retrain" / "results.csv")
     assert table["seed"].tolist() == [0, 1]
     assert "mean ± sd" in (folder / "retrain" / "summary.md").read_text()

@@ -1,0 +1,176 @@
+"""What belongs to a study: going on with any of it changed is refused, and the line says what."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageOps
+
+from data.cache import fingerprint
+from data.datasets import read_train
+from data.errors import UserError
+from data.splits import describe_split, hold_out_images, split_identities
+from tuning import environment
+from tuning.environment import check_unchanged, code_digest, training_sources
+from tuning.space import read_space
+from tuning.study import Study
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = {"data_fingerprint": "a" * 64, "validation_split": "8 identities, 16 queries, 0 images held out (0123456789ab)"}
+OTHER = {"data_fingerprint": "b" * 64, "validation_split": "9 identities, 18 queries, 0 images held out (ba9876543210)"}
+
+
+@pytest.fixture
+def study(tmp_path, tiny_space):
+    begun = Study(tmp_path / "study", read_space(tiny_space))
+    check_unchanged(begun, **NOW)
+    return begun
+
+
+def test_nothing_changed_goes_on_and_is_recorded_once(study):
+    recorded = dict(study.attributes)
+    study.add({"learning_rate": 0.01, "weight_decay": 0.0001})
+    check_unchanged(Study(study.folder), **NOW)
+    assert Study(study.folder).attributes == recorded and recorded["code"] == code_digest()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ("data_fingerprint", "the training images' fingerprint was aaaaaaaaaaaa, is now bbbbbbbbbbbb"),
+        ("validation_split", "the validation split was 8 identities, .*9ab\\), is now 9 identities, .*210\\)"),
+        ("code", "the code that trains was [0-9a-f]{12}, is now cccccccccccc"),
+    ],
+)
+def test_each_change_is_refused_by_name_and_recorded_nowhere(study, monkeypatch, changed, message):
+    recorded = dict(study.attributes)
+    now = {name: (OTHER if name == changed else NOW)[name] for name in NOW}
+    if changed == "code":
+        monkeypatch.setattr(environment, "code_digest", lambda: "c" * 64)
+    with pytest.raises(UserError, match=rf"study: its trials .* new ones: {message}; restore that .* another --name"):
+        check_unchanged(Study(study.folder), **now)
+    assert Study(study.folder).attributes == recorded
+
+
+def test_several_changes_are_all_named(study):
+    with pytest.raises(UserError, match=r"fingerprint was a+, is now b+; the validation split was 8 "):
+        check_unchanged(study, **OTHER)
+
+
+def test_trials_of_unrecorded_code_are_refused_too(tmp_path, tiny_space):
+    old = Study(tmp_path / "study", read_space(tiny_space))
+    old.set_attribute("data_fingerprint", NOW["data_fingerprint"])
+    old.add({"learning_rate": 0.01, "weight_decay": 0.0001})
+    with pytest.raises(UserError, match="new ones: the validation split was not recorded, is now 8"):
+        check_unchanged(old, **NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "message"),
+    [
+        ("rungs: [2, 3]", "rungs: [2, 4]", r"rungs was \[2, 3\], is now \[2, 4\]"),
+        ("rungs: [2, 3]", "rungs: auto", r"rungs was \[2, 3\], is now 'auto'"),
+        ("reduction: 4", "reduction: 3", "reduction was 4, is now 3"),
+        ("reduction: 4", "promotion: restart", "promotion was 'continue', is now 'restart'"),
+        ("reduction: 4", "audit: 2", "audit was 8, is now 2"),
+        ("reduction: 4", "metric: val_mINP", "metric was 'val_mAP', is now 'val_mINP'"),
+        ("reduction: 4", "sampler: random", "sampler was 'tpe', is now 'random'"),
+        ("pct_start: 0.4", "pct_start: 0.3", "fixed.pct_start was 0.4, is now 0.3"),
+        ("pct_start: 0.4", "pct_start: 0.4\n  split_seed: 1", "fixed.split_seed was None, is now 1"),
+        ("high: 10,", "high: 1,", r"search.learning_rate.high was 10(\.0)?, is now 1"),
+        ("[0.0001, 1.0]", "[0.0001, 0.1]", r"search.weight_decay.choices was \[0.0001, 1.0\], is now \[0.0001, 0.1\]"),
+    ],
+)
+def test_another_schedule_or_space_is_refused_by_name(tmp_path, tiny_space, text, other, message):
+    file = tmp_path / "tiny.yaml"
+    original = re.sub(r"first_trials:\n(  - .*\n)*", "", tiny_space.read_text())  # they would not fit some changes
+    assert text in original
+    file.write_text(original)
+    Study(tmp_path / "study", read_space(file))
+    file.write_text(original.replace(text, other))
+    with pytest.raises(UserError, match=f"study of another space: {message}; restore that, choose another --name"):
+        Study(tmp_path / "study", read_space(file))
+
+
+def test_a_changed_image_is_another_data_set_and_a_copy_of_it_is_not(tiny_data, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_data, copy)
+    there, here = (fingerprint(read_train(folder), cache_dir=tmp_path / "cache") for folder in (tiny_data, copy))
+    assert there == here
+    file = sorted((copy / "bounding_box_train").iterdir())[5]
+    ImageOps.mirror(Image.open(file)).save(file)
+    assert fingerprint(read_train(copy), cache_dir=tmp_path / "cache") != here
+
+
+def test_a_splits_description_tells_other_seeds_fractions_and_holdouts_apart_but_no_other_folder(tiny_data, tmp_path):
+    samples = read_train(tiny_data)
+    first = split_identities(samples)
+    moved = [sample._replace(path=sample.path.replace(str(tiny_data), "/elsewhere")) for sample in samples]
+    assert describe_split(split_identities(moved[::-1])) == describe_split(first)
+    others = [
+        split_identities(samples, seed=1),
+        split_identities(samples, fraction=0.5),
+        hold_out_images(first),
+        hold_out_images(first, seed=1),
+        first._replace(query=first.query[1:], gallery=[*first.gallery, first.query[0]]),
+    ]
+    assert len({describe_split(data) for data in [first, *others]}) == 6
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("reid_train/losses.py", True),
+        ("reid_train/metrics.py", True),
+        ("data/market1501.py", True),  # imported by a line that names several
+        ("tuning/climb.py", True),
+        ("data/doctor.py", False),
+        ("tuning/plots.py", False),
+    ],
+)
+def test_code_that_trains_counts_and_other_code_does_not(tmp_path, monkeypatch, file, counts):
+    before = code_digest()
+    for package in ("data", "reid_train", "tuning"):
+        shutil.copytree(
+            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.jpg", "*.png", "__pycache__")
+        )
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    assert code_digest() == before, "where it lies does not count"
+    with (tmp_path / file).open("a") as source:
+        source.write("SURPRISE = 1\n")
+    assert (code_digest() != before) == counts
+
+
+def test_every_module_that_training_loads_is_among_the_code():
+    program = "import json, sys, tuning.climb, reid_train.loop; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name for name in json.loads(done.stdout) if name.startswith(("data.", "reid_train.", "tuning."))}
+    assert {"reid_train.losses", "data.market1501"} < loaded <= training_sources().keys()
+
+
+def test_the_command_refuses_with_one_line_and_exit_code_2(
+    finished_search, tiny_data, tiny_space, tmp_path, run_module
+):
+    folder, _ = finished_search
+    shutil.copytree(folder, tmp_path / "tiny")
+    shutil.copytree(tiny_data, tmp_path / "images")
+    file = sorted((tmp_path / "images" / "bounding_box_train").iterdir())[0]
+    ImageOps.mirror(Image.open(file)).save(file)
+    copied = Study(tmp_path / "tiny")
+    trials, copied_attributes = copied.trials(), dict(copied.attributes)
+    more = ["--space", tiny_space, "--results", tmp_path, "--cache-dir", tmp_path / "cache", "--trials", 6]
+
+    done = run_module("tuning.search", *more, "--data-dir", tmp_path / "images")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert re.search(r"the training images' fingerprint was [0-9a-f]{12}, is now [0-9a-f]{12}; restore", done.stderr)
+    after = Study(tmp_path / "tiny")
+    assert after.trials() == trials and after.attributes == copied_attributes
+
+    copied.set_attribute("code", "0" * 64)
+    done = run_module("tuning.search", *more, "--data-dir", tiny_data)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "the code that trains was 000000000000, is now " in done.stderr and "another --name" in done.stderr
