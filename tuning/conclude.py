@@ -14,10 +14,12 @@ from data.errors import UserError, python_command
 from data.splits import TrainingData
 from reid_train.checkpoint import build_model
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
+from tuning.edges import edges
+from tuning.plot_data import searched_parameters
 from tuning.ranking import best_first
 from tuning.rungs import agreements
 from tuning.study import Study, TrialRecord
-from tuning.tables import markdown_table, result_rows, results_table, write_tables
+from tuning.tables import ABLATION_HEADER, ablation_rows, markdown_table, result_rows, results_table, write_tables
 from tuning.weights import keep_best
 from tuning.wording import clock, counted, open_console, show_parameters
 
@@ -131,6 +133,7 @@ def headline(study: Study) -> list[str]:
         best, scores = ranked[0], [trial.score or 0.0 for trial in ranked]
         lines.append(f"best: trial {best.number}, {metric} {best.score:.3f} after {counted(best.rung, 'epoch')}")
         lines.append(f"settings: {show_parameters(best.parameters)}")
+        lines += edges(searched_parameters(study.attributes["space"]["search"], trials), best.parameters)
         lines.append(f"worst {metric}: {min(scores):.3f}; best minus worst: {max(scores) - min(scores):.3f}")
         if metric in untrained:
             ratio = (best.score or 0.0) / max(untrained[metric], 1e-9)
@@ -162,7 +165,9 @@ def summary_text(study: Study, top: int = 10) -> str:
     files = sorted((study.folder / "plots").glob("*.png"))
     pictures = "\n\n".join(f"![{file.stem}](plots/{file.name})" for file in files)
     table = markdown_table(header, rows)
-    return f"# {study.folder.name}\n\n{lines}\n\n## Best trials\n\n{table}\n\n## Plots\n\n{pictures}\n"
+    steps = ablation_rows(study)
+    ablation = f"\n\n## From the default to the winner\n\n{markdown_table(ABLATION_HEADER, steps)}" if steps else ""
+    return f"# {study.folder.name}\n\n{lines}\n\n## Best trials\n\n{table}{ablation}\n\n## Plots\n\n{pictures}\n"
 
 
 def print_results(study: Study, console: Console, top: int = 10) -> None:

@@ -86,16 +86,12 @@ def search(arguments: argparse.Namespace) -> None:
         space, remarks = warm_started(space, arguments.warm_start)
 
     from data.cache import fingerprint, open_pixels
-    from data.datasets import read_train
-    from data.splits import hold_out_images, split_identities
+    from reid_train.train import read_training
 
     config = space.base_config()
     if space.sample_data is not None and not Path(config.data_dir).exists():
         draw_sample(config.data_dir, space.sample_data)
-    samples = read_train(config.data_dir, config.dataset)
-    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
-    if config.holdout_images_per_identity:
-        data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
+    samples, data = read_training(config)
     check_on_data(space, data)
 
     from tuning.environment import check_same_data, describe
