@@ -58,7 +58,7 @@ def _best_of(folder: Path) -> list[tuple[str, TrainConfig]]:
     fixed = study.attributes["space"]["fixed"]
     best = [trial for trial in best_first(study.trials()) if trial.state != "failed"][:TAKEN]
     if not best:
-        raise UserError(f"{folder}: none of its trials has a score; there is nothing to start from")
+        raise UserError(f"{folder}: none of its trials ended a schedule well; there is nothing to start from")
     return [
         (f"{folder}, trial {t.number}", make_config({**fixed, **t.parameters, "num_epochs": t.rung}, str(folder)))
         for t in best

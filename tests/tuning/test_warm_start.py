@@ -153,8 +153,8 @@ def test_a_folder_without_a_study_or_without_scores_is_told(tmp_path, make_space
     with pytest.raises(UserError, match="nothing: holds no study"):
         warm_started(make_space(LATER), [tmp_path / "nothing"])
     assert not (tmp_path / "nothing").exists()
-    Study(tmp_path / "empty", make_space(EARLIER))
-    with pytest.raises(UserError, match="empty: none of its trials has a score"):
+    add(Study(tmp_path / "empty", make_space(EARLIER)), {"learning_rate": 5e-3, "optimizer": "adamw"}, None)
+    with pytest.raises(UserError, match="empty: none of its trials ended a schedule well"):
         warm_started(make_space(LATER), [tmp_path / "empty"])
 
 
