@@ -13,11 +13,16 @@ from data.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
     from data.cache import Pixels
+    from data.samples import Sample
     from data.splits import TrainingData
     from reid_train.config import TrainConfig
     from reid_train.loop import EpochReport
 
 logger = logging.getLogger(__name__)
+
+
+class Diverged(UserError):
+    """Training that came to a loss which is no finite number: with these settings it always does."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -37,21 +42,28 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     from data.cache import open_pixels
-    from data.datasets import read_train
-    from data.splits import hold_out_images, split_identities
     from reid_train.config import check_training, read_config
 
     config = read_config(arguments.config, arguments.set)
     out = Path(arguments.out or f"results/train-{Path(arguments.config).stem}")
-    samples = read_train(config.data_dir, config.dataset)
-    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
-    if config.holdout_images_per_identity:
-        data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
+    samples, data = read_training(config)
     check_training(config, data)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     log_to(out / "train.log")
     train_into(config, data, pixels, out)
     print(f"checkpoint, history.csv, history.png and train.log are in {out}")
+
+
+def read_training(config: "TrainConfig") -> tuple[list["Sample"], "TrainingData"]:
+    """The training images, and their parts as the configuration splits them."""
+    from data.datasets import read_train
+    from data.splits import hold_out_images, split_identities
+
+    samples = read_train(config.data_dir, config.dataset)
+    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
+    if config.holdout_images_per_identity:
+        data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
+    return samples, data
 
 
 def log_to(file: Path) -> None:
@@ -69,7 +81,7 @@ def train_into(config: "TrainConfig", data: "TrainingData", pixels: "Pixels", ou
     """Trains `config` into the folder `out`, printing a line an epoch: history, plot and checkpoint.
 
     Goes on from the state that an interrupted run left there; does nothing when the run is finished. Raises
-    UserError when the folder holds a run with other settings, and when training diverges.
+    UserError when the folder holds a run with other settings, and Diverged when training diverges.
     """
     from dataclasses import asdict
 
@@ -99,7 +111,7 @@ def train_into(config: "TrainConfig", data: "TrainingData", pixels: "Pixels", ou
                 logger.info(line := _epoch_line(report))
                 print(line, flush=True)
         except NonFiniteLoss as error:
-            raise UserError(f"{out}: training diverged: {error}; try a smaller learning_rate") from error
+            raise Diverged(f"{out}: training diverged: {error}; try a smaller learning_rate") from error
     remove_state(out)
     plot_history(rows, out / "history.png", title=f"Training history: {out.name}")
 

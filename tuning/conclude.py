@@ -16,10 +16,21 @@ from reid_train.checkpoint import build_model
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
 from reid_train.evaluations import describe_count, read_test_metrics, record_evaluation
 from tuning.confirm import Winner, confirm
+from tuning.edges import edges
+from tuning.plot_data import searched_parameters
 from tuning.ranking import best_first
 from tuning.rungs import agreements
 from tuning.study import Study
-from tuning.tables import confirmation_rows, markdown_table, plain_table, result_rows, results_table, write_tables
+from tuning.tables import (
+    ABLATION_HEADER,
+    ablation_rows,
+    confirmation_rows,
+    markdown_table,
+    plain_table,
+    result_rows,
+    results_table,
+    write_tables,
+)
 from tuning.weights import keep_best
 from tuning.wording import clock, counted, open_console, show_parameters
 
@@ -139,6 +150,7 @@ def headline(study: Study) -> list[str]:
         else:
             lines.append(f"best: {reached}")
         lines.append(f"settings: {show_parameters(best_parameters)}")
+        lines += edges(searched_parameters(study.attributes["space"]["search"], trials), best_parameters)
         lines.append(f"worst {metric}: {min(scores):.3f}; best minus worst: {max(scores) - min(scores):.3f}")
         if metric in untrained:
             ratio = (best.score or 0.0) / max(untrained[metric], 1e-9)
@@ -182,9 +194,13 @@ def summary_text(study: Study, top: int = 10) -> str:
     files = sorted((study.folder / "plots").glob("*.png"))
     pictures = "\n\n".join(f"![{file.stem}](plots/{file.name})" for file in files)
     table = markdown_table(header, rows)
-    confirmed = confirmation_rows(study)
+    confirmed, steps = confirmation_rows(study), ablation_rows(study)
     confirmation = f"## Confirmation\n\n{markdown_table(*confirmed)}\n\n" if confirmed else ""
-    return f"# {study.folder.name}\n\n{lines}\n\n{confirmation}## Best trials\n\n{table}\n\n## Plots\n\n{pictures}\n"
+    ablation = f"\n\n## From the default to the winner\n\n{markdown_table(ABLATION_HEADER, steps)}" if steps else ""
+    return (
+        f"# {study.folder.name}\n\n{lines}\n\n{confirmation}## Best trials\n\n{table}{ablation}\n\n"
+        f"## Plots\n\n{pictures}\n"
+    )
 
 
 def print_results(study: Study, console: Console, top: int = 10) -> None:

@@ -1,6 +1,8 @@
 """Trains a study's best configuration on the whole training folder, with several seeds, and evaluates each.
 
 python -m tuning.retrain results/NAME [--epochs N] [--seeds K]
+
+With --ablation instead: what each of its settings is worth, on the validation identities (tuning/ablation.py).
 """
 
 import argparse
@@ -22,6 +24,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("study", metavar="results/NAME", help="the study's folder")
     parser.add_argument("--epochs", type=int, metavar="N", help="length of the schedule; default: the best trial's")
     parser.add_argument("--seeds", type=int, default=1, metavar="K", help="runs, with seeds 0 to K - 1; default: 1")
+    parser.add_argument(
+        "--ablation",
+        action="store_true",
+        help="trains from the default to the best configuration instead, one parameter at a time, validated as the "
+        "trials were; query and gallery are not read",
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="default: the study's")
     add_cache_options(parser)
     return parser.parse_args()
@@ -43,6 +51,11 @@ def main() -> None:
         raise UserError(f"--epochs {arguments.epochs}: at least 1")
     changes = [f"num_epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"data_dir={arguments.data_dir}"] if arguments.data_dir is not None else []
+    if arguments.ablation:
+        from tuning.ablation import ablate
+
+        ablate(study, read_config(str(study / "best_config.yaml"), changes), arguments.seeds, cache_options(arguments))
+        return
     config = read_config(str(study / "best_config.yaml"), [*changes, "holdout_images_per_identity=1"])
 
     from data.atomic import write_text
@@ -95,11 +108,10 @@ def write_results(folder: Path, epochs: int, figures: list[dict[str, Any]]) -> N
     """Writes and prints the table of all seeds with mean and standard deviation; no seed is selected."""
     import pandas as pd
     from rich.console import Console
-    from rich.table import Table
 
     from data.atomic import replacing, write_text
     from reid_train.evaluate import COUNTS, LABELS
-    from tuning.tables import markdown_table
+    from tuning.tables import markdown_table, plain_table
 
     frame = pd.DataFrame(figures).drop(columns="intervals", errors="ignore")
     with replacing(folder / "results.csv") as temporary:
@@ -111,12 +123,7 @@ def write_results(folder: Path, epochs: int, figures: list[dict[str, Any]]) -> N
         spread = (f"{frame[name].mean():.2%} ± {frame[name].std():.2%}" for name in metrics)
         rows.append(["mean ± sd", *spread])
     title = f"retrained for {epochs} epochs on all training images, tested on query/gallery"
-    table = Table(title=title, box=None, padding=(0, 2, 0, 0), header_style="bold cyan")
-    for name in header:
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    Console().print(plain_table(title, header, rows))
     write_text(folder / "summary.md", f"# {title}\n\n{markdown_table(header, rows)}\n")
     print(f"checkpoints, histories and results.csv are in {folder}")
 

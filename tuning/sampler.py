@@ -67,12 +67,14 @@ class Sampler:
     def propose(self, trials: Sequence[TrialRecord]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The next trial's parameters, and what Optuna's sampler wants to find noted with it the next time.
 
-        `trials` are all so far, by number. The space's first trials come first; what they leave open is sampled.
+        `trials` are all so far, by number. The space's first trials and warm starts come first; what they leave
+        open is sampled.
         """
         number = len(trials)
         self._show(trials)
-        if number < len(self.space.first_trials):
-            self._seen.enqueue_trial(self.space.first_trials[number])
+        first = (*self.space.first_trials, *self.space.warm_starts)
+        if number < len(first):
+            self._seen.enqueue_trial(first[number])
         self._seen.sampler = self._optunas(number)
         trial = self._seen.ask()
         chosen: dict[str, Any] = {}

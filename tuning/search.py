@@ -36,6 +36,13 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--trials", type=int, metavar="N", help="configurations to try; default: the space's")
     parser.add_argument("--time-budget", metavar="TIME", help="e.g. 45m or 2h; default: the space's")
+    parser.add_argument(
+        "--warm-start",
+        nargs="+",
+        default=[],
+        metavar="results/OTHER",
+        help="earlier studies, whose three best configurations are tried first, without their scores",
+    )
     parser.add_argument("--cpus-per-trial", type=int, metavar="N", help="default: follows the machine")
     parser.add_argument(
         "--gpus-per-trial", type=float, metavar="X", help="may be a fraction; default: 1 where there is a GPU"
@@ -70,17 +77,22 @@ def search(arguments: argparse.Namespace) -> None:
         raise UserError(f"--name {name}: a folder's name is needed, without slashes")
     folder = Path(arguments.results) / name
 
+    from tuning.warm_start import warm_started
+
+    begun = (folder / "environment.json").is_file()
+    if begun:
+        remarks = ["warm starts: those that the study began with"] if arguments.warm_start else []
+    else:
+        space, remarks = warm_started(space, arguments.warm_start)
+
     from data.cache import fingerprint, open_pixels
-    from data.datasets import read_train
-    from data.splits import describe_split, hold_out_images, split_identities
+    from data.splits import describe_split
+    from reid_train.train import read_training
 
     config = space.base_config()
     if space.sample_data is not None and not Path(config.data_dir).exists():
         draw_sample(config.data_dir, space.sample_data)
-    samples = read_train(config.data_dir, config.dataset)
-    data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
-    if config.holdout_images_per_identity:
-        data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
+    samples, data = read_training(config)
     check_on_data(space, data)
 
     from tuning.confirm import confirmation_runs, expectations, noise_runs, reserved_epochs
@@ -103,7 +115,7 @@ def search(arguments: argparse.Namespace) -> None:
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     decoded = f"{pixels.decoded} decoded now" if pixels.file else "decoded at every read"
     print(f"{len(pixels)} images at {pixels.height} x {pixels.width}: {decoded}", flush=True)
-    for line in pretrained_in(space, len({sample.identity for sample in data.train})):
+    for line in (*pretrained_in(space, len({sample.identity for sample in data.train})), *remarks):
         print(line, flush=True)
     warn_of_missing_test(config.data_dir, config.dataset)
     lock = lock_folder(folder)

@@ -33,6 +33,8 @@ SECTIONS = ("fixed", "search", "first_trials", "study", "sample_data")
 
 
 INCREASING = "should be epochs in increasing order, e.g. [4, 8], or auto"
+RULES = {"rungs": INCREASING, "warm_start": "should be a list of recipes, e.g. [brief, sbs]"}
+"""Of study settings for which pydantic has no good words."""
 
 SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
 
@@ -64,6 +66,8 @@ class StudySettings(BaseModel):
     """Configurations that are confirmed after the search, besides the default: the best ones; 0: none are."""
     seeds: int = Field(3, ge=1, le=100)
     """New seeds with which each of them is trained again, at full length."""
+    warm_start: tuple[str, ...] = ()
+    """Published recipes to try first, by their names in search_spaces/recipes."""
     sampler: SamplerName = "tpe"
     """What proposes configurations, by Optuna's names."""
     sampler_seed: int = Field(0, ge=0, le=2**31 - 1)
@@ -125,6 +129,16 @@ class Parameter:
         step = self.step or (1 if self.kind == "int" else None)
         return step is None or abs((value - self.low) / step - round((value - self.low) / step)) < 1e-9
 
+    def nearest(self, value: Any) -> tuple[Any, ...]:
+        """The value that is searched and comes nearest, alone: clipped into a range; none for what is no choice."""
+        if self.kind == "categorical" or isinstance(value, bool) or not isinstance(value, (int, float)):
+            is_bool = isinstance(value, bool)
+            return tuple(choice for choice in self.choices if choice == value and isinstance(choice, bool) == is_bool)
+        near, step = min(max(value, self.low), self.high), self.step or (1 if self.kind == "int" else None)
+        if step is not None:
+            near = self.low + round((near - self.low) / step) * step
+        return (int(near) if self.kind == "int" else float(near),)
+
     def values(self) -> tuple[Any, ...]:
         """All values, where they can be counted; for a float range both ends."""
         if self.kind == "int" and not self.log:
@@ -151,6 +165,8 @@ class SearchSpace:
     """The file, for messages that name its lines."""
     planned: tuple[tuple[int, ...], int] | None = None
     """Rungs and reduction that were chosen for `rungs: auto`."""
+    warm_starts: tuple[dict[str, Any], ...] = ()
+    """Configurations to try after the first trials: the recipes', and those of earlier studies."""
 
     def base_config(self) -> TrainConfig:
         """The configuration with the fixed values and defaults elsewhere."""
@@ -185,6 +201,7 @@ class SearchSpace:
             "fixed": {name: value for name, value in self.fixed.items() if name != "data_dir"},
             "search": {p.name: _plain(p) for p in self.parameters},
             "first_trials": list(self.first_trials),
+            **({"warm_start": list(self.study.warm_start)} if self.study.warm_start else {}),
             "metric": self.study.metric,
             "rungs": list(self.study.rungs) if isinstance(self.study.rungs, tuple) else self.study.rungs,
             "promotion": self.study.promotion,
@@ -256,9 +273,7 @@ def _study_settings(source: SettingsFile) -> StudySettings:
             rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
             if problem["type"] == "extra_forbidden":
                 rule = f"is no study setting{suggestion(name, tuple(StudySettings.model_fields))}"
-            if name == "rungs":  # pydantic has a line for each kind of value that they may be
-                rule = INCREASING
-            lines.append(f"{source.at('study', name)}: study.{name} {rule}")
+            lines.append(f"{source.at('study', name)}: study.{name} {RULES.get(name, rule)}")
         raise UserError("\n".join(dict.fromkeys(lines))) from None
 
 

@@ -137,13 +137,15 @@ class Study:
                 raise UserError(f"{database}: holds a study that was never begun; remove the folder")
             return
         if description is None:
+            self._optuna.set_user_attr("warm_starts", list(space.warm_starts))
             self._optuna.set_user_attr("space", space.description())
         elif difference := _difference(description, space.description()):
             raise UserError(
                 f"{self.folder}: holds a study of another space: {difference}; restore that, "
                 "choose another --name, or remove the folder"
             )
-        self.space = space
+        # Those that it began with, whatever has become of the studies that they came from.
+        self.space = replace(space, warm_starts=tuple(self._optuna.user_attrs.get("warm_starts", ())))
         self._started = time.monotonic()
         self._elapsed_before = float(self._optuna.user_attrs.get("elapsed_s", 0.0))
 

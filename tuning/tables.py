@@ -1,5 +1,6 @@
 """The tables of a study, made from its record alone."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pandas as pd
 from rich.table import Table
 
 from data.atomic import replacing
-from reid_train.history import write_history
+from reid_train.history import read_history, write_history
 from tuning.ranking import best_first, estimated_finals
 from tuning.study import Study, TrialRecord
 from tuning.wording import clock, show_value
@@ -93,12 +94,29 @@ def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold cyan")
     for name in header:
         # Long names break at their underscores, so that the table fits a narrow terminal.
-        table.add_column(
-            name.replace("_", "\n"), justify="left" if name in ("state", "configuration") else "right", no_wrap=True
-        )
+        table.add_column(name.replace("_", "\n"), justify="left" if name in LEFT else "right", no_wrap=True)
     for place, row in enumerate(rows):
         table.add_row(*row, style="bold" if place == 0 else None)
     return table
+
+
+LEFT = ("state", "configuration", "changed")
+"""Columns of words."""
+ABLATION_HEADER = ("step", "changed", "from", "to", "val_mAP", "difference")
+
+
+def ablation_rows(study: Study) -> list[list[str]]:
+    """Cells of the ablation's table; none where it was not run, or was run for an earlier winner."""
+    best = best_first(study.trials())[:1]
+    rows = [row for row in read_history(study.folder / "ablation.csv") if best and row["trial"] == best[0].number]
+    cells = []
+    for row in rows:
+        values = ["" if row[end] is None else show_value(row[end]) for end in ("from", "to")]
+        score = "diverged" if math.isnan(row["val_mAP"]) else f"{row['val_mAP']:.2%}"
+        known = row["difference"] is not None and not math.isnan(row["difference"])
+        difference = f"{row['difference']:+.2%}" if known else ""
+        cells.append([str(row["step"]), row["changed"], *values, score, difference])
+    return cells
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -90,6 +90,12 @@ ANY = "search:\n  margin: [0.3, soft]\n"
         ("", [], "mine.yaml: nothing to search; list settings under search"),
         (ANY, ["--set", "learning_rate=-1"], "--set learning_rate: learning_rate=-1 should be greater than 0"),
         (ANY, ["--set", "margin=0.3"], "nothing to search"),
+        (
+            f"{ANY}study:\n  warm_start: [brief, sbss]",
+            [],
+            "mine.yaml:4: 'sbss' is no recipe; there are brief, mbr, sbs, sbs_veri, strong_baseline",
+        ),
+        (ANY, ["--warm-start", "/nowhere"], "/nowhere: holds no study (study.db is missing)"),
         (ANY, ["--trials", "0"], "--trials 0: at least 1"),
         (ANY, ["--time-budget", "soon"], "time budget 'soon' should be a number with s, m, h or d"),
         (ANY, ["--name", "../elsewhere"], "--name ../elsewhere: a folder's name is needed"),

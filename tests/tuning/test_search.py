@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,8 @@ def test_everything_promised_is_there(finished_search):
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["versions"]["torch"] and environment["data_fingerprint"]
     assert "untrained network: val_mAP" in done.stdout
+    edge = "weight_decay 0.0001 is the smallest of 0.0001, 1: try "
+    assert edge in done.stdout and edge in (folder / "summary.md").read_text()
     assert " images at 32 x 16: " in done.stdout and " 0 decoded now" not in done.stdout
     assert yaml.safe_load((folder / "space.yaml").read_text())["study"]["trials"] == 5
     assert not (folder / "ray").exists()
@@ -209,3 +212,25 @@ def _wait_for_a_report(folder: Path, process: "subprocess.Popen[str]") -> None:
         if (folder / "environment.json").is_file() and any(trial.reports for trial in Study(folder).trials()):
             return
     raise AssertionError("no epoch was reported in two minutes")
+
+
+def test_a_search_begins_with_the_best_of_an_earlier_one_and_scores_them_itself(
+    finished_search, tiny_data, tmp_path, run_module
+):
+    other = tmp_path / "other.yaml"
+    space = yaml.safe_load((finished_search[0] / "space.yaml").read_text())
+    other.write_text(yaml.safe_dump({**space, "first_trials": [], "study": {"rungs": [1], "trials": 1}}))
+    earlier = tmp_path / "earlier"
+    shutil.copytree(finished_search[0], earlier, ignore=shutil.ignore_patterns("trials", "plots", "best"))
+    command = ["--space", other, "--data-dir", tiny_data, "--results", tmp_path, "--warm-start", earlier]
+    command += ["--cpus-per-trial", 1, "--set", "pct_start=0.5"]
+    done = run_module("tuning.search", *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected = [trial.parameters for trial in best_first(Study(earlier).trials()) if trial.state != "failed"][:2]
+    assert f"warm start {earlier}, trial " in done.stdout and "pct_start 0.5 instead of 0.4" in done.stdout
+    shutil.rmtree(earlier)  # what was taken from it is on record
+    done = run_module("tuning.search", *command, "--trials", 2)
+    assert done.returncode == 0 and "those that the study began with" in done.stdout
+    trials = Study(tmp_path / "other").trials()
+    assert [trial.parameters for trial in trials] == expected
+    assert all([report["epoch"] for report in trial.reports] == [1] for trial in trials), "each was trained here"

@@ -1,0 +1,107 @@
+"""What each setting of the winner is worth: from the default to the winner, one parameter at a time.
+
+python -m tuning.retrain results/NAME --ablation
+
+Every configuration trains one complete schedule on the trials' training images and is scored on the validation
+identities; the test images are not touched.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from data.atomic import write_text
+from data.cache import open_pixels
+from reid_train.config import TrainConfig, check_training
+from reid_train.history import read_history, write_history
+from reid_train.train import Diverged, log_to, read_training, train_into
+from tuning.conclude import summary_text
+from tuning.plot_data import comparison_rung, importances
+from tuning.ranking import best_first
+from tuning.study import Study
+from tuning.tables import ABLATION_HEADER, ablation_rows, plain_table
+from tuning.wording import counted
+
+
+class Step(NamedTuple):
+    """A configuration on the way from the default to the winner."""
+
+    changed: str
+    """The parameter in which it differs from the step before; "default" for the first."""
+    before: Any
+    after: Any
+    config: TrainConfig
+
+
+def plan_steps(winner: TrainConfig, space: Mapping[str, Any], order: Sequence[str]) -> list[Step]:
+    """The default, then a step a parameter: the first in `order` first, but none before those that its condition names.
+
+    `space` is the space's recorded description. The default is its first first trial, completed by TrainConfig's
+    defaults. Raises UserError where a configuration on the way is none.
+    """
+    first_trial: dict[str, Any] = next(iter(space["first_trials"]), {})
+    default = {name: first_trial.get(name, TrainConfig.model_fields[name].default) for name in space["search"]}
+    config = winner.changed(**default)
+    steps = [Step("default", None, None, config)]
+    waiting = [name for name in order if getattr(config, name) != getattr(winner, name)]
+    while waiting:
+        name = next(name for name in waiting if not set(space["search"][name].get("when", {})) & set(waiting))
+        before, after = getattr(config, name), getattr(winner, name)
+        config = config.changed(**{name: after})
+        steps.append(Step(name, before, after, config))
+        waiting.remove(name)
+    return steps
+
+
+def by_importance(study: Study) -> list[str]:
+    """The searched parameters, the most important first; in the space's order where the scores are too few to say."""
+    found = importances(study.optuna_study.get_trials(deepcopy=False), comparison_rung(study.trials()))
+    searched = list(study.attributes["space"]["search"])
+    return [*found, *(name for name in searched if name not in found)] if isinstance(found, dict) else searched
+
+
+def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any]) -> None:
+    """Trains every step with each seed in ablation/STEP/, unless it is finished; writes and prints ablation.csv."""
+    study = Study(folder)
+    steps = plan_steps(winner, study.attributes["space"], by_importance(study))
+    samples, data = read_training(winner)
+    for step in steps:
+        check_training(step.config, data)
+    log_to(folder / "ablation" / "ablation.log")
+    scores: list[float] = []
+    for number, step in enumerate(steps):
+        place = folder / "ablation" / f"{number}-{step.changed}"
+        config = step.config
+        print(f"step {number} of {len(steps) - 1}, {counted(config.num_epochs, 'epoch')}: {place}", flush=True)
+        pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache)
+        runs = []
+        for seed in range(seeds):
+            run = place / f"{config.num_epochs}-epochs-seed-{seed}"
+            try:
+                train_into(config.changed(seed=seed), data, pixels, run)
+                runs.append(read_history(run / "history.csv")[-1]["val_mAP"])
+            except Diverged as error:  # of one parameter alone that may be: the others are worth knowing
+                print(error)
+        scores.append(statistics.fmean(runs) if len(runs) == seeds else math.nan)
+    trial = best_first(study.trials())[0].number
+    rows = [
+        {
+            "trial": trial,
+            "step": number,
+            "changed": step.changed,
+            "from": step.before,
+            "to": step.after,
+            "val_mAP": scores[number],
+            "difference": scores[number] - scores[number - 1] if number else None,
+        }
+        for number, step in enumerate(steps)
+    ]
+    write_history(folder / "ablation.csv", rows)
+    write_text(folder / "summary.md", summary_text(study))
+    title = f"from the default to the winner: one schedule of {counted(winner.num_epochs, 'epoch')}, validation"
+    Console().print(plain_table(title, ABLATION_HEADER, ablation_rows(study)))
+    print(f"ablation.csv and summary.md are in {folder}")
