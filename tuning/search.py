@@ -54,7 +54,8 @@ def main() -> None:
 
 def search(arguments: argparse.Namespace) -> None:
     """Runs or goes on with the study that the arguments name."""
-    from tuning.space import check_on_data, parse_duration, read_space
+    from tuning.space import check_on_data, parse_duration
+    from tuning.space_file import read_space
 
     space = read_space(arguments.space, arguments.set, arguments.data_dir)
     changes: dict[str, Any] = {}

@@ -10,7 +10,8 @@ from data.samples import Sample
 from data.splits import TrainingData
 from tuning.climb import lengths
 from tuning.plan import FEWEST_AT_TOP, Plan, Room, choose_plan, fitted, make_plan, plan_study, shortest_schedule
-from tuning.space import StudySettings, read_space
+from tuning.space import StudySettings
+from tuning.space_file import read_space
 from tuning.study import Study
 
 

@@ -24,7 +24,8 @@ from tuning.plot_data import (
 )
 from tuning.plots import plot_study
 from tuning.sampler import Sampler
-from tuning.space import Parameter, read_space
+from tuning.space import Parameter
+from tuning.space_file import read_space
 from tuning.study import Study, TrialRecord
 
 SPACE = """

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tuning.sampler import SAMPLERS, Sampler
-from tuning.space import read_space
+from tuning.space_file import read_space
 from tuning.study import TrialRecord
 
 SPACE = """\

@@ -8,7 +8,8 @@ from data.errors import UserError
 from data.samples import Sample
 from data.splits import TrainingData
 from reid_train.config import FIELD_NAMES
-from tuning.space import NOT_SEARCHABLE, Parameter, check_on_data, parse_duration, read_space
+from tuning.space import Parameter, check_on_data, parse_duration
+from tuning.space_file import NOT_SEARCHABLE, read_space
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = {
