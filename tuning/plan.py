@@ -176,8 +176,7 @@ def _candidates(settings: StudySettings, num_epochs: int, shortest: int) -> Iter
 def shortest_schedule(space: SearchSpace, training_images: int) -> int:
     """Epochs that have FEWEST_STEPS steps with the largest batch, and a warm-up of 2 steps with the least pct_start."""
     steps = steps_per_epoch(training_images, space.largest("batch_size"))
-    warm_up = [p.extremes()[0] for p in space.parameters if p.name == "pct_start"]
-    return math.ceil(max(FEWEST_STEPS, 2 / (warm_up or [space.base_config().pct_start])[0]) / steps)
+    return math.ceil(max(FEWEST_STEPS, 2 / space.smallest("pct_start")) / steps)
 
 
 def measure_epoch_s(config: TrainConfig, data: TrainingData, pixels: Pixels, concurrency: int) -> float:

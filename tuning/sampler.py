@@ -59,8 +59,7 @@ class Sampler:
 
     def __init__(self, space: SearchSpace):
         self.space = space
-        self._distributions = {parameter.name: distribution(parameter) for parameter in space.parameters}
-        self._settings = space.base_config().model_dump()
+        self._distributions = {parameter.key: distribution(parameter) for parameter in space.parameters}
         self._seen = optuna.create_study(direction="maximize")
         """The trials as Optuna's sampler is shown them: in memory, by number."""
 
@@ -72,13 +71,16 @@ class Sampler:
         number = len(trials)
         self._show(trials)
         if number < len(self.space.first_trials):
-            self._seen.enqueue_trial(self.space.first_trials[number])
+            first = self.space.first_trials[number]
+            own = [p for p in self.space.parameters if p.name in first and p.contains(first[p.name])]
+            self._seen.enqueue_trial({parameter.key: first[parameter.name] for parameter in own})
         self._seen.sampler = self._optunas(number)
         trial = self._seen.ask()
         chosen: dict[str, Any] = {}
         for parameter in self.space.parameters:
-            if parameter.applies({**self._settings, **chosen}):
-                chosen[parameter.name] = trial._suggest(parameter.name, self._distributions[parameter.name])
+            if parameter.applies({**self.space.settings, **chosen}):
+                proposed = trial._suggest(parameter.key, self._distributions[parameter.key])
+                chosen[parameter.name] = self.space.trainable(parameter, proposed, chosen)
         notes = self._seen.get_trials(deepcopy=False)[number].system_attrs
         return chosen, {key: value for key, value in notes.items() if key != "fixed_params"}
 
@@ -95,12 +97,12 @@ class Sampler:
         estimates = estimated_finals(trials)
         rows = self._seen.get_trials(deepcopy=False)
         for trial in trials[len(rows) :]:  # the study was opened again: they were asked for by another process
-            known = {name: self._distributions[name] for name in trial.parameters}
-            row = create_trial(
-                state=TrialState.RUNNING, params=trial.parameters, distributions=known, system_attrs=trial.notes
-            )
+            params = self.space.by_key(trial.parameters)
+            known = {key: self._distributions[key] for key in params}
+            row = create_trial(state=TrialState.RUNNING, params=params, distributions=known, system_attrs=trial.notes)
             self._seen.add_trial(row)
         for trial, row in zip(trials, self._seen.get_trials(deepcopy=False), strict=True):
+            row.params = self.space.by_key(trial.parameters)  # what is trained, not what was proposed
             if trial.state == "failed" or (trial.state == "pruned" and trial.score is None):
                 row.state = TrialState.FAIL
             elif trial.score is not None:

@@ -54,7 +54,7 @@ def main() -> None:
 
 def search(arguments: argparse.Namespace) -> None:
     """Runs or goes on with the study that the arguments name."""
-    from tuning.space import check_on_data, parse_duration
+    from tuning.space import fit_to_data, parse_duration
     from tuning.space_file import read_space
 
     space = read_space(arguments.space, arguments.set, arguments.data_dir)
@@ -82,7 +82,9 @@ def search(arguments: argparse.Namespace) -> None:
     data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
     if config.holdout_images_per_identity:
         data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
-    check_on_data(space, data)
+    space, note = fit_to_data(space, data)
+    if note:
+        print(note, flush=True)
 
     from tuning.environment import check_same_data, describe
     from tuning.plan import plan_study

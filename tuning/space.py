@@ -1,20 +1,21 @@
 """A search space: what is fixed, what is searched, and how. `tuning.space_file` reads it from YAML."""
 
 import itertools
+import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data.errors import UserError
 from data.splits import TrainingData
-from reid_train.config import TrainConfig, check_training, make_config
+from reid_train.config import TrainConfig, check_fit, make_config
 from reid_train.settings_file import SettingsFile
 from tuning.climb import Mode, schedules
-from tuning.wording import counted
-
+from tuning.wording import counted, show_value
 
 INCREASING = "should be epochs in increasing order, e.g. [4, 8], or auto"
 
@@ -83,6 +84,16 @@ class Parameter:
     choices: tuple[Any, ...] = ()
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     """Other parameters and the values of theirs with which this one is searched."""
+    alternative: bool = False
+    """Whether the setting has another range under another condition."""
+
+    @property
+    def key(self) -> str:
+        """The name by which Optuna knows it: ranges that differ need names that do. `setting_of` gives the setting."""
+        if not self.alternative:
+            return self.name
+        conditions = [f"{other}={'/'.join(map(show_value, allowed))}" for other, allowed in self.when]
+        return f"{self.name} if {' and '.join(conditions)}"
 
     def applies(self, values: Mapping[str, Any]) -> bool:
         """Whether this parameter counts, given the settings chosen so far."""
@@ -105,9 +116,19 @@ class Parameter:
 
     def values(self) -> tuple[Any, ...]:
         """All values, where they can be counted; for a float range both ends."""
-        if self.kind == "int" and not self.log:
+        if self.kind == "int":
             return tuple(range(int(self.low), int(self.high) + 1, int(self.step or 1)))
         return self.extremes()
+
+
+def setting_of(key: str) -> str:
+    """The setting that a parameter's key stands for."""
+    return key.split(" ")[0]
+
+
+Batch = tuple[int, int | None]
+BATCH = ("batch_size", "images_per_identity")
+"""Settings of which not every combination can be trained."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +150,59 @@ class SearchSpace:
     """The file, for messages that name its lines."""
     planned: tuple[tuple[int, ...], int] | None = None
     """Rungs and reduction that were chosen for `rungs: auto`."""
+    batches: tuple[Batch, ...] = ()
+    """The combinations of BATCH that can be trained, those fixed or by default first."""
 
     def base_config(self) -> TrainConfig:
-        """The configuration with the fixed values and defaults elsewhere."""
-        return self.config({})
+        """The configuration with the fixed values and defaults elsewhere, and a batch that can be trained."""
+        return self.config(dict(zip(BATCH, self.batches[0], strict=True)) if self.batches else {})
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What holds where a setting is not searched."""
+        return {**TrainConfig().model_dump(), **self.fixed}
+
+    def by_key(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A trial's parameter values by the keys of the parameters that count with them."""
+        known = {**self.settings, **values}
+        return {p.key: values[p.name] for p in self.parameters if p.name in values and p.applies(known)}
+
+    def trainable(self, parameter: Parameter, value: Any, chosen: Mapping[str, Any]) -> Any:
+        """The value, or the nearest that makes a batch that can be trained, given the values chosen so far.
+
+        That can be had whatever is chosen for the parameters that follow, which is why a space is refused otherwise.
+        """
+        if parameter.name not in BATCH:
+            return value
+        following = self.parameters[self.parameters.index(parameter) + 1 :]
+        nearest = sorted(parameter.values(), key=lambda other: _distance(value, other))
+        return next(other for other in nearest if self._leads_to_batch({**chosen, parameter.name: other}, following))
+
+    def has_batches(self) -> bool:
+        """Whether a batch that can be trained is to be had whatever is chosen for the other parameters."""
+        return self._leads_to_batch({}, self.parameters)
+
+    def _leads_to_batch(self, chosen: Mapping[str, Any], following: Sequence[Parameter]) -> bool:
+        known = {**self.settings, **chosen}
+        for place, parameter in enumerate(following):
+            if parameter.name in self._decides_batch and parameter.applies(known):
+                rest = following[place + 1 :]
+                ways = (self._leads_to_batch({**chosen, parameter.name: v}, rest) for v in parameter.values())
+                return any(ways) if parameter.name in BATCH else all(ways)
+        return (known[BATCH[0]], known[BATCH[1]]) in self._batches
+
+    @cached_property
+    def _batches(self) -> frozenset[Batch]:
+        return frozenset(self.batches)
+
+    @cached_property
+    def _decides_batch(self) -> set[str]:
+        """BATCH, and the settings on which it depends whether those are searched."""
+        names = set(BATCH)
+        for parameter in reversed(self.parameters):  # each comes after those that it depends on
+            if parameter.name in names:
+                names |= {other for other, _ in parameter.when}
+        return names
 
     def rungs(self, config: TrainConfig) -> tuple[int, ...]:
         """Epochs after which a trial of `config` is compared."""
@@ -149,10 +219,20 @@ class SearchSpace:
         """The configuration of a trial with these parameter values. Trials hold out no images unless that is fixed."""
         return make_config({"holdout_images_per_identity": 0, **self.fixed, **parameters}, self.name)
 
+    def reach(self, name: str) -> list[tuple[Any, ...]]:
+        """The values that trials may have of a setting: those of its parameters, and its own where none may count."""
+        own = [parameter for parameter in self.parameters if parameter.name == name]
+        unsearched = [(self.settings[name],)] if all(parameter.when for parameter in own) else []
+        return [*(parameter.values() for parameter in own), *unsearched]
+
     def largest(self, name: str) -> Any:
         """The largest value of a setting that a trial may have."""
-        searched = [parameter.extremes() for parameter in self.parameters if parameter.name == name]
-        return max(searched[0]) if searched else getattr(self.base_config(), name)
+        sizes = [[batch_size for batch_size, _ in self.batches]] if name == "batch_size" else self.reach(name)
+        return max(value for values in sizes for value in values)
+
+    def smallest(self, name: str) -> Any:
+        """The smallest value of a setting that a trial may have."""
+        return min(value for values in self.reach(name) for value in values)
 
     def description(self) -> dict[str, Any]:
         """All that defines the space, as plain values: what a study compares when it is opened again.
@@ -161,7 +241,12 @@ class SearchSpace:
         """
         return {
             "fixed": {name: value for name, value in self.fixed.items() if name != "data_dir"},
-            "search": {p.name: _plain(p) for p in self.parameters},
+            "search": {
+                p.name: [_plain(other) for other in self.parameters if other.name == p.name]
+                if p.alternative
+                else _plain(p)
+                for p in self.parameters
+            },
             "first_trials": list(self.first_trials),
             "metric": self.study.metric,
             "rungs": list(self.study.rungs) if isinstance(self.study.rungs, tuple) else self.study.rungs,
@@ -183,27 +268,58 @@ def _plain(parameter: Parameter) -> dict[str, Any]:
     return plain
 
 
-def batch_combinations(space: SearchSpace) -> Iterator[dict[str, Any]]:
-    """Every batch_size and images_per_identity that the space searches; one empty combination where it does not."""
-    pair = {p.name: p.values() for p in space.parameters if p.name in ("batch_size", "images_per_identity")}
-    for combination in itertools.product(*pair.values()):
-        yield dict(zip(pair, combination, strict=True))
+def _distance(value: Any, other: Any) -> float:
+    """How far apart two values of a BATCH setting are; null is further from a number than any other."""
+    if value == other:
+        return 0.0
+    return math.inf if value is None or other is None else abs(math.log(value / other))
 
 
-def check_on_data(space: SearchSpace, data: TrainingData) -> None:
-    """Raises UserError when a configuration of the space cannot train on this data: P x K, or too few steps."""
-    pct_start = [value for p in space.parameters if p.name == "pct_start" for value in p.extremes()[:1]]
-    for combination in batch_combinations(space):
-        config = space.config(combination)
-        epochs = min(schedule.num_epochs for schedule in schedules(space.rungs(config), space.study.promotion))
-        shortest = config.changed(num_epochs=epochs, pct_start=pct_start[0] if pct_start else config.pct_start)
+def batch_combinations(space: SearchSpace) -> list[Batch]:
+    """Every batch_size with every images_per_identity that a trial may ask for, those that hold by default first."""
+    sizes, images = (
+        sorted(
+            {v for values in space.reach(name) for v in values},
+            key=lambda value: _distance(space.settings[name], value),
+        )
+        for name in BATCH
+    )
+    return list(itertools.product(sizes, images))
+
+
+def fit_to_data(space: SearchSpace, data: TrainingData) -> tuple[SearchSpace, str | None]:
+    """The space with the batches that can be trained on this data, and a line about the others, if there are any.
+
+    They need enough identities for P x K, and in the shortest schedule enough steps for a warm-up. Raises UserError
+    where no batch is left.
+    """
+    images, identities = len(data.train), len({sample.identity for sample in data.train})
+    longest = space.config(
+        {**dict(zip(BATCH, space.batches[0], strict=True)), "num_epochs": space.smallest("num_epochs")}
+    )
+    epochs = min(schedule.num_epochs for schedule in schedules(space.rungs(longest), space.study.promotion))
+    shortest = longest.changed(num_epochs=epochs, pct_start=space.smallest("pct_start"))
+    fitting, problems = [], list[str]()
+    for batch in space.batches:
         try:
-            check_training(shortest, data)
+            check_fit(shortest.changed(**dict(zip(BATCH, batch, strict=True))), images, identities)
+            fitting.append(batch)
         except UserError as error:
-            held_out = len({sample.identity for sample in data.gallery})
-            setting = str(error).split("=")[0]
-            section = "search" if ("search", setting) in space.source.lines else "fixed"
-            where = f"--set {setting}" if setting in space.source.assigned else space.source.at(section, setting)
-            shortest_has = f"the shortest schedule has {counted(epochs, 'epoch')}"
-            about = f"{shortest_has}, {held_out} identities are held out for validation"
-            raise UserError(f"{where}: {error} ({about})") from None
+            problems.append(str(error))
+    fitted = replace(space, batches=tuple(fitting))
+    searched = [name for name in BATCH if ("search", name) in space.source.lines]
+    setting = problems[0].split("=")[0] if problems else searched[-1] if searched else BATCH[0]
+    section = "search" if ("search", setting) in space.source.lines else "fixed"
+    where = f"--set {setting}" if setting in space.source.assigned else space.source.at(section, setting)
+    if not fitted.has_batches():
+        held_out = len({sample.identity for sample in data.gallery})
+        about = (
+            f"the shortest schedule has {counted(epochs, 'epoch')}, {held_out} identities are held out for validation"
+        )
+        raise UserError(f"{where}: {problems[0]} ({about})")
+    every = len(batch_combinations(space))
+    if len(fitting) == every:
+        return fitted, None
+    left_out = f"{every - len(fitting)} of {every} combinations of batch_size and images_per_identity cannot be trained"
+    why = f" ({problems[0]})" if problems else ""
+    return fitted, f"note: {where}: {left_out}{why}; for each, the nearest that can be is"

@@ -1,5 +1,6 @@
 """Reads a search space from YAML and checks it whole, before Ray starts."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from data.errors import UserError
 from reid_train.config import FIELD_NAMES, TrainConfig, make_config
 from reid_train.settings_file import SettingsFile, parse_assignments, read_settings, suggestion
-from tuning.space import INCREASING, Parameter, SearchSpace, StudySettings, batch_combinations
+from tuning.space import BATCH, INCREASING, Parameter, SearchSpace, StudySettings, batch_combinations
 
 NOT_SEARCHABLE = {
     "data_dir": "trials on different data cannot be compared",
@@ -45,15 +46,15 @@ def read_space(file: str | Path, assignments: list[str] | None = None, data_dir:
     fixed = {**_section(source, "fixed", dict), **assigned}
     searched = {key: value for key, value in _section(source, "search", dict).items() if key not in assigned}
     study = _study_settings(source)
-    parameters = _ordered(tuple(_parameter(source, key, value) for key, value in searched.items()), source)
+    found = (parameter for key, value in searched.items() for parameter in _parameters(source, key, value, assigned))
+    parameters = _ordered(tuple(found), source)
     first_trials = tuple(
         _first_trial(source, number, trial, parameters, assigned)
         for number, trial in enumerate(_section(source, "first_trials", list))
     )
     sample_data = _section(source, "sample_data", dict) if data_dir is None and "sample_data" in source.values else None
     space = SearchSpace(Path(file).stem, fixed, parameters, first_trials, study, sample_data, source)
-    _check_whole(space, source)
-    return space
+    return _checked(space, source)
 
 
 def _section(source: SettingsFile, name: str, kind: type) -> Any:
@@ -100,13 +101,37 @@ def _field_kinds(name: str) -> set[type]:
 RANGE_KEYS = ("low", "high", "log", "step", "choices", "when")
 
 
-def _parameter(source: SettingsFile, name: str, spec: Any) -> Parameter:
-    """One entry of `search`: a list of choices, or a mapping with low and high, or with choices."""
-    where = source.at("search", name)
+def _parameters(source: SettingsFile, name: str, spec: Any, assigned: Mapping[str, Any]) -> list[Parameter]:
+    """One entry of `search`: a range or choices, or a list of them under conditions that exclude each other.
+
+    One that waits for a value which the command line rules out is left out.
+    """
+    place = ("search", name)
     if name not in FIELD_NAMES:
-        raise UserError(f"{where}: unknown setting {name}{suggestion(name, FIELD_NAMES)}")
+        raise UserError(f"{source.at(*place)}: unknown setting {name}{suggestion(name, FIELD_NAMES)}")
     if name in NOT_SEARCHABLE:
-        raise UserError(f"{where}: {name} cannot be searched: {NOT_SEARCHABLE[name]}; set it under fixed")
+        reason = NOT_SEARCHABLE[name]
+        raise UserError(f"{source.at(*place)}: {name} cannot be searched: {reason}; set it under fixed")
+    if not (isinstance(spec, list) and spec and all(isinstance(one, dict) for one in spec)):
+        return [_parameter(source, place, spec)]
+    found = [_parameter(source, (*place, number), one) for number, one in enumerate(spec)]
+    for (_, one), (number, other) in itertools.combinations(enumerate(found), 2):
+        theirs = dict(other.when)
+        if not any(
+            set(map(repr, allowed)).isdisjoint(map(repr, theirs.get(key, allowed))) for key, allowed in one.when
+        ):
+            raise UserError(
+                f"{source.at(*place, number)}: two ranges of {name} may count at once; give each a `when` that rules "
+                "the other out"
+            )
+    ruled_out = [any(assigned.get(key, allowed[0]) not in allowed for key, allowed in one.when) for one in found]
+    left = [one for one, out in zip(found, ruled_out, strict=True) if not out]
+    return [replace(one, alternative=len(left) > 1) for one in left]
+
+
+def _parameter(source: SettingsFile, place: tuple[str | int, ...], spec: Any) -> Parameter:
+    """A list of choices, or a mapping with low and high, or with choices."""
+    where, name = source.at(*place), str(place[1])
     if isinstance(spec, list):
         spec = {"choices": spec}
     if not isinstance(spec, dict):
@@ -115,10 +140,8 @@ def _parameter(source: SettingsFile, name: str, spec: Any) -> Parameter:
         )
     for key in spec:
         if key not in RANGE_KEYS:
-            raise UserError(
-                f"{source.at('search', name, key)}: unknown key {key} of {name}{suggestion(key, RANGE_KEYS)}"
-            )
-    when = _condition(source, name, spec.get("when"))
+            raise UserError(f"{source.at(*place, key)}: unknown key {key} of {name}{suggestion(key, RANGE_KEYS)}")
+    when = _condition(source, place, spec.get("when"))
     if "choices" in spec:
         choices = spec["choices"]
         if (
@@ -158,10 +181,12 @@ def _range(where: str, name: str, spec: dict[str, Any], when: Any) -> Parameter:
     return Parameter(name=name, kind="int" if integral else "float", low=low, high=high, log=log, step=step, when=when)
 
 
-def _condition(source: SettingsFile, name: str, when: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+def _condition(
+    source: SettingsFile, place: tuple[str | int, ...], when: Any
+) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     if when is None:
         return ()
-    where = source.at("search", name, "when")
+    where, name = source.at(*place, "when"), place[1]
     if not isinstance(when, dict) or not when:
         raise UserError(f"{where}: when of {name} should be {{other setting: value or list of values}}")
     condition = []
@@ -175,10 +200,9 @@ def _condition(source: SettingsFile, name: str, when: Any) -> tuple[tuple[str, t
 def _ordered(parameters: tuple[Parameter, ...], source: SettingsFile) -> tuple[Parameter, ...]:
     """The parameters, each after those that its condition names."""
     waiting, ordered = list(parameters), list[Parameter]()
-    searched = {parameter.name for parameter in parameters}
     while waiting:
-        known = {parameter.name for parameter in ordered}
-        ready = [p for p in waiting if all(n in known or n not in searched for n, _ in p.when)]
+        unknown = {parameter.name for parameter in waiting}
+        ready = [p for p in waiting if all(name not in unknown for name, _ in p.when)]
         if not ready:
             names = ", ".join(parameter.name for parameter in waiting)
             raise UserError(f"{source.at('search')}: the conditions of {names} wait for each other")
@@ -193,26 +217,30 @@ def _first_trial(
     where = source.at("first_trials", number)
     if not isinstance(trial, dict):
         raise UserError(f"{where}: a first trial should be {{name: value, ...}}")
-    known = {parameter.name: parameter for parameter in parameters}
     kept = {}
     for name, value in trial.items():
-        if name in assigned:
-            continue
-        if name not in known:
-            names = tuple(known)
+        own = [parameter for parameter in parameters if parameter.name == name]
+        conditions = [condition for parameter in own for condition in parameter.when]
+        if name in assigned or any(
+            key in assigned and trial.get(key, assigned[key]) != assigned[key] for key, _ in conditions
+        ):
+            continue  # the value belongs to another setting than the command line's
+        if not own:
+            names = tuple(parameter.name for parameter in parameters)
             raise UserError(f"{where}: {name} of a first trial is not searched{suggestion(str(name), names)}")
-        if not known[name].contains(value):
+        counting = [one for one in own if all(trial.get(key, allowed[0]) in allowed for key, allowed in one.when)]
+        if not any(parameter.contains(value) for parameter in counting or own):
             raise UserError(f"{where}: {name}={value!r} of a first trial lies outside its range")
         kept[name] = value
     return kept
 
 
-def _check_whole(space: SearchSpace, source: SettingsFile) -> None:
-    """Every end of every range, and every P x K, makes a valid TrainConfig."""
+def _checked(space: SearchSpace, source: SettingsFile) -> SearchSpace:
+    """The space with its batches, when every end of every range makes a valid TrainConfig."""
     for name in space.fixed:
         if name not in FIELD_NAMES:
             raise UserError(f"{source.at('fixed', name)}: unknown setting {name}{suggestion(name, FIELD_NAMES)}")
-    searched = {parameter.name: parameter for parameter in space.parameters}
+    searched = {parameter.name for parameter in space.parameters}
     for name in searched:
         if name in space.fixed:
             raise UserError(f"{source.at('search', name)}: {name} is searched and also fixed; remove one of them")
@@ -222,30 +250,54 @@ def _check_whole(space: SearchSpace, source: SettingsFile) -> None:
         section = "search" if "num_epochs" in searched else "fixed"
         where = "--set num_epochs" if "num_epochs" in source.assigned else source.at(section, "num_epochs")
         raise UserError(f"{where}: study.rungs sets the epochs; remove num_epochs or rungs")
-    batches = list(batch_combinations(space))
-    for combination in batches:
-        make_config({**space.fixed, **combination}, _under(source, "fixed", *list(combination)[:1]))
+    # Without P x K first: which of those can be trained together is found below.
+    alone = {**space.fixed, "images_per_identity": None}
+    if "batch_size" in searched:
+        alone.pop("batch_size", None)
+    make_config(alone, _under(source, "fixed"))
     for parameter in space.parameters:
-        if parameter.name not in batches[0]:
-            for value in parameter.extremes():
-                values = {**space.fixed, **batches[0], parameter.name: value}
-                make_config(values, _under(source, "search", parameter.name))
+        for value in parameter.extremes():
+            values = {**alone, parameter.name: value}
+            if parameter.name == "images_per_identity" and isinstance(value, int):
+                values["batch_size"] = 2 * max(value, 1)
+            make_config(values, _under(source, "search", parameter.name))
+            if parameter.name in BATCH and not isinstance(value, int | None):
+                raise UserError(f"{source.at('search', parameter.name)}: {parameter.name} takes whole numbers")
+    space = _with_batches(space, source)
     for parameter in space.parameters:
-        _check_condition(space, parameter, searched, source)
+        _check_condition(space, parameter, source)
     if not space.parameters:
         raise UserError(f"{source.where}: nothing to search; list settings under search, or use reid_train.train")
+    return space
 
 
-def _check_condition(
-    space: SearchSpace, parameter: Parameter, searched: Mapping[str, Parameter], source: SettingsFile
-) -> None:
+def _with_batches(space: SearchSpace, source: SettingsFile) -> SearchSpace:
+    """The space with the combinations of BATCH that make a valid TrainConfig, of which its first trials have some."""
+    batches, problems = [], list[str]()
+    searched = next((name for name in BATCH if any(p.name == name for p in space.parameters)), None)
+    for batch in batch_combinations(space):
+        try:
+            make_config({**space.fixed, **dict(zip(BATCH, batch, strict=True))}, _under(source, "fixed", searched))
+            batches.append(batch)
+        except UserError as error:
+            problems.append(str(error))
+    space = replace(space, batches=tuple(batches))
+    if not space.has_batches():
+        raise UserError(problems[0])
+    for number, trial in enumerate(space.first_trials):
+        if set(BATCH) <= trial.keys() and (trial[BATCH[0]], trial[BATCH[1]]) not in batches:
+            make_config({**space.fixed, **trial}, f"{source.at('first_trials', number)}")
+    return space
+
+
+def _check_condition(space: SearchSpace, parameter: Parameter, source: SettingsFile) -> None:
     """Every value that a condition names can occur."""
-    settings = space.base_config().model_dump()
     for other, allowed in parameter.when:
+        own = [one for one in space.parameters if one.name == other]
         for value in allowed:
-            possible = searched[other].contains(value) if other in searched else settings[other] == value
+            possible = any(one.contains(value) for one in own) if own else space.settings[other] == value
             if not possible:
-                now = "is not among what is searched" if other in searched else f"is {settings[other]!r} in every trial"
+                now = "is not among what is searched" if own else f"is {space.settings[other]!r} in every trial"
                 where = source.at("search", parameter.name, "when")
                 raise UserError(f"{where}: {parameter.name} waits for {other}={value!r}, but {other} {now}")
 
