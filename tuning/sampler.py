@@ -12,6 +12,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
+from tuning.causes import shows_bad_region
 from tuning.ranking import estimated_finals
 from tuning.space import SamplerName, SearchSpace
 from tuning.study import TrialRecord, distribution
@@ -93,8 +94,14 @@ class Sampler:
         return SAMPLERS[settings.sampler](seed, startup_trials(settings.trials), number)
 
     def _show(self, trials: Sequence[TrialRecord]) -> None:
-        """Brings what Optuna's sampler sees up to date: estimated final values; none of running and failed trials."""
+        """Brings what Optuna's sampler sees up to date: estimated final values; none of running trials.
+
+        Trials that failed for their configuration count as worse than all others, by as much as those differ.
+        """
         estimates = estimated_finals(trials)
+        scores = [estimates[trial.number] for trial in trials if trial.number in estimates and trial.state != "failed"]
+        worst, best = min(scores, default=0.0), max(scores, default=0.0)
+        bad = worst - (best - worst or worst)
         rows = self._seen.get_trials(deepcopy=False)
         for trial in trials[len(rows) :]:  # the study was opened again: they were asked for by another process
             params = self.space.by_key(trial.parameters)
@@ -103,7 +110,9 @@ class Sampler:
             self._seen.add_trial(row)
         for trial, row in zip(trials, self._seen.get_trials(deepcopy=False), strict=True):
             row.params = self.space.by_key(trial.parameters)  # what is trained, not what was proposed
-            if trial.state == "failed" or (trial.state == "pruned" and trial.score is None):
+            if trial.state == "failed" and shows_bad_region(trial.cause):
+                row.state, row.values = TrialState.COMPLETE, [bad]
+            elif trial.state == "failed" or (trial.state == "pruned" and trial.score is None):
                 row.state = TrialState.FAIL
             elif trial.score is not None:
                 row.state, row.values = TrialState.COMPLETE, [estimates[trial.number]]

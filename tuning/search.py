@@ -87,8 +87,8 @@ def search(arguments: argparse.Namespace) -> None:
         print(note, flush=True)
 
     from tuning.environment import check_same_data, describe
-    from tuning.plan import plan_study
-    from tuning.run import check_address, plan_resources, run_trials, start_ray, trial_memory_bytes
+    from tuning.plan import plan_study, warn_of_largest
+    from tuning.run import check_address, plan_resources, run_trials, start_ray, surely_fits, trial_memory_bytes
     from tuning.study import DATABASE, Study
 
     if arguments.address:
@@ -116,6 +116,10 @@ def search(arguments: argparse.Namespace) -> None:
     check_same_data(study, fingerprint(samples, cache_dir=arguments.cache_dir))
     describe(study, arguments.space)
     probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
+    if not study.trials() and not arguments.address and not surely_fits(space, resources):
+        together = max(1, int(1 / resources.gpus)) if resources.gpus else resources.concurrency
+        if warning := warn_of_largest(space, data, pixels, together):
+            print(warning, flush=True)
     plan = plan_study(study, settings, data, pixels, probes=probes, concurrency=resources.concurrency)
     if plan is not None:
         print(plan, flush=True)

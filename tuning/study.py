@@ -179,10 +179,14 @@ class Study:
         """Makes every row that was running wait to go on from its last state; gives how many there were."""
         running = [number for number, record in self._records.items() if record.state == "running"]
         for number in running:
-            self._storage.set_trial_state_values(self._row_ids[number], TrialState.WAITING)
-            self._records[number] = replace(self._records[number], state="waiting")
+            self.interrupt(number)
         self._save_elapsed()
         return len(running)
+
+    def interrupt(self, number: int) -> None:
+        """Makes a row that was running wait to go on from its last state."""
+        self._storage.set_trial_state_values(self._row_ids[number], TrialState.WAITING)
+        self._records[number] = replace(self._records[number], state="waiting")
 
     def add(self, parameters: dict[str, Any], notes: dict[str, Any] | None = None) -> int:
         """A new row with this configuration, running; `notes` are for the sampler. Gives its number."""

@@ -191,6 +191,42 @@ def test_two_ranges_of_one_setting_are_searched_each_under_its_condition(name, t
     assert [t.parameters for t in Study(tmp_path / "study").trials()] == [t.parameters for t in study.trials()]
 
 
+def test_failed_configurations_are_shown_as_worse_than_all_others_and_faults_are_not_shown(make_space):
+    sampler, records = Sampler(make_space("random")), []
+    for scores, state, cause in [
+        ({1: 0.5, 3: 0.6}, "complete", ""),
+        ({1: 0.3, 3: 0.4}, "complete", ""),
+        ({}, "failed", "diverged: loss is not finite"),
+        ({1: 0.9}, "failed", "collapsed: all embeddings are one point"),
+        ({}, "failed", "out of memory: batch_size=64"),
+        ({}, "failed", "worker died at 12:00:00: killed"),
+    ]:
+        proposed, notes = sampler.propose(records)
+        records.append(replace(record(len(records), proposed, scores, state, notes), cause=cause))
+    sampler.propose(records)
+    shown = [(row.state.name, row.values) for row in sampler._seen.get_trials()[:6]]
+    bad = pytest.approx([0.4 - (0.6 - 0.4)])
+    assert shown == [("COMPLETE", [0.6]), ("COMPLETE", [0.4]), *[("COMPLETE", bad)] * 3, ("FAIL", None)]
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_samplers_learn_to_avoid_where_training_diverges(make_space, name):
+    """Above a learning rate of 1e-2, a third of the space, every trial diverges; below, all are alike."""
+
+    def diverged_of_last(name, trials, last):
+        space, records, rng = make_space(name), [], random.Random(0)
+        sampler = Sampler(space)
+        for number in range(trials):
+            parameters, notes = sampler.propose(records)
+            failed = parameters["learning_rate"] > 1e-2
+            row = record(number, parameters, {} if failed else {3: 0.5 + 0.1 * rng.random()}, notes=notes)
+            records.append(replace(row, state="failed", cause="diverged: nan") if failed else row)
+        return sum(trial.state == "failed" for trial in records[-last:]) / last
+
+    assert diverged_of_last("random", 60, 60) > 0.2
+    assert diverged_of_last(name, 40, 20) < 0.15
+
+
 def test_running_and_failed_trials_do_not_disturb(make_space):
     space = make_space("gp")
     records = run(space, 6)
