@@ -75,8 +75,8 @@ class RungScheduler(TrialScheduler):
 
 def _process_died(trial: Any) -> bool:
     """Whether the trial's process was killed, or its machine lost; not whether it raised while it was made."""
-    error = trial.get_pickled_error()
-    return isinstance(error, RayActorError) and not error.actor_init_failed
+    error = trial.get_pickled_error() or trial.get_error()  # of some deaths Ray says nothing
+    return error is None or (isinstance(error, RayActorError) and not error.actor_init_failed)
 
 
 def _cause_of_death(trial: Any) -> str:

@@ -109,9 +109,10 @@ def test_a_trial_that_has_not_collapsed_does_not(running):
     assert study.trial(0).state != "failed"
 
 
-def test_a_trial_whose_process_died_goes_on_a_few_times(running):
+@pytest.mark.parametrize("error", [ActorDiedError(), None])
+def test_a_trial_whose_process_died_goes_on_a_few_times(error, running):
     scheduler, study, trial = running
-    trial.get_pickled_error = lambda: ActorDiedError()
+    trial.get_pickled_error, trial.get_error = lambda: error, lambda: None
     for _ in range(RETRIES):
         scheduler.on_trial_error(None, trial)
         assert study.trial(0).state == "waiting"
@@ -120,7 +121,7 @@ def test_a_trial_whose_process_died_goes_on_a_few_times(running):
     assert study.trial(0).state == "failed" and study.trial(0).cause.startswith("worker died at ")
 
 
-@pytest.mark.parametrize("error", [None, RuntimeError("code"), RayActorError(actor_init_failed=True)])
+@pytest.mark.parametrize("error", ["TuneError", RuntimeError("code"), RayActorError(actor_init_failed=True)])
 def test_what_would_come_again_is_not_retried(running, error):
     scheduler, study, trial = running
     trial.get_pickled_error = lambda: error
