@@ -194,8 +194,13 @@ def read_config(file: str, assignments: list[str] | None = None) -> TrainConfig:
 
 def check_training(config: TrainConfig, data: TrainingData) -> None:
     """Raises UserError when this configuration cannot train on this data: P x K, or a schedule that is too short."""
-    check_batch(config.batch_size, config.images_per_identity, len({sample.identity for sample in data.train}))
-    steps = config.num_epochs * steps_per_epoch(len(data.train), config.batch_size)
+    check_fit(config, len(data.train), len({sample.identity for sample in data.train}))
+
+
+def check_fit(config: TrainConfig, images: int, identities: int) -> None:
+    """`check_training` for so many training images of so many identities."""
+    check_batch(config.batch_size, config.images_per_identity, identities)
+    steps = config.num_epochs * steps_per_epoch(images, config.batch_size)
     if config.pct_start * steps < 2:  # with 1, OneCycleLR divides by zero
         share = math.ceil(2000 / steps) / 1000
         way_out = f"pct_start to {share:.3f} or more, or num_epochs" if share < 1 else "num_epochs"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data import manifest
-from tuning.space import read_space
+from tuning.space_file import read_space
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

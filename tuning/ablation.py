@@ -49,12 +49,18 @@ def plan_steps(winner: TrainConfig, space: Mapping[str, Any], order: Sequence[st
     steps = [Step("default", None, None, config)]
     waiting = [name for name in order if getattr(config, name) != getattr(winner, name)]
     while waiting:
-        name = next(name for name in waiting if not set(space["search"][name].get("when", {})) & set(waiting))
+        name = next(name for name in waiting if not _conditions(space["search"][name]) & set(waiting))
         before, after = getattr(config, name), getattr(winner, name)
         config = config.changed(**{name: after})
         steps.append(Step(name, before, after, config))
         waiting.remove(name)
     return steps
+
+
+def _conditions(described: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> set[str]:
+    """The parameters that decide whether, or in which range, a parameter is searched."""
+    ranges = [described] if isinstance(described, Mapping) else described
+    return {name for one in ranges for name in one.get("when", {})}
 
 
 def by_importance(study: Study) -> list[str]:

@@ -20,7 +20,7 @@ def edges(parameters: Sequence[Parameter], best: Mapping[str, Any]) -> list[str]
     """
     lines = []
     for parameter in parameters:
-        if parameter.name in best:
+        if parameter.name in best and parameter.applies(best):
             at = _outermost_choice if parameter.kind == "categorical" else _end_of_range
             lines += at(parameter, best[parameter.name])
     return lines

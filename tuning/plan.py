@@ -5,8 +5,10 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from data.sampler import steps_per_epoch
 from data.samples import Sample
 from data.splits import TrainingData
 from reid_train.config import TrainConfig
+from tuning.causes import failure_cause
 from tuning.climb import Mode, lengths
 from tuning.space import SearchSpace, StudySettings
 from tuning.study import Study
@@ -176,8 +179,7 @@ def _candidates(settings: StudySettings, num_epochs: int, shortest: int) -> Iter
 def shortest_schedule(space: SearchSpace, training_images: int) -> int:
     """Epochs that have FEWEST_STEPS steps with the largest batch, and a warm-up of 2 steps with the least pct_start."""
     steps = steps_per_epoch(training_images, space.largest("batch_size"))
-    warm_up = [p.extremes()[0] for p in space.parameters if p.name == "pct_start"]
-    return math.ceil(max(FEWEST_STEPS, 2 / (warm_up or [space.base_config().pct_start])[0]) / steps)
+    return math.ceil(max(FEWEST_STEPS, 2 / space.smallest("pct_start")) / steps)
 
 
 def measure_epoch_s(config: TrainConfig, data: TrainingData, pixels: Pixels, concurrency: int) -> float:
@@ -199,6 +201,57 @@ def measure_epoch_s(config: TrainConfig, data: TrainingData, pixels: Pixels, con
         ) from error
     validation = (len(data.query) + len(data.gallery)) / 3 / config.batch_size
     return step_s * (steps_per_epoch(len(data.train), config.batch_size) + validation)
+
+
+def warn_of_largest(space: SearchSpace, data: TrainingData, pixels: Pixels, together: int) -> str | None:
+    """A line when a step of the space's largest batch, images and backbone does not fit, in so many processes at once.
+
+    The search goes on: such trials fail with that cause, and the sampler learns to avoid them.
+    """
+    size, images_per_identity = max(space.batches, key=lambda pair: pair[0])
+    batch: dict[str, Any] = {"batch_size": size, "images_per_identity": images_per_identity}
+    largest = {name: space.largest(name) for name in ("image_height", "image_width", "fc_layers", "fc_width")}
+    three_steps: dict[str, Any] = {"num_epochs": 3, "pct_start": 0.9}  # an epoch each; one is made
+    config = space.config({**batch, **largest, "last_stride": space.smallest("last_stride"), "pretrained": "none"})
+    config = config.changed(**three_steps)
+    backbones = sorted({name for names in space.reach("backbone") for name in names})
+    # As many identities as there are, and no more images than a step takes.
+    ranked, seen = list[tuple[int, Sample]](), Counter[int]()
+    for sample in data.train:
+        seen[sample.identity] += 1
+        ranked.append((seen[sample.identity], sample))
+    part = TrainingData([sample for _, sample in sorted(ranked)[: config.batch_size]], [], [])
+    try:
+        with ProcessPoolExecutor(together, mp_context=get_context("spawn")) as pool:
+            steps = [pool.submit(_step_cause, config, backbones, part, pixels) for _ in range(together)]
+            cause = next(filter(None, [step.result() for step in steps]), None)
+    except BrokenProcessPool:
+        cause = "its process was killed, for want of memory most likely"
+    if cause is None or cause.startswith("diverged"):
+        return None
+    setting = f"batch_size={config.batch_size} at {config.image_height} x {config.image_width}"
+    at_once = f" in {counted(together, 'trial')} at once" if together > 1 else ""
+    where = space.source.at("search" if ("search", "batch_size") in space.source.lines else "fixed", "batch_size")
+    way_out = "lower batch_size or the image size" + (", or study.concurrency" if together > 1 else "")
+    return f"warning: {where}: a step of {setting}{at_once} fails ({cause}); {way_out}: such trials will fail"
+
+
+def _step_cause(config: TrainConfig, backbones: list[str], part: TrainingData, pixels: Pixels) -> str | None:
+    """Why a step with the largest of the backbones fails; None when it does not."""
+    import torch
+
+    from reid_train.backbones import build_backbone
+    from reid_train.loop import train_epochs
+
+    def weights(name: str) -> int:
+        with torch.device("meta"):
+            return sum(weight.numel() for weight in build_backbone(name, last_stride=1)[0].parameters())
+
+    try:
+        next(train_epochs(config.changed(backbone=max(backbones, key=weights)), part, pixels))
+    except Exception as error:
+        return failure_cause(error, config.batch_size)
+    return None
 
 
 def _part(config: TrainConfig, data: TrainingData) -> TrainingData:

@@ -71,18 +71,30 @@ def comparison_rung(trials: Sequence[TrialRecord]) -> int:
     return min(counts, key=lambda rung: (-counts[rung], rung), default=0)
 
 
-def searched_parameters(search: Mapping[str, Mapping[str, Any]], trials: Sequence[TrialRecord]) -> list[Parameter]:
+def searched_parameters(search: Mapping[str, Any], trials: Sequence[TrialRecord]) -> list[Parameter]:
     """The parameters of a space's recorded description; integers are told by the values that were tried."""
     parameters = []
-    for name, spec in search.items():
+    for name, given in search.items():
         values = [trial.parameters[name] for trial in trials if name in trial.parameters]
-        if "choices" in spec:
-            parameters.append(Parameter(name=name, kind="categorical", choices=tuple(spec["choices"])))
-        else:
-            ranges = {key: spec[key] for key in ("low", "high", "log", "step")}
-            integral = bool(values) and all(isinstance(value, int) for value in values)
-            parameters.append(Parameter(name=name, kind="int" if integral else "float", **ranges))
+        for spec in given if isinstance(given, list) else [given]:
+            condition: dict[str, Any] = {}
+            if isinstance(given, list):
+                when = tuple((other, tuple(allowed)) for other, allowed in spec["when"].items())
+                condition = {"when": when, "alternative": True}
+            if "choices" in spec:
+                kind: dict[str, Any] = {"kind": "categorical", "choices": tuple(spec["choices"])}
+            else:
+                integral = bool(values) and all(isinstance(value, int) for value in values)
+                kind = {key: spec[key] for key in ("low", "high", "log", "step")}
+                kind["kind"] = "int" if integral else "float"
+            parameters.append(Parameter(name=name, **kind, **condition))
     return parameters
+
+
+def counts(parameter: Parameter, trial: TrialRecord) -> bool:
+    """Whether the trial has a value of this parameter. What its condition names and the trial lacks is fixed."""
+    given = trial.parameters
+    return parameter.name in given and all(given.get(other, allowed[0]) in allowed for other, allowed in parameter.when)
 
 
 def position(parameter: Parameter, value: Any) -> float:

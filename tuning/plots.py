@@ -19,6 +19,7 @@ from reid_train.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, plot_histo
 from tuning.plot_data import (
     best_so_far,
     comparison_rung,
+    counts,
     importances,
     learning_curves,
     percent,
@@ -199,7 +200,7 @@ def _parallel_coordinates(
     _title(figure, f"{title} (dark is high)", rung, metric, len(scored))
     width = 1.3 if len(scored) <= 50 else 0.7
     for trial in scored:
-        heights = [place(p, trial) if p.name in trial.parameters else NOT_USED for p in parameters]
+        heights = [place(p, trial) if counts(p, trial) else NOT_USED for p in parameters]
         line = [*heights, float(norm(trial.scores[rung]))]
         colour = COLOURS(0.1 + 0.9 * float(shade(trial.scores[rung])))
         axes.plot(range(len(line)), line, color=colour, linewidth=width, alpha=0.8)
@@ -209,9 +210,9 @@ def _parallel_coordinates(
             figure.legend([Line2D([], [], color=BEST, linewidth=2.6)], [_best_label(best)], loc="outside lower center")
     for column, parameter in enumerate(parameters):
         labels = ticks(parameter)
-        if any(parameter.name not in trial.parameters for trial in scored):
+        if not all(counts(parameter, trial) for trial in scored):
             labels = [(NOT_USED, "not used"), *labels]
-        _upright(axes, column, f"{parameter.name}{' (log)' if parameter.log else ''}", labels)
+        _upright(axes, column, f"{parameter.key}{' (log)' if parameter.log else ''}", labels)
     values = [float(value) for value in MaxNLocator(5).tick_values(scores[0], scores[-1])]
     inside = [(float(norm(value)), percent(value)) for value in values if 0 <= norm(value) <= 1]
     _upright(axes, len(parameters), f"validation {metric}", inside)
@@ -246,7 +247,7 @@ def _slices(
     norm = Normalize(0, max(1, trials[-1].number))
     ring: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "color": BEST, "mew": 2}
     for panel, parameter in zip(panels.flat, parameters, strict=False):
-        points = [(t, place(parameter, t)) for t in scored if parameter.name in t.parameters]
+        points = [(t, place(parameter, t)) for t in scored if counts(parameter, t)]
         colours = [COLOURS(0.1 + 0.9 * float(norm(trial.number))) for trial, _ in points]
         heights = [trial.scores[rung] for trial, _ in points]
         panel.scatter([x for _, x in points], heights, c=colours, s=28 if len(scored) <= 50 else 12, linewidths=0)
@@ -273,7 +274,7 @@ def _across(panel: Axes, parameter: Parameter) -> None:
     crowded = sum(map(len, labels)) > 30
     panel.set_xlim(-0.04, 1.04)
     panel.set_xticks(places, labels, rotation=25 if crowded else 0, ha="right" if crowded else "center")
-    panel.set_xlabel(f"{parameter.name}{' (log)' if parameter.log else ''}")
+    panel.set_xlabel(f"{parameter.key}{' (log)' if parameter.log else ''}")
 
 
 def _learning_curves(trials: Sequence[TrialRecord], metric: str, promotion: str, best: TrialRecord | None) -> Figure:

@@ -81,7 +81,8 @@ class Progress(Callback):
         """One line for a trial that ended."""
         metric = self.study.space.study.metric
         score = [f"{metric} {trial.score:.3f} at {counted(trial.rung, 'epoch')}"] if trial.score is not None else []
-        cause = [trial.cause] if trial.state == "failed" else []
+        causes = {"failed": [trial.cause], "waiting": ["its process died; it goes on from its last state"]}
+        cause = causes.get(trial.state, [])
         what = "; ".join([*cause, *score])
         self._print(f"{self.policy.name(trial.number)} {trial.state}: {what}{_in_brackets(trial.parameters)}")
 

@@ -81,6 +81,11 @@ def trial_memory_bytes(space: SearchSpace) -> int:
     return PROCESS_BYTES + BYTES_A_PIXEL * int(pixels)
 
 
+def surely_fits(space: SearchSpace, resources: Resources) -> bool:
+    """Whether all trials at once are reckoned to take less than half of the machine's memory; never for a GPU's."""
+    return not resources.gpus and trial_memory_bytes(space) * resources.concurrency < _memory_bytes() / 2
+
+
 def _memory_bytes() -> int:
     """The machine's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

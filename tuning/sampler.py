@@ -12,6 +12,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
+from tuning.causes import shows_bad_region
 from tuning.ranking import estimated_finals
 from tuning.space import SamplerName, SearchSpace
 from tuning.study import TrialRecord, distribution
@@ -59,8 +60,7 @@ class Sampler:
 
     def __init__(self, space: SearchSpace):
         self.space = space
-        self._distributions = {parameter.name: distribution(parameter) for parameter in space.parameters}
-        self._settings = space.base_config().model_dump()
+        self._distributions = {parameter.key: distribution(parameter) for parameter in space.parameters}
         self._seen = optuna.create_study(direction="maximize")
         """The trials as Optuna's sampler is shown them: in memory, by number."""
 
@@ -74,13 +74,15 @@ class Sampler:
         self._show(trials)
         first = (*self.space.first_trials, *self.space.warm_starts)
         if number < len(first):
-            self._seen.enqueue_trial(first[number])
+            own = [p for p in self.space.parameters if p.name in first[number] and p.contains(first[number][p.name])]
+            self._seen.enqueue_trial({parameter.key: first[number][parameter.name] for parameter in own})
         self._seen.sampler = self._optunas(number)
         trial = self._seen.ask()
         chosen: dict[str, Any] = {}
         for parameter in self.space.parameters:
-            if parameter.applies({**self._settings, **chosen}):
-                chosen[parameter.name] = trial._suggest(parameter.name, self._distributions[parameter.name])
+            if parameter.applies({**self.space.settings, **chosen}):
+                proposed = trial._suggest(parameter.key, self._distributions[parameter.key])
+                chosen[parameter.name] = self.space.trainable(parameter, proposed, chosen)
         notes = self._seen.get_trials(deepcopy=False)[number].system_attrs
         return chosen, {key: value for key, value in notes.items() if key != "fixed_params"}
 
@@ -93,17 +95,25 @@ class Sampler:
         return SAMPLERS[settings.sampler](seed, startup_trials(settings.trials), number)
 
     def _show(self, trials: Sequence[TrialRecord]) -> None:
-        """Brings what Optuna's sampler sees up to date: estimated final values; none of running and failed trials."""
+        """Brings what Optuna's sampler sees up to date: estimated final values; none of running trials.
+
+        Trials that failed for their configuration count as worse than all others, by as much as those differ.
+        """
         estimates = estimated_finals(trials)
+        scores = [estimates[trial.number] for trial in trials if trial.number in estimates and trial.state != "failed"]
+        worst, best = min(scores, default=0.0), max(scores, default=0.0)
+        bad = worst - (best - worst or worst)
         rows = self._seen.get_trials(deepcopy=False)
         for trial in trials[len(rows) :]:  # the study was opened again: they were asked for by another process
-            known = {name: self._distributions[name] for name in trial.parameters}
-            row = create_trial(
-                state=TrialState.RUNNING, params=trial.parameters, distributions=known, system_attrs=trial.notes
-            )
+            params = self.space.by_key(trial.parameters)
+            known = {key: self._distributions[key] for key in params}
+            row = create_trial(state=TrialState.RUNNING, params=params, distributions=known, system_attrs=trial.notes)
             self._seen.add_trial(row)
         for trial, row in zip(trials, self._seen.get_trials(deepcopy=False), strict=True):
-            if trial.state == "failed" or (trial.state == "pruned" and trial.score is None):
+            row.params = self.space.by_key(trial.parameters)  # what is trained, not what was proposed
+            if trial.state == "failed" and shows_bad_region(trial.cause):
+                row.state, row.values = TrialState.COMPLETE, [bad]
+            elif trial.state == "failed" or (trial.state == "pruned" and trial.score is None):
                 row.state = TrialState.FAIL
             elif trial.score is not None:
                 row.state, row.values = TrialState.COMPLETE, [estimates[trial.number]]

@@ -1,12 +1,18 @@
 """Ray's TrialScheduler interface over the policy: records every report, then says whether the trial goes on."""
 
 import time
+from collections import Counter
 from typing import Any
 
+from ray.exceptions import RayActorError
 from ray.tune.schedulers import TrialScheduler
 
+from tuning.causes import collapse_cause
 from tuning.policy import Policy
 from tuning.repeats import Repeats
+
+RETRIES = 2
+"""How often a trial goes on after its process died, in one session."""
 
 
 class RungScheduler(TrialScheduler):
@@ -15,6 +21,7 @@ class RungScheduler(TrialScheduler):
     def __init__(self, policy: Policy | Repeats):
         super().__init__()
         self.policy, self.study = policy, policy.study
+        self._deaths = Counter[int]()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         goes_on = self._record_and_decide(trial.config["number"], result)
@@ -27,12 +34,26 @@ class RungScheduler(TrialScheduler):
             self.study.finish(number, "failed", result["cause"])
             return False
         report = {key.removeprefix("report/"): value for key, value in result.items() if key.startswith("report/")}
-        self.study.record(number, result["rung"], report)
-        return report["epoch"] < result["rung"] or self.policy.at_rung_end(number, result["rung"])
+        rung = result["rung"]
+        self.study.record(number, rung, report)
+        if report["epoch"] < rung:
+            return True
+        of_rung = [earlier for earlier in self.study.trial(number).reports if earlier["rung"] == rung]
+        if cause := collapse_cause(self.study.config(number), of_rung):
+            self.study.finish(number, "failed", cause)
+            return False
+        return self.policy.at_rung_end(number, rung)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """A trial whose process died goes on from its last state, a few times. What its configuration brings about is
+        no error of Ray's but a result with a cause, and final."""
         number = trial.config["number"]
-        if self.study.is_running(number):
+        if not self.study.is_running(number):
+            return
+        self._deaths[number] += 1
+        if _process_died(trial) and self._deaths[number] <= RETRIES:
+            self.study.interrupt(number)
+        else:
             self.study.finish(number, "failed", _cause_of_death(trial))
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
@@ -50,6 +71,12 @@ class RungScheduler(TrialScheduler):
 
     def debug_string(self) -> str:
         return f"rungs: {', '.join(map(str, self.policy.rungs))} epochs"
+
+
+def _process_died(trial: Any) -> bool:
+    """Whether the trial's process was killed, or its machine lost; not whether it raised while it was made."""
+    error = trial.get_pickled_error() or trial.get_error()  # of some deaths Ray says nothing
+    return error is None or (isinstance(error, RayActorError) and not error.actor_init_failed)
 
 
 def _cause_of_death(trial: Any) -> str:

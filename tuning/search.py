@@ -61,7 +61,8 @@ def main() -> None:
 
 def search(arguments: argparse.Namespace) -> None:
     """Runs or goes on with the study that the arguments name."""
-    from tuning.space import check_on_data, parse_duration, read_space
+    from tuning.space import fit_to_data, parse_duration
+    from tuning.space_file import read_space
 
     space = read_space(arguments.space, arguments.set, arguments.data_dir)
     changes: dict[str, Any] = {}
@@ -93,14 +94,24 @@ def search(arguments: argparse.Namespace) -> None:
     if space.sample_data is not None and not Path(config.data_dir).exists():
         draw_sample(config.data_dir, space.sample_data)
     samples, data = read_training(config)
-    check_on_data(space, data)
+    space, note = fit_to_data(space, data)
+    if note:
+        print(note, flush=True)
 
     from tuning.confirm import confirmation_runs, expectations, noise_runs, reserved_epochs
     from tuning.environment import check_unchanged, describe
-    from tuning.plan import plan_study
+    from tuning.plan import plan_study, warn_of_largest
     from tuning.policy import Policy
     from tuning.repeats import Repeats, open_record
-    from tuning.run import check_address, plan_resources, run_trials, start_ray, stop_ray, trial_memory_bytes
+    from tuning.run import (
+        check_address,
+        plan_resources,
+        run_trials,
+        start_ray,
+        stop_ray,
+        surely_fits,
+        trial_memory_bytes,
+    )
     from tuning.study import DATABASE, Study
 
     if arguments.address:
@@ -128,6 +139,10 @@ def search(arguments: argparse.Namespace) -> None:
     study.set_attribute("trials", settings.trials)
     describe(study, arguments.space)
     probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
+    if not study.trials() and not arguments.address and not surely_fits(space, resources):
+        together = max(1, int(1 / resources.gpus)) if resources.gpus else resources.concurrency
+        if warning := warn_of_largest(space, data, pixels, together):
+            print(warning, flush=True)
     plan = plan_study(study, settings, data, pixels, probes=probes, concurrency=resources.concurrency)
     if plan is not None:
         print(plan, flush=True)

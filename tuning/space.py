@@ -1,40 +1,23 @@
-"""A search space: what is fixed, what is searched, and how. Read from YAML and checked whole, before Ray starts."""
+"""A search space: what is fixed, what is searched, and how. `tuning.space_file` reads it from YAML."""
 
 import itertools
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args
+from functools import cached_property
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data.errors import UserError
 from data.splits import TrainingData
-from reid_train.config import FIELD_NAMES, TrainConfig, check_training, make_config
-from reid_train.settings_file import SettingsFile, parse_assignments, read_settings, suggestion
+from reid_train.config import TrainConfig, check_fit, make_config
+from reid_train.settings_file import SettingsFile
 from tuning.climb import Mode, schedules
-from tuning.wording import counted
-
-METRICS = ("val_mAP", "val_rank1", "val_rank5", "val_mINP")
-"""What a study may maximise: columns of an EpochReport."""
-
-NOT_SEARCHABLE = {
-    "data_dir": "trials on different data cannot be compared",
-    "dataset": "trials on different data cannot be compared",
-    "split_seed": "trials on different validation splits cannot be compared",
-    "validation_fraction": "trials on different validation splits cannot be compared",
-    "holdout_images_per_identity": "trials on different training images cannot be compared",
-}
-"""The settings that a search must not vary, and why."""
-
-SECTIONS = ("fixed", "search", "first_trials", "study", "sample_data")
-
+from tuning.wording import counted, show_value
 
 INCREASING = "should be epochs in increasing order, e.g. [4, 8], or auto"
-RULES = {"rungs": INCREASING, "warm_start": "should be a list of recipes, e.g. [brief, sbs]"}
-"""Of study settings for which pydantic has no good words."""
 
 SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
 
@@ -109,6 +92,16 @@ class Parameter:
     choices: tuple[Any, ...] = ()
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     """Other parameters and the values of theirs with which this one is searched."""
+    alternative: bool = False
+    """Whether the setting has another range under another condition."""
+
+    @property
+    def key(self) -> str:
+        """The name by which Optuna knows it: ranges that differ need names that do. `setting_of` gives the setting."""
+        if not self.alternative:
+            return self.name
+        conditions = [f"{other}={'/'.join(map(show_value, allowed))}" for other, allowed in self.when]
+        return f"{self.name} if {' and '.join(conditions)}"
 
     def applies(self, values: Mapping[str, Any]) -> bool:
         """Whether this parameter counts, given the settings chosen so far."""
@@ -141,9 +134,19 @@ class Parameter:
 
     def values(self) -> tuple[Any, ...]:
         """All values, where they can be counted; for a float range both ends."""
-        if self.kind == "int" and not self.log:
+        if self.kind == "int":
             return tuple(range(int(self.low), int(self.high) + 1, int(self.step or 1)))
         return self.extremes()
+
+
+def setting_of(key: str) -> str:
+    """The setting that a parameter's key stands for."""
+    return key.split(" ")[0]
+
+
+Batch = tuple[int, int | None]
+BATCH = ("batch_size", "images_per_identity")
+"""Settings of which not every combination can be trained."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +170,59 @@ class SearchSpace:
     """Rungs and reduction that were chosen for `rungs: auto`."""
     warm_starts: tuple[dict[str, Any], ...] = ()
     """Configurations to try after the first trials: the recipes', and those of earlier studies."""
+    batches: tuple[Batch, ...] = ()
+    """The combinations of BATCH that can be trained, those fixed or by default first."""
 
     def base_config(self) -> TrainConfig:
-        """The configuration with the fixed values and defaults elsewhere."""
-        return self.config({})
+        """The configuration with the fixed values and defaults elsewhere, and a batch that can be trained."""
+        return self.config(dict(zip(BATCH, self.batches[0], strict=True)) if self.batches else {})
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What holds where a setting is not searched."""
+        return {**TrainConfig().model_dump(), **self.fixed}
+
+    def by_key(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A trial's parameter values by the keys of the parameters that count with them."""
+        known = {**self.settings, **values}
+        return {p.key: values[p.name] for p in self.parameters if p.name in values and p.applies(known)}
+
+    def trainable(self, parameter: Parameter, value: Any, chosen: Mapping[str, Any]) -> Any:
+        """The value, or the nearest that makes a batch that can be trained, given the values chosen so far.
+
+        That can be had whatever is chosen for the parameters that follow, which is why a space is refused otherwise.
+        """
+        if parameter.name not in BATCH:
+            return value
+        following = self.parameters[self.parameters.index(parameter) + 1 :]
+        nearest = sorted(parameter.values(), key=lambda other: _distance(value, other))
+        return next(other for other in nearest if self._leads_to_batch({**chosen, parameter.name: other}, following))
+
+    def has_batches(self) -> bool:
+        """Whether a batch that can be trained is to be had whatever is chosen for the other parameters."""
+        return self._leads_to_batch({}, self.parameters)
+
+    def _leads_to_batch(self, chosen: Mapping[str, Any], following: Sequence[Parameter]) -> bool:
+        known = {**self.settings, **chosen}
+        for place, parameter in enumerate(following):
+            if parameter.name in self._decides_batch and parameter.applies(known):
+                rest = following[place + 1 :]
+                ways = (self._leads_to_batch({**chosen, parameter.name: v}, rest) for v in parameter.values())
+                return any(ways) if parameter.name in BATCH else all(ways)
+        return (known[BATCH[0]], known[BATCH[1]]) in self._batches
+
+    @cached_property
+    def _batches(self) -> frozenset[Batch]:
+        return frozenset(self.batches)
+
+    @cached_property
+    def _decides_batch(self) -> set[str]:
+        """BATCH, and the settings on which it depends whether those are searched."""
+        names = set(BATCH)
+        for parameter in reversed(self.parameters):  # each comes after those that it depends on
+            if parameter.name in names:
+                names |= {other for other, _ in parameter.when}
+        return names
 
     def rungs(self, config: TrainConfig) -> tuple[int, ...]:
         """Epochs after which a trial of `config` is compared."""
@@ -187,10 +239,20 @@ class SearchSpace:
         """The configuration of a trial with these parameter values. Trials hold out no images unless that is fixed."""
         return make_config({"holdout_images_per_identity": 0, **self.fixed, **parameters}, self.name)
 
+    def reach(self, name: str) -> list[tuple[Any, ...]]:
+        """The values that trials may have of a setting: those of its parameters, and its own where none may count."""
+        own = [parameter for parameter in self.parameters if parameter.name == name]
+        unsearched = [(self.settings[name],)] if all(parameter.when for parameter in own) else []
+        return [*(parameter.values() for parameter in own), *unsearched]
+
     def largest(self, name: str) -> Any:
         """The largest value of a setting that a trial may have."""
-        searched = [parameter.extremes() for parameter in self.parameters if parameter.name == name]
-        return max(searched[0]) if searched else getattr(self.base_config(), name)
+        sizes = [[batch_size for batch_size, _ in self.batches]] if name == "batch_size" else self.reach(name)
+        return max(value for values in sizes for value in values)
+
+    def smallest(self, name: str) -> Any:
+        """The smallest value of a setting that a trial may have."""
+        return min(value for values in self.reach(name) for value in values)
 
     def description(self) -> dict[str, Any]:
         """All that defines the space, as plain values: what a study compares when it is opened again.
@@ -199,7 +261,12 @@ class SearchSpace:
         """
         return {
             "fixed": {name: value for name, value in self.fixed.items() if name != "data_dir"},
-            "search": {p.name: _plain(p) for p in self.parameters},
+            "search": {
+                p.name: [_plain(other) for other in self.parameters if other.name == p.name]
+                if p.alternative
+                else _plain(p)
+                for p in self.parameters
+            },
             "first_trials": list(self.first_trials),
             **({"warm_start": list(self.study.warm_start)} if self.study.warm_start else {}),
             "metric": self.study.metric,
@@ -222,261 +289,58 @@ def _plain(parameter: Parameter) -> dict[str, Any]:
     return plain
 
 
-def read_space(file: str | Path, assignments: list[str] | None = None, data_dir: str | None = None) -> SearchSpace:
-    """Reads and checks a space file. `assignments` (name=value) and `data_dir` replace fixed values.
-
-    A setting that is assigned is no longer searched. Raises UserError, a line for each thing wrong, with the
-    file's line.
-    """
-    source = read_settings(file)
-    for section in source.values:
-        if section not in SECTIONS:
-            raise UserError(f"{source.at(section)}: unknown section {section}{suggestion(section, SECTIONS)}")
-    assigned = parse_assignments(assignments or [])
-    for name in assigned:
-        if name not in FIELD_NAMES:
-            raise UserError(f"--set {name}: unknown setting {name}{suggestion(name, FIELD_NAMES)}")
-    source = replace(source, assigned=frozenset(assigned))
-    if data_dir is not None:
-        assigned["data_dir"] = data_dir
-    fixed = {**_section(source, "fixed", dict), **assigned}
-    searched = {key: value for key, value in _section(source, "search", dict).items() if key not in assigned}
-    study = _study_settings(source)
-    parameters = _ordered(tuple(_parameter(source, key, value) for key, value in searched.items()), source)
-    first_trials = tuple(
-        _first_trial(source, number, trial, parameters, assigned)
-        for number, trial in enumerate(_section(source, "first_trials", list))
-    )
-    sample_data = _section(source, "sample_data", dict) if data_dir is None and "sample_data" in source.values else None
-    space = SearchSpace(Path(file).stem, fixed, parameters, first_trials, study, sample_data, source)
-    _check_whole(space, source)
-    return space
+def _distance(value: Any, other: Any) -> float:
+    """How far apart two values of a BATCH setting are; null is further from a number than any other."""
+    if value == other:
+        return 0.0
+    return math.inf if value is None or other is None else abs(math.log(value / other))
 
 
-def _section(source: SettingsFile, name: str, kind: type) -> Any:
-    value = source.values.get(name)
-    if value is None:
-        return kind()
-    if not isinstance(value, kind):
-        shape = "`name: value` lines" if kind is dict else "a list"
-        raise UserError(f"{source.at(name)}: {name} should be {shape}")
-    return value
-
-
-def _study_settings(source: SettingsFile) -> StudySettings:
-    try:
-        return StudySettings(**{str(key): value for key, value in _section(source, "study", dict).items()})
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            name = str(problem["loc"][0])
-            rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            if problem["type"] == "extra_forbidden":
-                rule = f"is no study setting{suggestion(name, tuple(StudySettings.model_fields))}"
-            lines.append(f"{source.at('study', name)}: study.{name} {RULES.get(name, rule)}")
-        raise UserError("\n".join(dict.fromkeys(lines))) from None
-
-
-def _field_kinds(name: str) -> set[type]:
-    """The plain types that a TrainConfig field takes, e.g. {float, str} for margin."""
-
-    def walk(annotation: Any) -> Iterator[type]:
-        if isinstance(annotation, type):
-            yield annotation
-        for argument in get_args(annotation):
-            if isinstance(argument, (str, int)):
-                yield type(argument)
-            else:
-                yield from walk(argument)
-
-    return set(walk(TrainConfig.model_fields[name].annotation)) - {NoneType}
-
-
-RANGE_KEYS = ("low", "high", "log", "step", "choices", "when")
-
-
-def _parameter(source: SettingsFile, name: str, spec: Any) -> Parameter:
-    """One entry of `search`: a list of choices, or a mapping with low and high, or with choices."""
-    where = source.at("search", name)
-    if name not in FIELD_NAMES:
-        raise UserError(f"{where}: unknown setting {name}{suggestion(name, FIELD_NAMES)}")
-    if name in NOT_SEARCHABLE:
-        raise UserError(f"{where}: {name} cannot be searched: {NOT_SEARCHABLE[name]}; set it under fixed")
-    if isinstance(spec, list):
-        spec = {"choices": spec}
-    if not isinstance(spec, dict):
-        raise UserError(
-            f"{where}: {name} should be a list of choices or {{low: A, high: B}}; to fix it, move it to fixed"
+def batch_combinations(space: SearchSpace) -> list[Batch]:
+    """Every batch_size with every images_per_identity that a trial may ask for, those that hold by default first."""
+    sizes, images = (
+        sorted(
+            {v for values in space.reach(name) for v in values},
+            key=lambda value: _distance(space.settings[name], value),
         )
-    for key in spec:
-        if key not in RANGE_KEYS:
-            raise UserError(
-                f"{source.at('search', name, key)}: unknown key {key} of {name}{suggestion(key, RANGE_KEYS)}"
-            )
-    when = _condition(source, name, spec.get("when"))
-    if "choices" in spec:
-        choices = spec["choices"]
-        if (
-            not isinstance(choices, list)
-            or len(choices) < 1
-            or len({repr(choice) for choice in choices}) < len(choices)
-        ):
-            raise UserError(f"{where}: choices of {name} should be a list of different values")
-        return Parameter(name=name, kind="categorical", choices=tuple(choices), when=when)
-    return _range(where, name, spec, when)
+        for name in BATCH
+    )
+    return list(itertools.product(sizes, images))
 
 
-def _range(where: str, name: str, spec: dict[str, Any], when: Any) -> Parameter:
-    low, high, log, step = spec.get("low"), spec.get("high"), spec.get("log", False), spec.get("step")
-    kinds = _field_kinds(name)
-    if bool in kinds or not kinds & {int, float}:
-        raise UserError(f"{where}: {name} takes names, not numbers: give choices")
-    for key, value in (("low", low), ("high", high)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise UserError(f"{where}: {name} needs a number for {key}, or choices")
-    assert isinstance(low, (int, float)) and isinstance(high, (int, float))
-    if not isinstance(log, bool):
-        raise UserError(f"{where}: log of {name} should be true or false")
-    if low >= high:
-        raise UserError(f"{where}: {name} has low={low} and high={high}: low must be below high")
-    if log and low <= 0:
-        raise UserError(f"{where}: {name} is searched on a log scale from low={low}: low must be above 0")
-    if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float)) or step <= 0 or log):
-        raise UserError(f"{where}: step of {name} should be a number above 0, without log")
-    integral = float not in kinds
-    if integral and any(value is not None and value != int(value) for value in (low, high, step)):
-        raise UserError(f"{where}: {name} takes whole numbers")
-    if step is not None and step > high - low:
-        raise UserError(f"{where}: step={step} of {name} is larger than its range from {low} to {high}")
-    if step is not None:
-        high = low + int((high - low) / step + 1e-9) * step
-    return Parameter(name=name, kind="int" if integral else "float", low=low, high=high, log=log, step=step, when=when)
+def fit_to_data(space: SearchSpace, data: TrainingData) -> tuple[SearchSpace, str | None]:
+    """The space with the batches that can be trained on this data, and a line about the others, if there are any.
 
-
-def _condition(source: SettingsFile, name: str, when: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
-    if when is None:
-        return ()
-    where = source.at("search", name, "when")
-    if not isinstance(when, dict) or not when:
-        raise UserError(f"{where}: when of {name} should be {{other setting: value or list of values}}")
-    condition = []
-    for other, values in when.items():
-        if other not in FIELD_NAMES:
-            raise UserError(f"{where}: {name} depends on unknown setting {other}{suggestion(str(other), FIELD_NAMES)}")
-        condition.append((str(other), tuple(values if isinstance(values, list) else [values])))
-    return tuple(condition)
-
-
-def _ordered(parameters: tuple[Parameter, ...], source: SettingsFile) -> tuple[Parameter, ...]:
-    """The parameters, each after those that its condition names."""
-    waiting, ordered = list(parameters), list[Parameter]()
-    searched = {parameter.name for parameter in parameters}
-    while waiting:
-        known = {parameter.name for parameter in ordered}
-        ready = [p for p in waiting if all(n in known or n not in searched for n, _ in p.when)]
-        if not ready:
-            names = ", ".join(parameter.name for parameter in waiting)
-            raise UserError(f"{source.at('search')}: the conditions of {names} wait for each other")
-        ordered += ready
-        waiting = [parameter for parameter in waiting if parameter not in ready]
-    return tuple(ordered)
-
-
-def _first_trial(
-    source: SettingsFile, number: int, trial: Any, parameters: tuple[Parameter, ...], assigned: Mapping[str, Any]
-) -> dict[str, Any]:
-    where = source.at("first_trials", number)
-    if not isinstance(trial, dict):
-        raise UserError(f"{where}: a first trial should be {{name: value, ...}}")
-    known = {parameter.name: parameter for parameter in parameters}
-    kept = {}
-    for name, value in trial.items():
-        if name in assigned:
-            continue
-        if name not in known:
-            names = tuple(known)
-            raise UserError(f"{where}: {name} of a first trial is not searched{suggestion(str(name), names)}")
-        if not known[name].contains(value):
-            raise UserError(f"{where}: {name}={value!r} of a first trial lies outside its range")
-        kept[name] = value
-    return kept
-
-
-def _check_whole(space: SearchSpace, source: SettingsFile) -> None:
-    """Every end of every range, and every P x K, makes a valid TrainConfig."""
-    for name in space.fixed:
-        if name not in FIELD_NAMES:
-            raise UserError(f"{source.at('fixed', name)}: unknown setting {name}{suggestion(name, FIELD_NAMES)}")
-    searched = {parameter.name: parameter for parameter in space.parameters}
-    for name in searched:
-        if name in space.fixed:
-            raise UserError(f"{source.at('search', name)}: {name} is searched and also fixed; remove one of them")
-    if space.study.rungs == "auto" and "num_epochs" in searched:
-        raise UserError(f"{source.at('search', 'num_epochs')}: rungs: auto needs one num_epochs; move it to fixed")
-    if isinstance(space.study.rungs, tuple) and "num_epochs" in {*searched, *space.fixed}:
-        section = "search" if "num_epochs" in searched else "fixed"
-        where = "--set num_epochs" if "num_epochs" in source.assigned else source.at(section, "num_epochs")
-        raise UserError(f"{where}: study.rungs sets the epochs; remove num_epochs or rungs")
-    batches = list(batch_combinations(space))
-    for combination in batches:
-        make_config({**space.fixed, **combination}, _under(source, "fixed", *list(combination)[:1]))
-    for parameter in space.parameters:
-        if parameter.name not in batches[0]:
-            for value in parameter.extremes():
-                values = {**space.fixed, **batches[0], parameter.name: value}
-                make_config(values, _under(source, "search", parameter.name))
-    for parameter in space.parameters:
-        _check_condition(space, parameter, searched, source)
-    if not space.parameters:
-        raise UserError(f"{source.where}: nothing to search; list settings under search, or use reid_train.train")
-
-
-def _check_condition(
-    space: SearchSpace, parameter: Parameter, searched: Mapping[str, Parameter], source: SettingsFile
-) -> None:
-    """Every value that a condition names can occur."""
-    settings = space.base_config().model_dump()
-    for other, allowed in parameter.when:
-        for value in allowed:
-            possible = searched[other].contains(value) if other in searched else settings[other] == value
-            if not possible:
-                now = "is not among what is searched" if other in searched else f"is {settings[other]!r} in every trial"
-                where = source.at("search", parameter.name, "when")
-                raise UserError(f"{where}: {parameter.name} waits for {other}={value!r}, but {other} {now}")
-
-
-def _under(source: SettingsFile, section: str, name: str | None = None) -> SettingsFile:
-    """The lines of one section's settings, for messages about a TrainConfig made from them.
-
-    A message about no single setting gets the line where `name` is searched.
+    They need enough identities for P x K, and in the shortest schedule enough steps for a warm-up. Raises UserError
+    where no batch is left.
     """
-    lines = {key[1:]: line for key, line in source.lines.items() if key[0] == section}
-    if ("search", name) in source.lines:
-        lines[()] = source.lines["search", str(name)]
-    return SettingsFile(source.where, {}, lines, source.assigned)
-
-
-def batch_combinations(space: SearchSpace) -> Iterator[dict[str, Any]]:
-    """Every batch_size and images_per_identity that the space searches; one empty combination where it does not."""
-    pair = {p.name: p.values() for p in space.parameters if p.name in ("batch_size", "images_per_identity")}
-    for combination in itertools.product(*pair.values()):
-        yield dict(zip(pair, combination, strict=True))
-
-
-def check_on_data(space: SearchSpace, data: TrainingData) -> None:
-    """Raises UserError when a configuration of the space cannot train on this data: P x K, or too few steps."""
-    pct_start = [value for p in space.parameters if p.name == "pct_start" for value in p.extremes()[:1]]
-    for combination in batch_combinations(space):
-        config = space.config(combination)
-        epochs = min(schedule.num_epochs for schedule in schedules(space.rungs(config), space.study.promotion))
-        shortest = config.changed(num_epochs=epochs, pct_start=pct_start[0] if pct_start else config.pct_start)
+    images, identities = len(data.train), len({sample.identity for sample in data.train})
+    longest = space.config(
+        {**dict(zip(BATCH, space.batches[0], strict=True)), "num_epochs": space.smallest("num_epochs")}
+    )
+    epochs = min(schedule.num_epochs for schedule in schedules(space.rungs(longest), space.study.promotion))
+    shortest = longest.changed(num_epochs=epochs, pct_start=space.smallest("pct_start"))
+    fitting, problems = [], list[str]()
+    for batch in space.batches:
         try:
-            check_training(shortest, data)
+            check_fit(shortest.changed(**dict(zip(BATCH, batch, strict=True))), images, identities)
+            fitting.append(batch)
         except UserError as error:
-            held_out = len({sample.identity for sample in data.gallery})
-            setting = str(error).split("=")[0]
-            section = "search" if ("search", setting) in space.source.lines else "fixed"
-            where = f"--set {setting}" if setting in space.source.assigned else space.source.at(section, setting)
-            shortest_has = f"the shortest schedule has {counted(epochs, 'epoch')}"
-            about = f"{shortest_has}, {held_out} identities are held out for validation"
-            raise UserError(f"{where}: {error} ({about})") from None
+            problems.append(str(error))
+    fitted = replace(space, batches=tuple(fitting))
+    searched = [name for name in BATCH if ("search", name) in space.source.lines]
+    setting = problems[0].split("=")[0] if problems else searched[-1] if searched else BATCH[0]
+    section = "search" if ("search", setting) in space.source.lines else "fixed"
+    where = f"--set {setting}" if setting in space.source.assigned else space.source.at(section, setting)
+    if not fitted.has_batches():
+        held_out = len({sample.identity for sample in data.gallery})
+        about = (
+            f"the shortest schedule has {counted(epochs, 'epoch')}, {held_out} identities are held out for validation"
+        )
+        raise UserError(f"{where}: {problems[0]} ({about})")
+    every = len(batch_combinations(space))
+    if len(fitting) == every:
+        return fitted, None
+    left_out = f"{every - len(fitting)} of {every} combinations of batch_size and images_per_identity cannot be trained"
+    why = f" ({problems[0]})" if problems else ""
+    return fitted, f"note: {where}: {left_out}{why}; for each, the nearest that can be is"

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from data.errors import UserError
 from reid_train.config import TrainConfig
 from reid_train.evaluations import DATABASE
-from tuning.space import Parameter, SearchSpace
+from tuning.space import Parameter, SearchSpace, setting_of
 
 logger = logging.getLogger(__name__)
 
@@ -184,18 +184,22 @@ class Study:
         """Makes every row that was running wait to go on from its last state; gives how many there were."""
         running = [number for number, record in self._records.items() if record.state == "running"]
         for number in running:
-            self._storage.set_trial_state_values(self._row_ids[number], TrialState.WAITING)
-            self._records[number] = replace(self._records[number], state="waiting")
+            self.interrupt(number)
         self.save_elapsed()
         return len(running)
 
+    def interrupt(self, number: int) -> None:
+        """Makes a row that was running wait to go on from its last state."""
+        self._storage.set_trial_state_values(self._row_ids[number], TrialState.WAITING)
+        self._records[number] = replace(self._records[number], state="waiting")
+
     def add(self, parameters: dict[str, Any], notes: dict[str, Any] | None = None) -> int:
         """A new row with this configuration, running; `notes` are for the sampler. Gives its number."""
-        known = {parameter.name: distribution(parameter) for parameter in self.space.parameters}
+        known, params = {p.key: distribution(p) for p in self.space.parameters}, self.space.by_key(parameters)
         row = create_trial(
             state=TrialState.RUNNING,
-            params=parameters,
-            distributions={name: known[name] for name in parameters},
+            params=params,
+            distributions={key: known[key] for key in params},
             system_attrs=notes,
         )
         row_id = self._storage.create_new_trial(self._optuna._study_id, template_trial=row)
@@ -290,7 +294,7 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         number=trial.number,
         state="paused" if paused else STATES[trial.state],
         cause=trial.user_attrs.get("cause", ""),
-        parameters=dict(trial.params),
+        parameters={setting_of(key): value for key, value in trial.params.items()},
         scores=scores,
         reports=reports,
         decisions=decisions,

@@ -11,28 +11,12 @@ from typing import Any
 from ray import tune
 
 from data.cache import Pixels
-from data.errors import UserError
 from data.splits import TrainingData
 from reid_train.config import make_config
+from tuning.causes import failure_cause
 from tuning.climb import climb
 
 logger = logging.getLogger(__name__)
-
-
-def failure_cause(error: Exception) -> str:
-    """One line that tells divergence, want of memory, a configuration that does not fit, and faults of code apart."""
-    import torch
-
-    from reid_train.losses import NonFiniteLoss
-
-    text = " ".join(str(error).split())
-    if isinstance(error, NonFiniteLoss):
-        return f"diverged: {text}"
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
-        return f"out of memory: {text[:200]}"
-    if isinstance(error, UserError):
-        return f"does not fit: {text}"
-    return f"{type(error).__name__}: {text[:300]}"
 
 
 class ReIDTrainable(tune.Trainable):
@@ -47,7 +31,10 @@ class ReIDTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any], *, data: TrainingData | None = None, pixels: Pixels | None = None) -> None:
         assert data is not None and pixels is not None
         self.data, self.pixels = data, pixels
-        self._epochs = self._train(config)
+        self._begin(config)
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._batch_size, self._epochs = config["settings"]["batch_size"], self._train(config)
 
     def _train(self, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         settings = make_config(config["settings"], "trial")
@@ -60,7 +47,7 @@ class ReIDTrainable(tune.Trainable):
         try:
             return next(self._epochs)
         except Exception as error:  # whatever it is, it is this trial's and not the search's
-            cause = failure_cause(error)
+            cause = failure_cause(error, self._batch_size)
             if not cause.startswith(("diverged", "does not fit")):
                 logger.exception("trial failed")
             return {"cause": cause}
@@ -70,7 +57,7 @@ class ReIDTrainable(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._epochs.close()  # type: ignore[attr-defined]
-        self._epochs = self._train(new_config)
+        self._begin(new_config)
         return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from data.errors import UserError
 from reid_train.config import TrainConfig, make_config, read_config
 from tuning.ranking import best_first
-from tuning.space import NOT_SEARCHABLE, SearchSpace
+from tuning.space import SearchSpace
+from tuning.space_file import NOT_SEARCHABLE
 from tuning.study import Study
 from tuning.wording import show_value
 

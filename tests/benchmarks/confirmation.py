@@ -20,7 +20,7 @@ from data.errors import exit_on_user_error
 from tests.benchmarks.curve_table import CURVES, Table
 from tuning.confidence import Comparison
 from tuning.confirm import choose
-from tuning.space import read_space
+from tuning.space_file import read_space
 
 TRIED, TOP_K, SEEDS = 12, 3, 3
 FIRST_SEEDS = 2

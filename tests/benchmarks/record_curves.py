@@ -33,7 +33,8 @@ from data.errors import exit_on_user_error
 from data.splits import TrainingData, split_identities
 from reid_train.config import TrainConfig
 from tests.benchmarks.curve_table import COLUMNS, Table, path_to, sobol_configurations
-from tuning.space import SearchSpace, read_space
+from tuning.space import SearchSpace
+from tuning.space_file import read_space
 
 CURVES = Path(__file__).parent / "curves"
 WORK = Path("results/curves")

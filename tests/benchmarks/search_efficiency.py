@@ -31,7 +31,8 @@ from data.errors import exit_on_user_error
 from tests.benchmarks.curve_table import CURVES, MODES, Table, path_to, to_unit
 from tuning.climb import Mode, schedules
 from tuning.plan import make_plan
-from tuning.space import SamplerName, SearchSpace, StudySettings, read_space
+from tuning.space import SamplerName, SearchSpace, StudySettings
+from tuning.space_file import read_space
 
 CLOSE = 0.01
 """mAP that a good configuration may be below the best."""

@@ -237,7 +237,7 @@ def train_for_ever(threads: int, folder: Path) -> None:
     from data.datasets import read_train
     from data.splits import split_identities
     from reid_train.loop import train_epochs
-    from tuning.space import read_space
+    from tuning.space_file import read_space
 
     config = read_space(folder / "bench.yaml").base_config().changed(num_threads=threads, num_epochs=10_000)
     samples = read_train(config.data_dir, config.dataset)
@@ -317,7 +317,7 @@ def drive(sampler: str, trials: int, folder: Path) -> dict[str, float]:
     from tuning.run import Resources
     from tuning.scheduler import RungScheduler
     from tuning.searcher import StudySearcher
-    from tuning.space import read_space
+    from tuning.space_file import read_space
     from tuning.study import Study
     from tuning.weights import trial_folder
 

@@ -7,7 +7,7 @@ import pytest
 from data.errors import UserError
 from reid_train.evaluations import record_evaluation
 from tuning import conclude
-from tuning.space import read_space
+from tuning.space_file import read_space
 from tuning.study import Study
 
 FIGURES = {

@@ -18,7 +18,7 @@ import yaml
 from reid_train.checkpoint import load_checkpoint
 from tuning.confirm import choose, confirmation_runs, noise, noise_runs, reserved_epochs, smallest_difference
 from tuning.repeats import Repeats, default_parameters, find
-from tuning.space import read_space
+from tuning.space_file import read_space
 from tuning.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,7 +3,7 @@
 import pytest
 
 from tuning.edges import edges
-from tuning.space import read_space
+from tuning.space_file import read_space
 
 CASES = [
     # searched, best value, what is said of it

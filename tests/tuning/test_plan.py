@@ -2,6 +2,10 @@
 
 import dataclasses
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +14,11 @@ from data.samples import Sample
 from data.splits import TrainingData
 from tuning.climb import lengths
 from tuning.plan import FEWEST_AT_TOP, Plan, Room, choose_plan, fitted, make_plan, plan_study, shortest_schedule
-from tuning.space import StudySettings, read_space
+from tuning.space import StudySettings
+from tuning.space_file import read_space
 from tuning.study import Study
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def settings(**values):
@@ -116,3 +123,38 @@ def test_a_chosen_plan_belongs_to_the_study(space, tmp_path):
     assert "plan: 4 trials to 3 epochs, 1 of them to 9, 1 of them to 27 (" in plan_study(
         again, fewer, data, None, probes=0, concurrency=1
     )
+
+
+SCRIPT = """\
+import resource, sys
+from data.cache import open_pixels
+from data.datasets import read_train
+from data.splits import TrainingData
+from tuning.plan import warn_of_largest
+from tuning.space_file import read_space
+
+if __name__ == "__main__":
+    space, samples = read_space(sys.argv[1]), read_train(sys.argv[2])
+    pixels = open_pixels(samples, height=256, width=256)
+    resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, 8 * 2**30))
+    print(warn_of_largest(space, TrainingData(samples, [], []), pixels, 1))
+"""
+
+
+@pytest.mark.parametrize(("largest", "fits"), [(16, True), (1024, False)])
+def test_a_largest_batch_without_room_in_memory_is_warned_of(largest, fits, tmp_path, tiny_data):
+    space = tmp_path / "space.yaml"
+    fixed = "backbone: resnet18, pretrained: none, randaugment_operations: 0, images_per_identity: null, device: cpu"
+    space.write_text(f"fixed: {{{fixed}}}\nsearch:\n  batch_size: [8, {largest}]\n")
+    (tmp_path / "probe.py").write_text(SCRIPT)
+    command = [sys.executable, str(tmp_path / "probe.py"), str(space), str(tiny_data)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    if fits:
+        assert done.stdout == "None\n"
+    else:
+        start = f"warning: {space}:3: a step of batch_size=1024 at 256 x 256 fails (out of memory: "
+        assert done.stdout.startswith(start), done.stdout
+        assert "lower batch_size or the image size: such trials will fail" in done.stdout
+        assert done.stdout.count("\n") == 1

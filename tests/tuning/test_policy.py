@@ -7,7 +7,7 @@ import pytest
 
 from tuning.plan import make_plan
 from tuning.policy import Policy
-from tuning.space import read_space
+from tuning.space_file import read_space
 from tuning.study import Study
 
 SPACE = """\

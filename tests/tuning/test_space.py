@@ -8,7 +8,8 @@ from data.errors import UserError
 from data.samples import Sample
 from data.splits import TrainingData
 from reid_train.config import FIELD_NAMES
-from tuning.space import NOT_SEARCHABLE, Parameter, check_on_data, parse_duration, read_space
+from tuning.space import Parameter, fit_to_data, parse_duration, setting_of
+from tuning.space_file import NOT_SEARCHABLE, read_space
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = {
@@ -51,6 +52,8 @@ def test_shipped_spaces_are_valid(name):
     assert space.parameters and min(space.rungs(space.base_config())) >= 4
     for trial in space.first_trials:
         assert set(trial) == {parameter.name for parameter in space.parameters}
+    for value in ("true", "false"):
+        read_space(ROOT / "search_spaces" / f"{name}.yaml", [f"normalize_features={value}"])
 
 
 @pytest.mark.parametrize(
@@ -76,10 +79,39 @@ def test_shipped_spaces_are_valid(name):
         ("search:\n  margin: 0.3\n", "space.yaml:2: margin should be a list of choices or"),
         ("search:\n  margin: [0.3, 0.3]\n", "choices of margin should be a list of different values"),
         ("search:\n  margin: [0.3]\nfixed:\n  margin: 0.2\n", "space.yaml:2: margin is searched and also fixed"),
-        ("search:\n  batch_size: [32, 30]\n", "batch_size=30 is not a multiple of images_per_identity=4; nearest: 28"),
         (
-            "search:\n  batch_size: {low: 16, high: 32, step: 4}\n  images_per_identity: [4, 8]\n",
-            "batch_size=20 is not a multiple of images_per_identity=8; nearest: 16",
+            "search:\n  batch_size: [34, 30]\n",
+            "space.yaml:2: batch_size=34 is not a multiple of images_per_identity=4; nearest: 32",
+        ),
+        (
+            "search:\n  pooling: [avg, gem]\n  images_per_identity: {choices: [5, 6], when: {pooling: gem}}\n",
+            "space.yaml:3: batch_size=32 is not a multiple of images_per_identity=5; nearest: 30",
+        ),
+        ("search:\n  batch_size: [32, none]\n", "space.yaml:2: batch_size='none' should be a valid integer"),
+        ("search:\n  images_per_identity: [4, '8']\n", "space.yaml:2: images_per_identity takes whole numbers"),
+        (
+            "search:\n  batch_size: [32, 36]\n  images_per_identity: [4, 8]\n"
+            "first_trials:\n  - {batch_size: 36, images_per_identity: 8}\n",
+            "space.yaml:5: batch_size=36 is not a multiple of images_per_identity=8; nearest: 32",
+        ),
+        (
+            "search:\n  pooling: [avg, gem]\n  margin:\n    - {low: 0.1, high: 1, when: {pooling: gem}}\n"
+            "    - {low: 0.2, high: 3, when: {pooling: [avg, gem]}}\n",
+            "space.yaml:5: two ranges of margin may count at once; give each a `when` that rules the other out",
+        ),
+        (
+            "search:\n  margin: [{low: 0.1, high: 1}, {low: 0.2, high: 3}]\n",
+            "space.yaml:2: two ranges of margin may count at once",
+        ),
+        (
+            "search:\n  pooling: [avg, gem]\n  margin:\n    - {low: 0.1, high: 1, when: {pooling: gem}}\n"
+            "    - {low: 0.2, hihg: 3, when: {pooling: avg}}\n",
+            "space.yaml:5: unknown key hihg of margin; did you mean high?",
+        ),
+        (
+            "search:\n  pooling: [avg, gem]\n  margin:\n    - {low: 0.1, high: 1, when: {pooling: gem}}\n"
+            "    - {low: 2, high: 3, when: {pooling: avg}}\nfirst_trials:\n  - {pooling: gem, margin: 2.5}\n",
+            "space.yaml:7: margin=2.5 of a first trial lies outside its range",
         ),
         ("study:\n  rungs: [8, 4]\n", "space.yaml:2: study.rungs should be epochs in increasing order"),
         (
@@ -164,11 +196,53 @@ def test_what_is_set_on_the_command_line_is_no_longer_searched(tmp_path):
 
 
 def test_fewer_identities_than_a_batch_needs_is_an_error_that_says_what_fits(tmp_path):
-    space = space_from(tmp_path, "search:\n  batch_size: [32, 64]\nfixed: {pct_start: 0.5}\n")
+    space = space_from(tmp_path, "search:\n  batch_size: [48, 64]\nfixed: {pct_start: 0.5}\n")
     data = TrainingData([Sample(f"{i}", i % 8, i % 2) for i in range(80)], [], [])
-    message = r"space.yaml:2: batch_size=64 .* needs 16 identities a batch, the training set has 8.*held out"
+    message = r"space.yaml:2: batch_size=48 .* needs 12 identities a batch, the training set has 8.*held out"
     with pytest.raises(UserError, match=message):
-        check_on_data(space, data)
+        fit_to_data(space, data)
+
+
+def test_batches_that_cannot_be_trained_are_left_out_with_a_note(tmp_path):
+    space = space_from(tmp_path, "search:\n  batch_size: [32, 30, 64]\nfixed: {pct_start: 0.5}\n")
+    assert set(space.batches) == {(32, 4), (64, 4)}
+    data = TrainingData([Sample(f"{i}", i % 8, i % 2) for i in range(80)], [], [])
+    fitted, note = fit_to_data(space, data)
+    assert fitted.batches == ((32, 4),) and fitted.largest("batch_size") == 32
+    assert note.startswith(f"note: {tmp_path}/space.yaml:2: 2 of 3 combinations of batch_size and images_per_identity ")
+    assert "needs 16 identities a batch, the training set has 8" in note and "\n" not in note
+    plenty = TrainingData([Sample(f"{i}", i % 40, i % 2) for i in range(800)], [], [])
+    assert fit_to_data(space_from(tmp_path, "search:\n  batch_size: [32, 64]\n"), plenty)[1] is None
+
+
+ALTERNATIVES = """\
+search:
+  normalize_features: [false, true]
+  margin:
+    - {choices: [0.1, 1.0, soft], when: {normalize_features: false}}
+    - {low: 0.05, high: 0.6, when: {normalize_features: true}}
+first_trials:
+  - {normalize_features: false, margin: 1.0}
+"""
+
+
+def test_a_setting_may_have_two_ranges_under_conditions_that_exclude_each_other(tmp_path):
+    space = space_from(tmp_path, ALTERNATIVES)
+    _, raw, unit = space.parameters
+    assert (raw.name, unit.name) == ("margin", "margin") and raw.key != unit.key
+    assert setting_of(raw.key) == setting_of(unit.key) == "margin"
+    assert space.by_key({"normalize_features": True, "margin": 0.1}) == {"normalize_features": True, unit.key: 0.1}
+    assert space.by_key({"normalize_features": False, "margin": 0.1}) == {"normalize_features": False, raw.key: 0.1}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "trials"), [("true", "float", {}), ("false", "categorical", {"margin": 1.0})]
+)
+def test_of_two_ranges_the_command_line_leaves_the_one_that_counts(value, kind, trials, tmp_path):
+    space = space_from(tmp_path, ALTERNATIVES, assignments=[f"normalize_features={value}"])
+    (margin,) = space.parameters
+    assert (margin.key, margin.kind) == ("margin", kind)
+    assert space.first_trials == (trials,)
 
 
 def test_steps_end_on_the_last_value_that_the_step_reaches(tmp_path):

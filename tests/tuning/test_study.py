@@ -4,7 +4,7 @@ import pytest
 
 from data.errors import UserError
 from tuning.ranking import best_first
-from tuning.space import read_space
+from tuning.space_file import read_space
 from tuning.study import Study
 
 SPACE = """\

@@ -16,7 +16,7 @@ from data.errors import UserError
 from data.splits import describe_split, hold_out_images, split_identities
 from tuning import environment
 from tuning.environment import check_unchanged, code_digest, training_sources
-from tuning.space import read_space
+from tuning.space_file import read_space
 from tuning.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ import pytest
 from data.errors import UserError
 from reid_train.config import read_config
 from tuning.sampler import Sampler
-from tuning.space import read_space
+from tuning.space_file import read_space
 from tuning.study import Study
 from tuning.warm_start import RECIPES, warm_started
 

@@ -21,7 +21,7 @@ from reid_train.backbones import BACKBONES
 from tests.narrow_resnet import NarrowResNet
 from tuning import run
 from tuning.policy import Policy
-from tuning.space import read_space
+from tuning.space_file import read_space
 from tuning.study import Study
 from tuning.trainable import ReIDTrainable
 
