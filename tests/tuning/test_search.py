@@ -89,7 +89,7 @@ def test_everything_promised_is_there(finished_search):
     assert 0 < test["mAP"] <= 1 and test["queries"] > 0
     low, high = test["intervals"]["mAP"]
     assert low <= test["mAP"] <= high and test["identities"] == 4
-    assert [evaluation["for"] for evaluation in test["evaluations"]] == [f"search's end, trial {test['trial']}"]
+    assert [evaluation["for"] for evaluation in test["evaluations"]] == [f"search's end, {test['best']['of']}"]
     told = f"evaluated once for this study (search's end): mAP (mean of precisions) {test['mAP']:.1%} ("
     assert told in done.stdout and told in (folder / "summary.md").read_text()
     environment = json.loads((folder / "environment.json").read_text())
