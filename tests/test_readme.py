@@ -48,4 +48,5 @@ def test_example_manifest_is_read(tmp_path):
 
 def test_linked_files_are_there():
     for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+        headings = {re.sub(r"[^a-z -]", "", line.strip("# ").lower()).replace(" ", "-") for line in README.splitlines()}
+        assert target.removeprefix("#") in headings if target.startswith("#") else (ROOT / target).exists(), target

@@ -55,6 +55,17 @@ def confirmation_runs(study: Study) -> list[Repeat]:
     return [run for runs in _candidates(study) for run in runs]
 
 
+def intention(space: SearchSpace) -> list[str]:
+    """What is trained besides the trials, in lines for people."""
+    settings, lines = space.study, []
+    if settings.noise_seeds:
+        lines.append(f"first: the default with {counted(settings.noise_seeds, 'seed')}, to know the noise")
+    if settings.top_k:
+        count = f"the {settings.top_k} best" if settings.top_k > 1 else "the best"
+        lines.append(f"last: {count} and the default with {counted(settings.seeds, 'new seed')} each, at full length")
+    return lines
+
+
 def noise(record: Study) -> dict[str, float]:
     """Mean and standard deviation of the default's scores, and the number of its runs; empty below 2."""
     runs = [run for run in record.trials() if run.notes["of"] == DEFAULT and run.state == "complete"]

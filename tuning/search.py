@@ -98,7 +98,7 @@ def search(arguments: argparse.Namespace) -> None:
     if note:
         print(note, flush=True)
 
-    from tuning.confirm import confirmation_runs, expectations, noise_runs, reserved_epochs
+    from tuning.confirm import confirmation_runs, expectations, intention, noise_runs, reserved_epochs
     from tuning.environment import check_unchanged, describe
     from tuning.plan import plan_study, warn_of_largest
     from tuning.policy import Policy
@@ -144,8 +144,8 @@ def search(arguments: argparse.Namespace) -> None:
         if warning := warn_of_largest(space, data, pixels, together):
             print(warning, flush=True)
     plan = plan_study(study, settings, data, pixels, probes=probes, concurrency=resources.concurrency)
-    if plan is not None:
-        print(plan, flush=True)
+    for line in (*([plan] if plan is not None else []), *intention(study.space)):
+        print(line, flush=True)
     record = open_record(folder, study.space)
 
     def run(policy: Policy | Repeats) -> None:
