@@ -182,7 +182,7 @@ def space_parameters(space: SearchSpace, run: TrialRecord) -> dict[str, Any]:
 def _candidates(study: Study) -> list[list[Repeat]]:
     """The runs of each candidate, the default last; a candidate that is the default is not run twice."""
     space, default = study.space, default_parameters(study.space)
-    trials = [trial for trial in best_first(study.trials()) if trial.state in ("complete", "paused")]
+    trials = [trial for trial in best_first(study.trials()) if trial.state != "failed"]
     top = [trial for trial in trials if {**default, **trial.parameters} != default][: space.study.top_k]
     if not space.study.top_k or not trials:
         return []

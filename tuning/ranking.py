@@ -43,11 +43,11 @@ def estimated_finals(trials: Sequence[TrialRecord]) -> dict[int, float]:
 
 
 def best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials that completed a schedule, by their estimated final scores; those that were given up come last."""
+    """Trials that completed a schedule, by estimated final scores; the pruned come after these, the failed last."""
     estimates = estimated_finals(trials)
 
-    def worth(trial: TrialRecord) -> tuple[bool, float]:
-        return trial.state not in ("pruned", "failed"), estimates[trial.number]
+    def worth(trial: TrialRecord) -> tuple[int, float]:
+        return {"failed": 0, "pruned": 1}.get(trial.state, 2), estimates[trial.number]
 
     return sorted((trial for trial in trials if trial.number in estimates), key=worth, reverse=True)
 

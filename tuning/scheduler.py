@@ -39,7 +39,7 @@ class RungScheduler(TrialScheduler):
         if report["epoch"] < rung:
             return True
         of_rung = [earlier for earlier in self.study.trial(number).reports if earlier["rung"] == rung]
-        if cause := collapse_cause(self.study.config(number), of_rung):
+        if cause := collapse_cause(self.policy.training(number)["settings"], of_rung):
             self.study.finish(number, "failed", cause)
             return False
         return self.policy.at_rung_end(number, rung)

@@ -19,8 +19,8 @@ def test_means_are_over_queries():
 def test_identical_configurations_are_as_good_as_each_other():
     scores = one_identity([[0.5, 0.6, 0.7]] * 4)
     sure = Comparison(scores, [1], chosen=[True, True, True, False])
-    assert sure.p_best_C.sum() == pytest.approx(1) and np.ptp(sure.p_best_C[:3]) < 0.03 and sure.p_best_C[3] < 0.5
-    assert sure.p_better(0, 1) == pytest.approx(0.5, abs=0.03)
+    assert sure.p_best_C.sum() == pytest.approx(1) and np.ptp(sure.p_best_C[:3]) < 0.06 and sure.p_best_C[3] < 0.5
+    assert sure.p_better(0, 1) == pytest.approx(0.5, abs=0.06)
 
 
 def test_a_difference_far_beyond_the_noise_is_certain():

@@ -63,8 +63,8 @@ def test_a_promising_short_one_is_before_a_poor_complete_one_and_given_up_ones_a
     trials = [
         record(0, {3: 0.2, 9: 0.3}),
         record(1, {3: 0.25}, "paused"),
-        record(2, {3: 0.9}, "pruned"),
-        record(3, {3: 0.8}, "failed"),
+        record(2, {3: 0.8}, "pruned"),
+        record(3, {3: 0.9}, "failed"),
         record(4, {}, "running"),
     ]
     assert [trial.number for trial in best_first(trials)] == [1, 0, 2, 3]

@@ -94,7 +94,7 @@ def texts(thing, seen):
 
 def ways_to_the_test_images(thing, tiny_data):
     """The texts in it that name a test image or its folder, or by which a reader finds query and gallery."""
-    test_files = {sample.path for side in read_test(tiny_data) for sample in side}
+    test_files = {os.path.realpath(sample.path) for side in read_test(tiny_data) for sample in side}
     test_folders = {str(Path(file).parent) for file in test_files}
     ways = set()
     for text in set(texts(thing, set())):
@@ -102,7 +102,7 @@ def ways_to_the_test_images(thing, tiny_data):
             ways.add(text)
         for dataset in (None, *READERS):
             try:
-                if any(read_test(text, dataset)):
+                if test_files & {os.path.realpath(sample.path) for side in read_test(text, dataset) for sample in side}:
                     ways.add(text)
             except (UserError, OSError):
                 pass
