@@ -140,21 +140,26 @@ def headline(study: Study) -> list[str]:
         f"{counted(len(trials), 'trial')} ({', '.join(counts)}) in {clock(float(study.attributes.get('elapsed_s', 0)))}"
     ]
     if ranked:
-        best, scores = ranked[0], [trial.score or 0.0 for trial in ranked]
+        best, final = ranked[0], ranked[0].score or 0.0
+        scores = [trial.scores[best.rung] for trial in ranked if best.rung in trial.scores]
         reached = f"trial {best.number}, {metric} {best.score:.3f} after {counted(best.rung, 'epoch')}"
         best_parameters = best.parameters
         if confirmed := study.attributes.get("confirmation"):
             lines += [f"best while searching: {reached}", *confirmed["sentences"]]
             winner = confirmed["rows"][0]
+            final = winner["mean"]
             best_parameters = {p: winner[p] for p in study.attributes["space"]["search"] if winner[p] is not None}
         else:
             lines.append(f"best: {reached}")
         lines.append(f"settings: {show_parameters(best_parameters)}")
         lines += edges(searched_parameters(study.attributes["space"]["search"], trials), best_parameters)
-        lines.append(f"worst {metric}: {min(scores):.3f}; best minus worst: {max(scores) - min(scores):.3f}")
+        lines.append(
+            f"worst {metric} of {counted(len(scores), 'trial')} with {counted(best.rung, 'epoch')}: {min(scores):.3f}; "
+            f"best minus worst: {max(scores) - min(scores):.3f}"
+        )
         if metric in untrained:
-            ratio = (best.score or 0.0) / max(untrained[metric], 1e-9)
-            lines.append(f"untrained network: {metric} {untrained[metric]:.3f}; the best is {ratio:.1f} times that")
+            ratio = final / max(untrained[metric], 1e-9)
+            lines.append(f"untrained network: {metric} {untrained[metric]:.3f}; the winner is {ratio:.1f} times that")
     if paused := [trial for trial in ranked if trial.state == "paused"]:
         lines.append(
             f"paused: {counted(len(paused), 'trial')}, the best of them trial {paused[0].number} with {metric} "

@@ -152,7 +152,8 @@ def choose_plan(settings: StudySettings, num_epochs: int, shortest: int, room: R
         if fewer := fitted(settings, plan, room):
             return fewer
     raise UserError(
-        f"time budget: no trial of {num_epochs} epochs fits, there is time for {room.epochs:.1f}; raise --time-budget, "
+        f"time budget: no trial of {num_epochs} epochs fits, there is time for {max(0.0, room.epochs):.1f} epochs; "
+        "raise --time-budget, "
         "or lower num_epochs or the image size"
     )
 

@@ -38,7 +38,7 @@ class Repeats:
     @property
     def announcement(self) -> str:
         """What is to be done, in a few words."""
-        return f"{self.purpose}, {counted(len(self._missing()) + len(self.study.in_state('waiting')), 'run')}"
+        return f"{self.purpose}, {counted(len(self._missing()) + len(self._waiting()), 'run')}"
 
     def name(self, number: int) -> str:
         """What a run is called."""
@@ -62,11 +62,11 @@ class Repeats:
 
     def has_work(self) -> bool:
         """Whether `next_trial` would give one."""
-        return bool(self.study.in_state("waiting") or self._missing())
+        return bool(self._waiting() or self._missing())
 
     def next_trial(self) -> int | None:
         """The run to train now; None for none."""
-        for number in self.study.in_state("waiting"):
+        for number in self._waiting():
             self.study.go_on(number)
             return number
         for repeat in self._missing():
@@ -77,6 +77,11 @@ class Repeats:
         """The only rung is the last."""
         self.study.finish(number, "complete")
         return False
+
+    def _waiting(self) -> list[int]:
+        """Runs that were interrupted and are still wanted."""
+        runs = (find(self.study, repeat) for repeat in self.wanted)
+        return [run.number for run in runs if run is not None and run.state == "waiting"]
 
     def _missing(self) -> list[Repeat]:
         return [repeat for repeat in self.wanted if find(self.study, repeat) is None]

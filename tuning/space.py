@@ -58,6 +58,13 @@ class StudySettings(BaseModel):
     concurrency: int | None = Field(None, ge=1, le=10_000)
     """Trials at once; null: as many as the machine's CPUs and GPUs allow."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("should be a number or a name, not true or false")
+        return value
+
     @field_validator("time_budget", mode="before")
     @classmethod
     def _seconds(cls, value: Any) -> Any:

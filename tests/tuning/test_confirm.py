@@ -109,6 +109,15 @@ def test_an_interrupted_run_goes_on_and_a_failed_one_is_not_tried_again(make_spa
     assert find(record, wanted[0]).state == "failed"
 
 
+def test_an_interrupted_run_that_is_no_longer_wanted_stays_where_it_is(make_space):
+    space = make_space()
+    record, wanted = Study("s", space, name="repeats", in_memory=True), noise_runs(space)
+    unwanted = Repeats(record, [wanted[0]._replace(seed=99)], "test").next_trial()
+    record.settle()
+    assert run_all(record, wanted) == [("default", 6), ("default", 7)]
+    assert record.trial(unwanted).state == "waiting"
+
+
 def test_noise_and_the_smallest_difference_by_hand(make_space):
     space = make_space()
     record = Study("s", space, name="repeats", in_memory=True)

@@ -66,7 +66,9 @@ def test_a_given_reduction_is_kept():
 
 
 def test_a_budget_that_holds_no_trial_is_refused_with_the_way_out():
-    with pytest.raises(UserError, match=r"no trial of 36 epochs fits, there is time for 20\.0; raise --time-budget"):
+    with pytest.raises(
+        UserError, match=r"no trial of 36 epochs fits, there is time for 20\.0 epochs; raise --time-budget"
+    ):
         choose_plan(settings(), 36, 3, Room(20, 4))
 
 
