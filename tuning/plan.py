@@ -153,8 +153,7 @@ def choose_plan(settings: StudySettings, num_epochs: int, shortest: int, room: R
             return fewer
     raise UserError(
         f"time budget: no trial of {num_epochs} epochs fits, there is time for {max(0.0, room.epochs):.1f} epochs; "
-        "raise --time-budget, "
-        "or lower num_epochs or the image size"
+        "raise --time-budget, or lower num_epochs or the image size"
     )
 
 
