@@ -112,6 +112,16 @@ def evaluate_checkpoint(
         return score(model.neck(features), query, gallery, rerank=rerank)
 
 
+def query_figures(metrics: "RetrievalMetrics") -> dict[str, "torch.Tensor"]:
+    """Each counted query's part in the figures people quote, by their names."""
+    return {
+        "mAP": metrics.average_precision,
+        "mAP_trapezoid": metrics.trapezoid_average_precision,
+        **{f"rank{rank}": metrics.first_match_rank <= rank for rank in (1, 5, 10)},
+        "mINP": metrics.inverse_negative_penalty,
+    }
+
+
 def summary(metrics: "RetrievalMetrics") -> dict[str, Any]:
     """The figures people quote, as plain numbers of 1: mAP by both rules, CMC ranks, mINP; queries, their identities.
 
@@ -121,12 +131,7 @@ def summary(metrics: "RetrievalMetrics") -> dict[str, Any]:
 
     from reid_train.intervals import bootstrap_intervals
 
-    of_queries = {
-        "mAP": metrics.average_precision,
-        "mAP_trapezoid": metrics.trapezoid_average_precision,
-        **{f"rank{rank}": metrics.first_match_rank <= rank for rank in (1, 5, 10)},
-        "mINP": metrics.inverse_negative_penalty,
-    }
+    of_queries = query_figures(metrics)
     figures_CF = np.stack([figure_C.double().numpy() for figure_C in of_queries.values()], axis=1)
     bounds_F2 = bootstrap_intervals(figures_CF, metrics.identity.numpy())
     return {

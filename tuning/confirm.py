@@ -42,7 +42,6 @@ class Winner(NamedTuple):
     weights: Path | None
     """The folder of its checkpoint; None where it is gone."""
     score: float
-    seed: int
 
 
 def noise_runs(space: SearchSpace) -> list[Repeat]:
@@ -150,7 +149,7 @@ def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> 
             "p_best": round(float(sure.p_best_C[c]), 4),
             "minutes": round(seconds[c] / 60, 2),
             **{f"seed {run.notes['seed']}": run.score for run in found},
-            **space_parameters(space, found[0]),
+            **_parameters(space, found[0]),
         }
         for c, (name, found) in enumerate(zip(names, done, strict=True))
     ]
@@ -164,7 +163,7 @@ def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> 
     study.set_attribute("confirmation", {"rows": rows, "sentences": sentences})
     middle = sorted(done[place], key=lambda run: run.score or 0.0)[(len(done[place]) - 1) // 2]
     config, weights = repeat_config(space, middle), weights_folder(repeat_folder(record, middle.number))
-    return Winner(names[place], config, weights, middle.score or 0.0, config.seed)
+    return Winner(names[place], config, weights, middle.score or 0.0)
 
 
 def choose(sure: Comparison, seconds: list[float]) -> int:
@@ -174,7 +173,7 @@ def choose(sure: Comparison, seconds: list[float]) -> int:
     return min([leader, *(c for c in as_good if seconds[c] <= CHEAPER * seconds[leader])], key=lambda c: seconds[c])
 
 
-def space_parameters(space: SearchSpace, run: TrialRecord) -> dict[str, Any]:
+def _parameters(space: SearchSpace, run: TrialRecord) -> dict[str, Any]:
     """The searched settings of a run, in the space's order."""
     return {p.name: run.notes["parameters"].get(p.name) for p in space.parameters}
 
@@ -200,24 +199,20 @@ def _best_trial(study: Study) -> Winner:
     best = best_first(study.trials())[0]
     config = study.space.config(best.parameters).changed(num_epochs=best.rung)
     name, weights = f"trial {best.number}", weights_folder(trial_folder(study, best.number))
-    return Winner(name, config, weights, best.score or 0.0, config.seed)
+    return Winner(name, config, weights, best.score or 0.0)
 
 
 def _score_identities(record: Study, number: int, data: TrainingData, pixels: Pixels) -> dict[str, list[float]]:
     """Mean score of each validation identity's queries and their number, by the run's weights; on record from then."""
     import pandas as pd
 
+    from reid_train.evaluate import query_figures
     from reid_train.validate import validation_metrics
 
     folder = weights_folder(repeat_folder(record, number))
     assert folder is not None, f"the weights of run {number} are gone"
     metrics = validation_metrics(folder, data, pixels)
-    figures = {
-        "val_mAP": metrics.average_precision,
-        "val_mINP": metrics.inverse_negative_penalty,
-        "val_rank1": metrics.first_match_rank <= 1,
-        "val_rank5": metrics.first_match_rank <= 5,
-    }[record.space.study.metric]
+    figures = query_figures(metrics)[record.space.study.metric.removeprefix("val_")]
     grouped = pd.Series(figures.double().numpy()).groupby(metrics.identity.numpy())
     known = {"scores": [round(mean, 6) for mean in grouped.mean()], "queries": [int(n) for n in grouped.size()]}
     record.set_attribute(f"identities:{number}", known)

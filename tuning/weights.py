@@ -41,7 +41,7 @@ def keep_best(folder: Path, best: "Winner") -> None:
     from reid_train.checkpoint import load_checkpoint, save_checkpoint
 
     source, target, epochs = best.weights, folder / "best", best.config.num_epochs
-    label = {"of": best.of, "epochs": epochs, "seed": best.seed, "score": best.score}
+    label = {"of": best.of, "epochs": epochs, "seed": best.config.seed, "score": best.score}
     if (target / "trial.json").is_file() and json.loads((target / "trial.json").read_text()) == label:
         return
     if source is None:
