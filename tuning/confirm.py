@@ -160,6 +160,8 @@ def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> 
         pd.DataFrame(rows).to_csv(temporary, index=False)
     missing = [repeats[0].of for repeats, found in zip(_candidates(study), runs, strict=True) if found not in whole]
     sentences = [_sentence(sure, names, place)] + [f"{name} was not confirmed: a run of it failed" for name in missing]
+    if space.study.seeds == 1:
+        sentences.append("with one seed each, what seeds alone change is not in these intervals and probabilities")
     study.set_attribute("confirmation", {"rows": rows, "sentences": sentences})
     middle = sorted(done[place], key=lambda run: run.score or 0.0)[(len(done[place]) - 1) // 2]
     config, weights = repeat_config(space, middle), weights_folder(repeat_folder(record, middle.number))
