@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from data.atomic import write_json
 from data.errors import UserError
-from tuning.ranking import best_first
+from tuning.front import best_trials
 from tuning.study import Study
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def trial_folder(study: Study, number: int) -> Path:
 def prune_weights(study: Study) -> None:
     """Removes the weights and states of trials that are not among the best few and do not need them to go on."""
     trials = study.trials()
-    kept = {trial.number for trial in best_first(trials)[:KEPT_TRIALS]}
+    kept = {trial.number for trial in best_trials(study)[:KEPT_TRIALS]}
     going_on = {"running", "waiting"} | ({"paused"} if study.space.study.promotion != "restart" else set())
     kept |= {trial.number for trial in trials if trial.state in going_on}
     for folder in (study.folder / "trials").glob("*"):

@@ -14,9 +14,9 @@ from data.samples import Sample
 from data.splits import TrainingData
 from tuning.climb import lengths
 from tuning.plan import FEWEST_AT_TOP, Plan, Room, choose_plan, fitted, make_plan, plan_study, shortest_schedule
-from tuning.space import StudySettings
 from tuning.space_file import read_space
 from tuning.study import Study
+from tuning.study_settings import StudySettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
