@@ -112,7 +112,10 @@ def expectations(study: Study, record: Study, settings: StudySettings, concurren
     epochs = plan.epochs / concurrency + reserved_epochs(space, concurrency)
     low, middle, high = (clock(epochs * pace) for pace in (min(paces), statistics.mean(paces), max(paces)))
     budget = f"; the budget is {clock(settings.time_budget)}" if settings.time_budget else ""
-    return [*lines, f"expected: {middle} ({low} to {high} at the pace of single runs), confirmation included{budget}"]
+    return [
+        *lines,
+        f"expected: {middle} of training ({low} to {high} at single runs' pace), confirmation included{budget}",
+    ]
 
 
 def smallest_difference(space: SearchSpace, found: dict[str, float]) -> float:

@@ -68,7 +68,8 @@ class Plan:
         trained = f"{self.epochs} epochs"
         if others:
             trained += f" instead of {self.trials[0] * self.rungs[-1]}; {self.promotion}, best 1 in {self.reduction}"
-        time = f", about {clock(self.epochs * epoch_s / concurrency)} at {epoch_s:.3g} s an epoch" if epoch_s else ""
+        time_s = self.epochs * epoch_s / concurrency
+        time = f", about {clock(time_s)} of training at {epoch_s:.3g} s an epoch" if epoch_s else ""
         return f"plan: {', '.join(steps)} ({trained}){time}"
 
 

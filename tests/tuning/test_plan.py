@@ -83,7 +83,7 @@ def test_the_description_says_what_is_saved():
     text = make_plan(settings(audit=0, promotion="restart"), (4, 12), 3, 30).describe(60, 2)
     assert text == (
         "plan: 30 trials to 4 epochs, 10 of them to 12 (240 epochs instead of 360; restart, best 1 in 3), "
-        "about 2:00:00 at 60 s an epoch"
+        "about 2:00:00 of training at 60 s an epoch"
     )
 
 
