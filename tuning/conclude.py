@@ -27,9 +27,8 @@ from tuning.tables import (
     confirmation_rows,
     front_rows,
     markdown_table,
-    plain_table,
+    print_table,
     result_rows,
-    results_table,
     write_tables,
 )
 from tuning.weights import keep_best
@@ -219,11 +218,13 @@ def summary_text(study: Study, top: int = 10) -> str:
 
 def print_results(study: Study, console: Console, top: int = 10) -> None:
     """The results table and the headline."""
-    console.print(results_table(study, top))
+    best = best_trials(study)[:top]
+    title = f"{study.folder.name}: best {len(best)} of {len(study.trials())} trials, validation metrics in percent"
+    print_table(console, title, *result_rows(study, best))
     if front := front_rows(study):
-        console.print(plain_table("Pareto front: no trial is better in everything, the best score first", *front))
+        print_table(console, "Pareto front: no trial is better in everything, the best score first", *front)
     if confirmed := confirmation_rows(study):
-        console.print(plain_table("confirmation: new seeds, full length; the search's scores do not count", *confirmed))
+        print_table(console, "confirmation: new seeds, full length; the search's scores do not count", *confirmed)
     for line in headline(study):
         console.print(line, markup=False, soft_wrap=True)
     if (study.folder / "best").is_dir():

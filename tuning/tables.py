@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.console import Console
 from rich.table import Table
 
 from data.atomic import replacing
@@ -62,13 +63,6 @@ def result_rows(study: Study, trials: Sequence[TrialRecord]) -> tuple[list[str],
     return header, rows
 
 
-def results_table(study: Study, top: int = 10) -> Table:
-    """The results table for a terminal."""
-    header, rows = result_rows(study, best_trials(study)[:top])
-    title = f"{study.folder.name}: best {len(rows)} of {len(study.trials())} trials, validation metrics in percent"
-    return plain_table(title, header, rows)
-
-
 def front_rows(study: Study) -> tuple[list[str], list[list[str]]] | None:
     """Header and cells of the Pareto front's table, the best score first; None in a study of one metric."""
     return result_rows(study, pareto_front(study.trials())) if study.attributes["space"].get("costs") else None
@@ -96,6 +90,33 @@ def confirmation_rows(study: Study) -> tuple[list[str], list[list[str]]] | None:
         for row in rows
     ]
     return header, cells
+
+
+SPARE = ("time", "mINP", "rank 1", "state")
+"""Columns that a narrow terminal can do without, the first to go first."""
+
+
+def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints the table without the columns for which the terminal is too narrow, and says which those are.
+
+    SPARE go first, then those whose cells are all the same, then those to the right.
+    """
+    same = [name for place, name in enumerate(header) if len({row[place] for row in rows}) == 1]
+    to_go = [*(name for name in SPARE if name in header), *reversed(same), *reversed(header[1:])]
+    left, dropped = list(header), list[str]()
+    while True:
+        places = [header.index(name) for name in left]
+        table = plain_table(title, left, [[row[place] for place in places] for row in rows])
+        wide = console.options.update(max_width=10_000)
+        if console.measure(table, options=wide).maximum <= console.width or len(left) == 1:
+            break
+        dropped.append(next(name for name in to_go if name in left))
+        left.remove(dropped[-1])
+    console.print(table)
+    if dropped:
+        console.print(
+            f"no room for {', '.join(name for name in header if name in dropped)}: summary.md has all columns"
+        )
 
 
 def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
