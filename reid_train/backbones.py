@@ -1,7 +1,9 @@
 """Backbones: image -> feature map, with their width and the weights they may start from."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,11 +11,38 @@ from torchvision import models
 
 from data.errors import UserError
 
-BACKBONES = {
-    "resnet50": (models.resnet50, models.ResNet50_Weights.IMAGENET1K_V2, 2048),
-    "resnet18": (models.resnet18, models.ResNet18_Weights.IMAGENET1K_V1, 512),
+IBN_WEIGHTS = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0/resnet50_ibn_a-d9d0bb7b.pth"
+
+
+class IBN(nn.Module):
+    """Instance normalisation of the first half of the channels, batch normalisation of the others (Pan et al., ECCV
+    2018, IBN-a). Named as its authors' weights are."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.IN = nn.InstanceNorm2d(channels // 2, affine=True)
+        self.BN = nn.BatchNorm2d(channels - channels // 2)
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        first, second = map_BCHW.split([self.IN.num_features, self.BN.num_features], dim=1)
+        return torch.cat([self.IN(first), self.BN(second)], dim=1)
+
+
+def resnet50_ibn(**options: Any) -> models.ResNet:
+    """torchvision's ResNet-50 with IBN after the first convolution of each block of the first three stages."""
+    network = models.resnet50(**options)
+    for stage in (network.layer1, network.layer2, network.layer3):
+        for block in stage:
+            block.bn1 = IBN(block.bn1.num_features)
+    return network
+
+
+BACKBONES: dict[str, tuple[Callable[..., models.ResNet], str, int]] = {
+    "resnet50": (models.resnet50, models.ResNet50_Weights.IMAGENET1K_V2.url, 2048),
+    "resnet50_ibn": (resnet50_ibn, IBN_WEIGHTS, 2048),
+    "resnet18": (models.resnet18, models.ResNet18_Weights.IMAGENET1K_V1.url, 512),
 }
-"""Name -> (builder, ImageNet weights, channels of the last feature map)."""
+"""Name -> (builder, where its ImageNet weights are, channels of the last feature map)."""
 
 
 def build_backbone(name: str, *, last_stride: int) -> tuple[nn.Module, int]:
@@ -38,13 +67,15 @@ def build_backbone(name: str, *, last_stride: int) -> tuple[nn.Module, int]:
 
 def imagenet_state(name: str) -> dict[str, torch.Tensor]:
     """ImageNet weights, from torch's cache folder or the network. Raises UserError that says where they belong."""
-    weights = BACKBONES[name][1]
-    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    url = BACKBONES[name][1]
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     try:
-        state: dict[str, torch.Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        state: dict[str, torch.Tensor] = torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+        )
     except Exception as error:  # a network and a torn file raise many kinds
-        trouble = f"{file} is damaged" if file.exists() else f"{weights.url} could not be fetched"
-        that = f"a fresh {weights.url}" if file.exists() else "that file"
+        trouble = f"{file} is damaged" if file.exists() else f"{url} could not be fetched"
+        that = f"a fresh {url}" if file.exists() else "that file"
         raise UserError(
             f"pretrained=imagenet: {trouble} ({why_unreadable(error)}); "
             f"put {that} at {file}, or set pretrained=none or pretrained=PATH"

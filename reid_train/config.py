@@ -54,32 +54,57 @@ class TrainConfig(BaseModel):
     """Chance that a random rectangle is filled with the mean colour."""
 
     # Model
-    backbone: Literal["resnet50", "resnet18"] = "resnet50"
-    """The convolutional network, from torchvision."""
+    backbone: Literal["resnet50", "resnet50_ibn", "resnet18"] = "resnet50"
+    """The convolutional network, from torchvision; resnet50_ibn has IBN-a layers."""
     pretrained: str = "imagenet"
     """imagenet, none, or the path of a checkpoint folder of this project or of a .pth state dict."""
     last_stride: Literal[1, 2] = 1
     """Stride of the last stage; 1 doubles the height and width of the final feature map."""
     pooling: Literal["avg", "gem"] = "avg"
     """Average or generalised-mean pooling (exponent learned, from 3)."""
+    parts: int = Field(1, ge=1, le=16)
+    """Horizontal stripes of the feature map, each with features and a classifier of its own (PCB); 1: the whole map."""
+    part_width: int = Field(256, ge=8, le=2048)
+    """Numbers that each stripe contributes to the embedding."""
     fc_layers: int = Field(0, ge=0, le=4)
     """Additional fully connected layers between pooling and the BNNeck; the last one gives the embedding."""
     fc_width: int = Field(512, ge=8, le=8192)
     """Width of the additional fully connected layers."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout before each additional fully connected layer and before the classifier."""
+    moe_experts: int = Field(1, ge=1, le=64)
+    """Copies of the additional layers, between which a router chooses for each image; 1: those layers alone."""
+    moe_top_k: int = Field(1, ge=1, le=64)
+    """Experts whose outputs make an image's embedding, weighted by the router; at most moe_experts."""
+    moe_noise: bool = True
+    """Whether the router's scores get learned noise in training, so that all experts are tried."""
 
     # Loss
+    identity_loss: Literal["cross_entropy", "arcface", "cosface"] = "cross_entropy"
+    """How the classifier learns: plainly, or with an angular margin (ArcFace) or a cosine margin (CosFace)."""
+    angular_margin: float = Field(0.3, gt=0, le=1.5)
+    """ArcFace's margin in radians, CosFace's in cosine; the papers' 0.5 and 0.35 are for millions of faces."""
+    angular_scale: float = Field(30.0, gt=0, le=1000)
+    """Factor on the cosines of ArcFace and CosFace."""
     ce_weight: float = Field(1.0, ge=0, le=100)
-    """Weight of the cross-entropy in the total loss."""
+    """Weight of the identity loss in the total loss."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target spread evenly over all identities."""
-    triplet_weight: float = Field(1.0, ge=0, le=100)
-    """Weight of the triplet loss in the total loss."""
+    metric_loss: Literal["triplet", "circle", "supcon", "multi_similarity"] = "triplet"
+    """What pulls the features of an identity together: triplets, or one of pytorch-metric-learning's losses."""
+    metric_weight: float = Field(1.0, ge=0, le=100)
+    """Weight of the metric loss in the total loss."""
+    metric_scale: float | None = Field(None, gt=0, le=1000)
+    """Sharpness of a loss that is no triplet loss: circle's gamma, multi-similarity's beta, 1 / supcon's temperature;
+    null takes the paper's, 80, 50 and 10."""
     margin: Annotated[float, Field(gt=0, le=100)] | Literal["soft"] = 0.3
     """Gap between hardest positive and hardest negative, in embedding distance; soft: log(1 + exp(difference))."""
     normalize_features: bool = False
     """Whether the triplet loss sees unit-length features: distances are then 0 to 2, and margins mean another thing."""
+    moe_balance_weight: float = Field(0.01, ge=0, le=100)
+    """Weight of the loss that has the router use all experts alike."""
+    moe_z_weight: float = Field(0.001, ge=0, le=100)
+    """Weight of the loss that keeps the router's scores small."""
     mining: Literal["batch_hard", "random"] = "batch_hard"
     """Which triplets: each anchor's hardest of the batch, or one at random for each anchor (TripletMarginLoss)."""
 
@@ -136,8 +161,20 @@ class TrainConfig(BaseModel):
             )
         if k is not None and self.batch_size < 2 * k:
             raise ValueError(f"batch_size={self.batch_size} with images_per_identity={k} has no negatives; use {2 * k}")
-        if self.ce_weight == 0 and self.triplet_weight == 0:
-            raise ValueError("ce_weight=0 and triplet_weight=0 leave nothing to learn; raise one of them")
+        if self.ce_weight == 0 and self.metric_weight == 0:
+            raise ValueError("ce_weight=0 and metric_weight=0 leave nothing to learn; raise one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _check_head(self) -> Self:
+        if self.moe_experts > 1 and self.fc_layers == 0:
+            raise ValueError(f"moe_experts={self.moe_experts} are copies of the additional layers; set fc_layers to 1")
+        if self.moe_top_k > self.moe_experts:
+            raise ValueError(f"moe_top_k={self.moe_top_k} is more than moe_experts={self.moe_experts}; lower it")
+        if self.parts > 1 and self.fc_layers > 0:
+            raise ValueError(f"parts={self.parts} has layers of its own; set fc_layers to 0")
+        if self.parts > 1 and self.identity_loss != "cross_entropy":
+            raise ValueError(f"parts={self.parts} has a classifier a part; set identity_loss to cross_entropy")
         return self
 
     def changed(self, **changes: Any) -> "TrainConfig":
@@ -146,9 +183,17 @@ class TrainConfig(BaseModel):
 
 
 FIELD_NAMES = tuple(TrainConfig.model_fields)
-MODEL_SETTINGS = ("backbone", "last_stride", "pooling", "fc_layers", "fc_width", "dropout")
+MODEL_SETTINGS = (
+    *("backbone", "last_stride", "pooling", "parts", "part_width", "fc_layers", "fc_width", "dropout"),
+    *("moe_experts", "moe_top_k", "moe_noise", "identity_loss", "angular_margin", "angular_scale"),
+)
 """Those of the model."""
-ARCHITECTURE = (*(name for name in MODEL_SETTINGS if name != "dropout"), "image_height", "image_width", "precision")
+TRAINED_WITH = ("dropout", "moe_noise", "identity_loss", "angular_margin", "angular_scale")
+"""Settings of the model that change nothing where it is used."""
+ARCHITECTURE = (
+    *(name for name in MODEL_SETTINGS if name not in TRAINED_WITH),
+    *("image_height", "image_width", "precision"),
+)
 """Those on which it depends what a trained model costs where it is used."""
 
 

@@ -13,13 +13,22 @@ Row = dict[str, Any]
 
 def write_history(file: str | Path, rows: Iterable[Row]) -> None:
     """Writes the rows as CSV, atomically. What was not measured is an empty cell."""
-    rows = list(rows)
+    rows = [_flat(row) for row in rows]
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows({key: _rounded(value) for key, value in row.items()} for row in rows)
     write_text(file, text.getvalue())
+
+
+def _flat(row: Row) -> Row:
+    """The row with a column for each of the values that a tuple or list holds: expert_usage_0, expert_usage_1, ..."""
+    flat: Row = {}
+    for key, value in row.items():
+        several = isinstance(value, (tuple, list))
+        flat |= {f"{key}_{place}": one for place, one in enumerate(value)} if several else {key: value}
+    return flat
 
 
 def _rounded(value: Any) -> Any:

@@ -22,8 +22,9 @@ from data.transforms import Augmentation
 from reid_train.checkpoint import STATE, build_model, load_pretrained, load_state, save_checkpoint, save_state
 from reid_train.config import TrainConfig, check_training, difference
 from reid_train.device import as_cuda_graph, choose_compiling, choose_device, choose_precision, keep_freed_memory
-from reid_train.losses import NonFiniteLoss, identity_losses
+from reid_train.losses import NonFiniteLoss
 from reid_train.model import ReIDModel
+from reid_train.objective import Objective
 from reid_train.optim import build_average, build_optimizer, build_schedule
 from reid_train.validate import validate
 
@@ -43,7 +44,7 @@ class EpochReport:
     """Of the whole schedule."""
     loss: float
     ce_loss: float
-    triplet_loss: float
+    metric_loss: float
     accuracy: float
     """Share of the training images whose identity the classifier names, 0 to 1."""
     active_triplets: float
@@ -56,12 +57,18 @@ class EpochReport:
     """Of training, validation apart."""
     seconds: float
     """Of training and validation."""
+    router_loss: float | None = None
+    """Of a mixture of experts, weighted: load balance and size of the router's scores."""
+    gate_entropy: float | None = None
+    """Mean entropy of the router's probabilities, in nats."""
+    expert_usage: tuple[float, ...] | None = None
+    """Share of the router's choices that fell on each expert; sums to 1."""
     val_mAP: float | None = None
     val_rank1: float | None = None
     val_rank5: float | None = None
     val_rank10: float | None = None
     val_mINP: float | None = None
-    val_triplet_loss: float | None = None
+    val_metric_loss: float | None = None
     """Batch-hard triplet loss over batches of the validation images."""
     val_ce_loss: float | None = None
     """Cross-entropy of the held-out images of training identities."""
@@ -69,12 +76,10 @@ class EpochReport:
     """Classifier's accuracy on the held-out images of training identities."""
 
 
-STEP_FIGURES = ("loss", "ce_loss", "triplet_loss", "accuracy", "active_triplets", "grad_norm")
-"""The report's fields that are means over the epoch's steps, in the order in which the loop notes them."""
+PLAIN_LOSSES = ("triplet", "cross_entropy")
 LEAST_WORKERS = 4
 """With fewer processes than this to prepare batches, a GPU does it faster itself."""
 MOST_WORKERS = 8
-GRAD_NORM = STEP_FIGURES.index("grad_norm")
 CHECKED_STEPS = 50
 """Steps after which a GPU is asked whether its losses are finite: each time it has to be waited for."""
 
@@ -124,6 +129,7 @@ def train_epochs(
         momentum=config.momentum,
     )
     schedule = build_schedule(optimizer, pct_start=config.pct_start, total_steps=config.num_epochs * steps)
+    objective = Objective(config).to(device)
     average = build_average(model, config.ema_rate)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
@@ -158,28 +164,20 @@ def train_epochs(
     )
 
     def compute(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Leaves the clipped gradients of a batch in the parameters; gives its STEP_FIGURES."""
+        """Leaves the clipped gradients of a batch in the parameters; gives the objective's figures and their norm."""
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             output = forward(images)
-        ce, triplet, active = identity_losses(
-            output.feature_BD,
-            output.logits_BI,
-            labels,
-            label_smoothing=config.label_smoothing,
-            margin=config.margin,
-            mining=config.mining,
-            normalize=config.normalize_features,
-        )
-        loss = config.ce_weight * ce + config.triplet_weight * triplet
+        batch = objective(model, output, labels)
         optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
+        scaler.scale(batch.loss).backward()
         scaler.unscale_(optimizer)
         grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
-        accuracy = (output.logits_BI.argmax(dim=1) == labels).float().mean()
-        return torch.stack([loss, ce, triplet, accuracy, active, grad_norm]).detach()
+        return torch.cat([batch.figures, grad_norm.detach().view(1)])
 
     step_figures: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = compute
-    if device.type == "cuda" and not scaler.is_enabled() and config.mining == "batch_hard":
+    # The other losses choose pairs by their values, which a recorded step cannot.
+    by_shape = config.mining == "batch_hard" and (config.metric_loss, config.identity_loss) == PLAIN_LOSSES
+    if device.type == "cuda" and not scaler.is_enabled() and by_shape:
         shape = (config.batch_size, 3, config.image_height, config.image_width)
         with _seeded(config.seed, 0, device):
             step_figures = as_cuda_graph(compute, model.train(), shape)
@@ -187,7 +185,7 @@ def train_epochs(
     for epoch in range(first_epoch, config.num_epochs):
         started = time.monotonic()
         with _seeded(config.seed, epoch + 1, device):
-            figures = torch.zeros(steps, len(STEP_FIGURES), device=device)
+            figures = torch.zeros(steps, len(objective.figures) + 1, device=device)
             model.train()
             for step, (images, labels) in enumerate(itertools.islice(batches, steps)):
                 images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
@@ -199,12 +197,13 @@ def train_epochs(
                 scaler.update()
                 learning_rate = schedule.get_last_lr()[-1]
                 if scaler.get_scale() < scale_before:  # overflow: the scaler skipped this step
-                    figures[step, GRAD_NORM] = 0
+                    figures[step, -1] = 0
                 else:
                     schedule.step()
                     if average is not None:
                         average.update_parameters(model)
-            means = dict(zip(STEP_FIGURES, figures.cpu().double().mean(dim=0).tolist(), strict=True))
+            names = (*objective.figures, "grad_norm")
+            means = dict(zip(names, figures.cpu().double().mean(dim=0).tolist(), strict=True))
         train_s = time.monotonic() - started
 
         kept: ReIDModel = average.module if average is not None else model  # type: ignore[assignment]
@@ -214,11 +213,11 @@ def train_epochs(
         report = EpochReport(
             epoch=epoch + 1,
             num_epochs=config.num_epochs,
-            **means,
+            **_reported(means),
             learning_rate=float(learning_rate),
             images_per_s=steps * config.batch_size / train_s,
             seconds=time.monotonic() - started,
-            **validation,
+            **validation,  # type: ignore[arg-type]
         )
         ends, kept_now = epoch + 1 == config.num_epochs, epoch + 1 in keep_at
         if out_dir and (ends or kept_now):
@@ -235,6 +234,13 @@ def train_epochs(
             save_state(out_dir, {"epoch": epoch + 1, "config": config.model_dump(mode="json"), "seen": seen, **states})
             saved_at = time.monotonic()
         yield report
+
+
+def _reported(means: dict[str, float]) -> dict[str, Any]:
+    """The report's fields of an epoch's mean figures: the experts' usage is one."""
+    usage = tuple(mean for name, mean in means.items() if name.startswith("expert_"))
+    plain = {name: mean for name, mean in means.items() if not name.startswith("expert_")}
+    return {**plain, **({"expert_usage": usage} if usage else {})}
 
 
 @contextmanager
@@ -265,8 +271,8 @@ def _check_losses(figures: torch.Tensor, epoch: int) -> None:
     if torch.isfinite(figures[:, 0]).all():
         return
     step = int((~torch.isfinite(figures[:, 0])).nonzero()[0])
-    _, ce, triplet, *_ = figures[step].tolist()
-    terms = f"cross-entropy {ce:.4g}, triplet {triplet:.4g}"
+    _, identity, metric, *_ = figures[step].tolist()
+    terms = f"identity loss {identity:.4g}, metric loss {metric:.4g}"
     raise NonFiniteLoss(f"loss is not finite at step {step + 1} of epoch {epoch}: {terms}")
 
 

@@ -1,4 +1,4 @@
-"""Losses of re-identification: batch-hard and random triplets. Cross-entropy is torch's own."""
+"""Losses of re-identification: triplets by hand, others by pytorch-metric-learning. Cross-entropy is torch's own."""
 
 # B images of a batch, D embedding width
 
@@ -92,21 +92,20 @@ def active_share(positive_B: torch.Tensor, negative_B: torch.Tensor, margin: Mar
     return (positive_B.detach() - negative_B.detach() + gap > 0).float().mean()
 
 
-def identity_losses(
-    feature_BD: torch.Tensor,
-    logits_BI: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    label_smoothing: float,
-    margin: Margin,
-    mining: Literal["batch_hard", "random"] = "batch_hard",
-    normalize: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Cross-entropy, triplet loss (of unit-length features with `normalize`), and the share of active triplets."""
-    ce = F.cross_entropy(logits_BI.float(), labels, label_smoothing=label_smoothing)
-    feature_BD = F.normalize(feature_BD.float()) if normalize else feature_BD.float()
-    hardest = hardest_distances(feature_BD, labels)
-    triplet = (
-        margin_loss(*hardest, margin) if mining == "batch_hard" else random_triplet_loss(feature_BD, labels, margin)
-    )
-    return ce, triplet, active_share(*hardest, margin)
+def metric_loss(features: torch.Tensor, identities: torch.Tensor, name: str, scale: float | None) -> torch.Tensor:
+    """A loss of pytorch-metric-learning by TrainConfig's name; `scale` is its sharpness, None the paper's.
+
+    circle: Sun et al. 2020 (arXiv 2002.10857), margin 0.25 as for ReID; supcon: Khosla et al. 2020 (2004.11362);
+    multi_similarity: Wang et al. 2019 (1904.06627). All of them compare directions: lengths do not count.
+    """
+    from pytorch_metric_learning import losses
+
+    with torch.autocast(features.device.type, enabled=False):
+        if name == "circle":
+            function = losses.CircleLoss(m=0.25, gamma=scale or 80.0)
+        elif name == "supcon":
+            function = losses.SupConLoss(temperature=1 / (scale or 10.0))
+        else:
+            function = losses.MultiSimilarityLoss(beta=scale or 50.0)
+        loss: torch.Tensor = function(features.float(), identities)
+    return loss

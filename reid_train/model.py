@@ -1,10 +1,10 @@
-"""The re-identification model: backbone, pooling, optional fully connected layers, BNNeck, classifier.
+"""The re-identification model: backbone, pooling, layers of choice (parts, fully connected, experts), neck, classifier.
 
 After Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification" (CVPRW 2019):
-the triplet loss sees the feature before the BNNeck, the classifier and retrieval the one after it.
+the metric loss sees the feature before the BNNeck, the classifier and retrieval the one after it.
 """
 
-# B images, H height, W width, D embedding width, I identities
+# B images, H height, W width, C channels of the pooled feature, D embedding width, P parts, I identities
 
 from typing import NamedTuple
 
@@ -13,15 +13,21 @@ from torch import nn
 
 from data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from reid_train.backbones import build_backbone
+from reid_train.classifiers import build_classifier
+from reid_train.moe import MixtureOfExperts, Routing
 
 
 class ModelOutput(NamedTuple):
     """What training needs of one batch."""
 
     feature_BD: torch.Tensor
-    """Before the BNNeck: for the triplet loss."""
-    logits_BI: torch.Tensor
-    """The classifier's scores."""
+    """Before the BNNeck: for the metric loss."""
+    embedding_BD: torch.Tensor
+    """After it, with dropout: what the classifier sees."""
+    logits_PBI: torch.Tensor
+    """The classifier's scores, of each part; one part without parts."""
+    routing: Routing | None
+    """Of a mixture of experts."""
 
 
 class GeMPooling(nn.Module):
@@ -32,20 +38,41 @@ class GeMPooling(nn.Module):
         self.p = nn.Parameter(torch.tensor(p))
         self.eps = eps
 
-    def forward(self, map_BDHW: torch.Tensor) -> torch.Tensor:
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         # In float32: powers overflow half precision.
-        powered = map_BDHW.float().clamp(min=self.eps).pow(self.p)
+        powered = map_BCHW.float().clamp(min=self.eps).pow(self.p)
         return powered.mean(dim=(2, 3)).pow(1 / self.p)
 
 
 class AveragePooling(nn.Module):
     """Mean over the feature map."""
 
-    def forward(self, map_BDHW: torch.Tensor) -> torch.Tensor:
-        return map_BDHW.mean(dim=(2, 3))
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        return map_BCHW.mean(dim=(2, 3))
 
 
 POOLING = {"avg": AveragePooling, "gem": GeMPooling}
+
+
+class PartPooling(nn.Module):
+    """Pools horizontal stripes of a feature map and reduces each by a layer of its own (Sun et al., PCB, ECCV 2018).
+
+    B x C x H x W -> B x (parts x width), the stripes from top to bottom. H need be no multiple of `parts`, but as many.
+    """
+
+    def __init__(self, pooling: nn.Module, *, channels: int, parts: int, width: int):
+        super().__init__()
+        self.pooling, self.parts = pooling, parts
+        self.reduce = nn.ModuleList(nn.Linear(channels, width, bias=False) for _ in range(parts))
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        height = map_BCHW.shape[2]
+        bounds = [round(part * height / self.parts) for part in range(self.parts + 1)]
+        reduced = [
+            layer(self.pooling(map_BCHW[:, :, top:bottom]))
+            for layer, top, bottom in zip(self.reduce, bounds, bounds[1:], strict=False)
+        ]
+        return torch.cat(reduced, dim=1)
 
 
 class ReIDModel(nn.Module):
@@ -64,36 +91,76 @@ class ReIDModel(nn.Module):
         backbone: str = "resnet50",
         last_stride: int = 1,
         pooling: str = "avg",
+        parts: int = 1,
+        part_width: int = 256,
         fc_layers: int = 0,
         fc_width: int = 512,
         dropout: float = 0.0,
+        moe_experts: int = 1,
+        moe_top_k: int = 1,
+        moe_noise: bool = True,
+        identity_loss: str = "cross_entropy",
+        angular_margin: float = 0.3,
+        angular_scale: float = 30.0,
     ):
         super().__init__()
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.backbone, width = build_backbone(backbone, last_stride=last_stride)
         self.pooling = POOLING[pooling]()
-        layers: list[nn.Module] = []
-        for number in range(fc_layers):
-            # No activation after the last one: an embedding needs both signs.
-            last = number == fc_layers - 1
-            layers += [nn.Dropout(dropout), nn.Linear(width, fc_width), nn.Identity() if last else nn.ReLU()]
-            width = fc_width
-        self.fc = nn.Sequential(*layers)
-        self.neck = nn.BatchNorm1d(width)
+        if parts > 1:
+            self.pooling = PartPooling(self.pooling, channels=width, parts=parts, width=part_width)
+            width = parts * part_width
+        self.fc: nn.Module = _layers(fc_layers, width, fc_width, dropout)
+        if moe_experts > 1:
+            self.fc = MixtureOfExperts(
+                lambda: _layers(fc_layers, width, fc_width, dropout),
+                width=width,
+                experts=moe_experts,
+                top_k=moe_top_k,
+                noise=moe_noise,
+            )
+        width = fc_width if fc_layers else width
+        self.neck = nn.BatchNorm1d(width)  # of parts, too: it treats each number by itself
         self.neck.bias.requires_grad_(False)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(width, identities, bias=False)
-        nn.init.normal_(self.classifier.weight, std=0.001)
+        self.parts = parts
+        self.classifier = build_classifier(
+            identity_loss, identities=identities, width=width, parts=parts, margin=angular_margin, scale=angular_scale
+        )
+
+    def pooled(self, images: torch.Tensor) -> torch.Tensor:
+        """What the backbone makes of uint8 images, pooled: B x C."""
+        normalised = (images.float() - self.mean) / self.std
+        pooled_BC: torch.Tensor = self.pooling(self.backbone(normalised))
+        return pooled_BC
+
+    def routed(self, pooled_BC: torch.Tensor) -> tuple[torch.Tensor, Routing | None]:
+        """The feature before the BNNeck (B x D), and how a mixture of experts made it."""
+        if isinstance(self.fc, MixtureOfExperts):
+            feature_BD, routing = self.fc(pooled_BC)
+            return feature_BD, routing
+        return self.fc(pooled_BC), None
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """The feature before the BNNeck (B x D), from uint8 images."""
-        normalised = (images.float() - self.mean) / self.std
-        return self.fc(self.pooling(self.backbone(normalised)))
+        return self.routed(self.pooled(images))[0]
 
     def forward(self, images: torch.Tensor) -> ModelOutput | torch.Tensor:
-        feature_BD = self.features(images)
+        feature_BD, routing = self.routed(self.pooled(images))
         embedding_BD = self.neck(feature_BD)
         if not self.training:
             return embedding_BD
-        return ModelOutput(feature_BD, self.classifier(self.dropout(embedding_BD)))
+        embedding_BD = self.dropout(embedding_BD)
+        return ModelOutput(feature_BD, embedding_BD, self.classifier(embedding_BD), routing)
+
+
+def _layers(count: int, width: int, fc_width: int, dropout: float) -> nn.Sequential:
+    """Fully connected layers from `width`; none gives what it is given."""
+    layers: list[nn.Module] = []
+    for number in range(count):
+        # No activation after the last one: an embedding needs both signs.
+        last = number == count - 1
+        layers += [nn.Dropout(dropout), nn.Linear(width, fc_width), nn.Identity() if last else nn.ReLU()]
+        width = fc_width
+    return nn.Sequential(*layers)

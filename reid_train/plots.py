@@ -57,7 +57,7 @@ HELD_OUT = "held-out images"
 PANELS = (
     ("Cross-entropy", "loss", (("ce_loss", "train", TRAIN), ("val_ce_loss", HELD_OUT, VALIDATION))),
     ("Identity accuracy", "%", (("accuracy", "train", TRAIN), ("val_accuracy", HELD_OUT, VALIDATION))),
-    ("Triplet loss", "loss", (("triplet_loss", "train", TRAIN), ("val_triplet_loss", "validation", VALIDATION))),
+    ("Metric loss", "loss", (("metric_loss", "train", TRAIN), ("val_metric_loss", "validation", VALIDATION))),
     (
         "Validation",
         "%",

@@ -4,18 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
 
 from data.cache import Pixels
 from data.sampler import epoch_batches
 from data.splits import TrainingData
 from reid_train.checkpoint import load_model
+from reid_train.classifiers import cross_entropy
 from reid_train.config import TrainConfig
 from reid_train.device import choose_device, choose_precision
 from reid_train.evaluate import extract_features, score
-from reid_train.losses import NonFiniteLoss, batch_hard_triplet_loss
+from reid_train.losses import NonFiniteLoss
 from reid_train.metrics import RetrievalMetrics
 from reid_train.model import ReIDModel
+from reid_train.objective import feature_loss
 
 
 def validate(
@@ -39,13 +40,13 @@ def validate(
             ranks = {f"val_rank{rank}": float(metrics.cmc[min(rank, len(metrics.cmc)) - 1]) for rank in (1, 5, 10)}
             report |= {"val_mAP": metrics.mAP, "val_mINP": metrics.mINP, **ranks}
             identities = [sample.identity for sample in (*data.query, *data.gallery)]
-            report["val_triplet_loss"] = _triplet_loss(features, identities, config)
+            report["val_metric_loss"] = _metric_loss(features, identities, config)
         if data.holdout:
             features = extract_features(model, pixels, data.holdout, device=device, precision=precision)
-            logits = model.classifier(model.neck(features))
+            logits_PBI = model.classifier(model.neck(features))
             labels = torch.tensor([label_of[sample.identity] for sample in data.holdout], device=device)
-            report["val_ce_loss"] = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing).item()
-            report["val_accuracy"] = (logits.argmax(dim=1) == labels).float().mean().item()
+            report["val_ce_loss"] = cross_entropy(logits_PBI, labels, config.label_smoothing).item()
+            report["val_accuracy"] = (logits_PBI.mean(dim=0).argmax(dim=1) == labels).float().mean().item()
     return report
 
 
@@ -70,12 +71,12 @@ def _retrieve(
     return features, score(embeddings, data.query, data.gallery)
 
 
-def _triplet_loss(features: torch.Tensor, identities: list[int], config: TrainConfig) -> float:
-    """Mean batch-hard triplet loss over P x K batches of validation images, drawn once for all epochs."""
+def _metric_loss(features: torch.Tensor, identities: list[int], config: TrainConfig) -> float:
+    """Mean metric loss over P x K batches of validation images, drawn once for all epochs."""
     k = config.images_per_identity or 4
     size = min(max(config.batch_size // k, 2), len(set(identities))) * k
     batches = epoch_batches(identities, batch_size=size, images_per_identity=k, seed=0, epoch=0)
     labels = torch.tensor(identities, device=features.device)
-    seen = F.normalize(features) if config.normalize_features else features
-    losses = [batch_hard_triplet_loss(seen[batch], labels[batch], config.margin) for batch in batches]
+    hardest = config.changed(mining="batch_hard")
+    losses = [feature_loss(features[batch], labels[batch], hardest)[0] for batch in batches]
     return torch.stack(losses).mean().item()

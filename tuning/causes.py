@@ -43,17 +43,17 @@ def collapse_cause(config: TrainConfig, reports: Sequence[Mapping[str, Any]]) ->
     Then no anchor is nearer to its positives than to its negatives: the loss is the margin (log 2 for "soft") and every
     triplet is active. The first half of the rung does not count: a collapse takes a few epochs.
     """
-    if config.triplet_weight == 0:
+    if config.metric_weight == 0 or config.metric_loss != "triplet":
         return None
     soft = config.margin == "soft"
     of_one_point = math.log(2) if config.margin == "soft" else config.margin
     later = reports[len(reports) // 2 :]
-    if any(abs(report.get("triplet_loss", math.inf) / of_one_point - 1) > NEAR_MARGIN for report in later):
+    if any(abs(report.get("metric_loss", math.inf) / of_one_point - 1) > NEAR_MARGIN for report in later):
         return None
     if not soft and any(report["active_triplets"] < ALL_ACTIVE for report in later):
         return None
     named = "log 2, that of margin=soft" if soft else f"margin={of_one_point:.4g}"
-    last = later[-1]["triplet_loss"]
+    last = later[-1]["metric_loss"]
     return f"collapsed: triplet loss {last:.4g} is {named}, no triplet is ever won: all embeddings are one point"
 
 

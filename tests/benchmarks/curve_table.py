@@ -24,7 +24,7 @@ COLUMNS = (
     "val_mAP",
     "val_rank1",
     "loss",
-    "triplet_loss",
+    "metric_loss",
     "accuracy",
     "active_triplets",
     "learning_rate",

@@ -30,10 +30,11 @@ from data.sampler import epoch_batches
 from data.splits import TrainingData
 from data.synthetic import draw_dataset
 from data.transforms import IMAGENET_MEAN, IMAGENET_STD, Augmentation
+from reid_train.classifiers import cross_entropy
 from reid_train.config import TrainConfig, make_config
 from reid_train.device import as_cuda_graph, choose_device, choose_precision, keep_freed_memory
 from reid_train.loop import train_epochs
-from reid_train.losses import identity_losses
+from reid_train.losses import batch_hard_triplet_loss
 from reid_train.model import ReIDModel
 from reid_train.optim import build_optimizer, build_schedule
 from tests.benchmarks.machine import describe_machine, spread
@@ -89,8 +90,7 @@ def fixed_batch(size: str, device: str, folder: str, steps: int, *, compile: boo
     def step(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         with torch.autocast(where.type, precision, enabled=precision != torch.float32):
             output = forward(images)
-        ce, triplet, _ = identity_losses(output.feature_BD, output.logits_BI, labels, label_smoothing=0.0, margin=0.3)
-        loss = ce + triplet
+        loss = cross_entropy(output.logits_PBI, labels, 0.0) + batch_hard_triplet_loss(output.feature_BD, labels, 0.3)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -154,7 +154,7 @@ def brief(size: str, device: str, folder: str, steps: int) -> float:
         for images, targets in loader:
             images, targets = images.to(where), targets.to(where)
             feature = model.pooling(model.backbone(images))
-            logits = model.classifier(model.neck(feature))
+            logits = model.classifier(model.neck(feature))[0]
             distance = torch.cdist(feature, feature).clamp(min=1e-6)
             same = targets[:, None] == targets[None, :]
             positive = distance.masked_fill(~same, 0).max(dim=1).values

@@ -102,7 +102,7 @@ def test_several_mistakes_give_one_line_each(config_file):
         ("learning_rate: -1", "learning_rate=-1 should be greater than 0"),
         ("weight_decay: -1e-4", "weight_decay=-0.0001 should be greater than or equal to 0"),
         ("dataset: imagenet", "should be 'market1501', 'veri' or 'manifest'"),
-        ("backbone: resnet51", "should be 'resnet50' or 'resnet18'"),
+        ("backbone: resnet51", "should be 'resnet50', 'resnet50_ibn' or 'resnet18'"),
         ("last_stride: 3", "last_stride=3 should be 1 or 2"),
         ("margin: hard", "margin='hard' should be a number above 0 and at most 100, or soft"),
         ("margin: 0", "margin=0 should be a number above 0"),
@@ -124,7 +124,7 @@ def test_a_wrong_value_names_line_setting_value_and_rule(config_file, line, said
         ("{batch_size: 30}", "batch_size=30 is not a multiple of images_per_identity=4; nearest: 28"),
         ("{batch_size: 4}", "batch_size=4 with images_per_identity=4 has no negatives; use 8"),
         ("{batch_size: 3}", "nearest: 8"),
-        ("{ce_weight: 0, triplet_weight: 0}", "leave nothing to learn"),
+        ("{ce_weight: 0, metric_weight: 0}", "leave nothing to learn"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(config_file, line, said):

@@ -23,7 +23,7 @@ def run(data, pixels, **changes):
 
 
 def assert_close(one, other, tolerance):
-    for name in ("loss", "ce_loss", "triplet_loss", "grad_norm", "learning_rate"):
+    for name in ("loss", "ce_loss", "metric_loss", "grad_norm", "learning_rate"):
         assert [r[name] for r in one] == pytest.approx([r[name] for r in other], rel=tolerance, abs=tolerance), name
 
 

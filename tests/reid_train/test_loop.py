@@ -19,6 +19,7 @@ from data.errors import UserError
 from data.sampler import steps_per_epoch
 from data.splits import TrainingData
 from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint, load_model
+from reid_train.classifiers import LinearClassifier
 from reid_train.loop import EpochReport, NonFiniteLoss, train_epochs
 from tests.reid_train.conftest import tiny_config
 
@@ -70,7 +71,7 @@ def test_reports_are_complete_and_sane(data, pixels):
         shares = ["accuracy", "active_triplets", "val_mAP", "val_rank1", "val_mINP", "val_accuracy"]
         assert all(0 <= values[name] <= 1 for name in shares)
         assert report.val_rank1 <= report.val_rank5 <= report.val_rank10
-        assert report.loss == pytest.approx(report.ce_loss + report.triplet_loss)
+        assert report.loss == pytest.approx(report.ce_loss + report.metric_loss)
         assert report.grad_norm > 0 and report.images_per_s > 0 and report.seconds > 0
     assert reports[-1].learning_rate == pytest.approx(1e-3 / 25 / 1e4)  # of the very last step
 
@@ -99,7 +100,7 @@ def test_each_kind_of_validation_stands_alone(data, pixels, without):
     (whole,) = train_epochs(config, data, pixels)
     for name in ("val_ce_loss", "val_accuracy"):
         assert getattr(report, name) == (None if without == "holdout" else getattr(whole, name))
-    for name in ("val_mAP", "val_triplet_loss"):
+    for name in ("val_mAP", "val_metric_loss"):
         assert getattr(report, name) == (None if without == "query" else getattr(whole, name))
 
 
@@ -107,7 +108,7 @@ def test_each_kind_of_validation_stands_alone(data, pixels, without):
 def test_plain_shuffled_batches_of_any_size_are_validated_too(data, pixels, changes):
     config = tiny_config(num_epochs=1, pct_start=0.6, images_per_identity=None, **changes)
     (report,) = train_epochs(config, data, pixels)
-    assert math.isfinite(report.val_triplet_loss)
+    assert math.isfinite(report.val_metric_loss)
 
 
 def test_the_weights_that_are_validated_are_the_moving_average(data, pixels, tmp_path):
@@ -281,16 +282,15 @@ def test_no_update_follows_a_non_finite_loss(data, pixels, monkeypatch):
     original = reid_train.loop.build_model
     monkeypatch.setattr(reid_train.loop, "build_model", lambda *a: model.append(original(*a)) or model[0])
     losses = iter([1.0, math.nan])
-    real = reid_train.loop.identity_losses
+    real = LinearClassifier.loss
 
-    def poisoned(*arguments, **options):
-        ce, triplet, active = real(*arguments, **options)
+    def poisoned(*arguments):
         before.update({name: tensor.clone() for name, tensor in model[0].named_parameters()})
-        return ce * next(losses), triplet, active
+        return real(*arguments) * next(losses)
 
     before: dict[str, torch.Tensor] = {}
-    monkeypatch.setattr(reid_train.loop, "identity_losses", poisoned)
-    with pytest.raises(NonFiniteLoss, match=r"step 2 of epoch 1: cross-entropy nan, triplet \d"):
+    monkeypatch.setattr(LinearClassifier, "loss", poisoned)
+    with pytest.raises(NonFiniteLoss, match=r"step 2 of epoch 1: identity loss nan, metric loss \d"):
         list(train_epochs(tiny_config(), data, pixels))
     assert_same(before, dict(model[0].named_parameters()))
 
@@ -375,7 +375,7 @@ def test_the_settings_of_the_head_and_the_losses_reach_the_run(data: TrainingDat
     for changes in (
         {"margin": "soft"},
         {"label_smoothing": 0.2},
-        {"triplet_weight": 0.5},
+        {"metric_weight": 0.5},
         {"ce_weight": 0.5},
         {"normalize_features": True},
         {"mining": "random"},

@@ -8,14 +8,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from reid_train.classifiers import build_classifier, cross_entropy
+from reid_train.config import TrainConfig
 from reid_train.losses import (
     active_share,
     batch_hard_triplet_loss,
     hardest_distances,
-    identity_losses,
+    metric_loss,
     pairwise_distances,
     random_triplet_loss,
 )
+from reid_train.objective import feature_loss
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())["batch_hard_triplet"]
 
@@ -168,18 +171,104 @@ def test_active_share_counts_anchors_that_still_have_a_loss():
 
 
 @pytest.mark.parametrize("mining", ["batch_hard", "random"])
-def test_identity_losses_are_smoothed_cross_entropy_and_the_chosen_triplets(mining):
+def test_the_feature_loss_is_the_chosen_triplets_of_unit_features(mining):
     features, labels = draw(0)
-    logits = torch.randn(12, 5, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(5)
-    ce, triplet, active = identity_losses(
-        features, logits, labels, label_smoothing=0.1, margin=0.4, mining=mining, normalize=True
-    )
-    target = torch.full((12, 5), 0.1 / 5)
-    target[torch.arange(12), labels] += 0.9
-    torch.testing.assert_close(ce, -(target * logits.log_softmax(dim=1)).sum(dim=1).mean())
+    triplet, active = feature_loss(features, labels, TrainConfig(margin=0.4, mining=mining, normalize_features=True))
     unit = (features / features.norm(dim=1, keepdim=True)).float()
     assert active == active_share(*hardest_distances(unit, labels), 0.4)
     torch.manual_seed(5)
     loss = batch_hard_triplet_loss if mining == "batch_hard" else random_triplet_loss
     torch.testing.assert_close(triplet, loss(unit, labels, 0.4))
+
+
+def test_cross_entropy_is_smoothed_and_the_mean_of_the_parts():
+    generator = torch.Generator().manual_seed(1)
+    logits, labels = torch.randn(3, 12, 5, generator=generator), torch.arange(12) % 5
+    target = torch.full((12, 5), 0.1 / 5)
+    target[torch.arange(12), labels] += 0.9
+    parts = [-(target * part.log_softmax(dim=1)).sum(dim=1).mean() for part in logits]
+    torch.testing.assert_close(cross_entropy(logits, labels, 0.1), torch.stack(parts).mean())
+
+
+def cosines(features):
+    unit = (features / features.norm(dim=1, keepdim=True)).double()
+    return unit @ unit.T
+
+
+def pairs_of(labels, anchor):
+    same = [j for j in range(len(labels)) if labels[j] == labels[anchor] and j != anchor]
+    return same, [j for j in range(len(labels)) if labels[j] != labels[anchor]]
+
+
+def circle(features, labels, gamma=80.0, m=0.25):
+    """Sun et al. 2020, equations 6 to 8, an anchor at a time."""
+    s, losses = cosines(features), []
+    for i in range(len(labels)):
+        positives, negatives = pairs_of(labels, i)
+        p = [-gamma * max(0.0, 1 + m - float(s[i, j])) * (float(s[i, j]) - (1 - m)) for j in positives]
+        n = [gamma * max(0.0, float(s[i, j]) + m) * (float(s[i, j]) - m) for j in negatives]
+        losses.append(math.log1p(sum(map(math.exp, p)) * sum(map(math.exp, n))))
+    return sum(losses) / len(losses)
+
+
+def supcon(features, labels, temperature=0.1):
+    """Khosla et al. 2020, equation 2, an anchor at a time."""
+    s, losses = cosines(features) / temperature, []
+    for i in range(len(labels)):
+        positives, negatives = pairs_of(labels, i)
+        every = math.log(sum(math.exp(float(s[i, j])) for j in (*positives, *negatives)))
+        losses.append(-sum(float(s[i, j]) - every for j in positives) / len(positives))
+    return sum(losses) / len(losses)
+
+
+def multi_similarity(features, labels, alpha=2.0, beta=50.0, base=0.5):
+    """Wang et al. 2019, equation 15, an anchor at a time."""
+    s, losses = cosines(features), []
+    for i in range(len(labels)):
+        positives, negatives = pairs_of(labels, i)
+        pull = math.log1p(sum(math.exp(-alpha * (float(s[i, j]) - base)) for j in positives)) / alpha
+        push = math.log1p(sum(math.exp(beta * (float(s[i, j]) - base)) for j in negatives)) / beta
+        losses.append(pull + push)
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"), [("circle", circle), ("supcon", supcon), ("multi_similarity", multi_similarity)]
+)
+def test_metric_losses_are_those_of_their_papers_worked_out_in_a_plain_loop(name, plain):
+    features, labels = draw(3)[0], torch.arange(12) % 4
+    assert metric_loss(features, labels, name, None).item() == pytest.approx(plain(features, labels), rel=1e-3)
+    config = TrainConfig(metric_loss=name)
+    assert feature_loss(features, labels, config)[0].item() == pytest.approx(plain(features, labels), rel=1e-3)
+
+
+def test_the_scale_is_gamma_beta_and_one_over_the_temperature():
+    features, labels = draw(4)[0], torch.arange(12) % 4
+    assert metric_loss(features, labels, "circle", 16.0).item() == pytest.approx(
+        circle(features, labels, 16.0), rel=1e-3
+    )
+    assert metric_loss(features, labels, "supcon", 5.0).item() == pytest.approx(supcon(features, labels, 0.2), rel=1e-3)
+    found = metric_loss(features, labels, "multi_similarity", 20.0).item()
+    assert found == pytest.approx(multi_similarity(features, labels, beta=20.0), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["arcface", "cosface"])
+def test_margin_classifiers_demand_their_margin_of_the_true_identity_alone(name):
+    """Deng et al. 2019 (equation 3) and Wang et al. 2018 (equation 4), an image at a time."""
+    generator = torch.Generator().manual_seed(2)
+    torch.manual_seed(0)
+    classifier = build_classifier(name, identities=5, width=8, parts=1, margin=0.3, scale=30.0)
+    embeddings, labels = torch.randn(12, 8, generator=generator), torch.arange(12) % 5
+    logits = classifier(embeddings)
+    (weights,) = classifier.parameters()
+    unit = weights / weights.norm(dim=0, keepdim=True)
+    cosine = (embeddings / embeddings.norm(dim=1, keepdim=True)) @ unit
+    torch.testing.assert_close(logits[0], 30 * cosine, atol=1e-4, rtol=1e-4)
+    losses = []
+    for i, label in enumerate(labels.tolist()):
+        row = cosine[i].tolist()
+        row[label] = math.cos(math.acos(row[label]) + 0.3) if name == "arcface" else row[label] - 0.3
+        losses.append(math.log(sum(math.exp(30 * c) for c in row)) - 30 * row[label])
+    found = classifier.loss(embeddings, logits, labels, 0.0).item()
+    assert found == pytest.approx(sum(losses) / len(losses), rel=1e-3)

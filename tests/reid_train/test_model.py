@@ -18,7 +18,7 @@ def test_shapes_in_training_and_in_evaluation(backbone, width):
     model = ReIDModel(identities=5, backbone=backbone)
     output = model(images())
     assert isinstance(output, ModelOutput)
-    assert output.feature_BD.shape == (4, width) and output.logits_BI.shape == (4, 5)
+    assert output.feature_BD.shape == (4, width) and output.logits_PBI.shape == (1, 4, 5)
     assert model.eval()(images()).shape == (4, width)
 
 
@@ -60,10 +60,10 @@ def test_gem_of_an_empty_map_and_of_half_precision_is_finite_with_finite_gradien
 
 def test_the_necks_bias_is_zero_and_not_trained_and_the_classifier_has_none():
     model = ReIDModel(identities=5, backbone="resnet18")
-    model(images()).logits_BI.logsumexp(dim=1).sum().backward()
+    model(images()).logits_PBI.logsumexp(dim=2).sum().backward()
     assert model.neck.bias.grad is None and not model.neck.bias.any()
     assert model.neck.weight.grad is not None
-    assert model.classifier.bias is None
+    assert [name for name, _ in model.classifier.named_parameters()] == ["weight"]
 
 
 def test_triplets_see_the_feature_before_the_neck_and_retrieval_the_one_after():
@@ -72,7 +72,7 @@ def test_triplets_see_the_feature_before_the_neck_and_retrieval_the_one_after():
     # In training the neck normalises over the batch.
     centred = output.feature_BD - output.feature_BD.mean(dim=0)
     after = centred / (output.feature_BD.var(dim=0, unbiased=False) + model.neck.eps).sqrt()
-    torch.testing.assert_close(output.logits_BI, after @ model.classifier.weight.T, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(output.logits_PBI[0], after @ model.classifier.weight.T, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(output.feature_BD, after, atol=0.1)
 
     model.eval()
@@ -96,4 +96,4 @@ def test_dropout_before_the_classifier_leaves_the_triplet_feature_alone():
     nn.init.ones_(model.classifier.weight)
     first, second = model(images()), model(images())
     torch.testing.assert_close(first.feature_BD, second.feature_BD)
-    assert not torch.allclose(first.logits_BI, second.logits_BI)
+    assert not torch.allclose(first.logits_PBI, second.logits_PBI)

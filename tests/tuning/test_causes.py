@@ -43,7 +43,7 @@ def test_causes_are_told_apart(error, cause, bad):
 
 
 def epoch_reports(losses, active=1.0):
-    return [{"triplet_loss": loss, "active_triplets": active} for loss in losses]
+    return [{"metric_loss": loss, "active_triplets": active} for loss in losses]
 
 
 def test_a_loss_at_the_margin_is_a_collapse():
@@ -54,7 +54,7 @@ def test_a_loss_at_the_margin_is_a_collapse():
     assert collapse_cause(config, epoch_reports([0.9, 0.5, 0.302, 0.3])) is not None, "it takes a few epochs"
     assert collapse_cause(config, epoch_reports([0.3, 0.3, 0.3, 0.25])) is None, "it came apart again"
     assert collapse_cause(config, epoch_reports([0.3] * 4, active=0.8)) is None
-    assert collapse_cause(config.changed(triplet_weight=0), epoch_reports([0.3] * 4)) is None
+    assert collapse_cause(config.changed(metric_weight=0), epoch_reports([0.3] * 4)) is None
     soft = TrainConfig(margin="soft")
     assert "log 2" in collapse_cause(soft, epoch_reports([math.log(2)] * 3, active=0.0))
     assert collapse_cause(soft, epoch_reports([0.6] * 3)) is None
@@ -91,7 +91,7 @@ def running(tmp_path):
 
 
 def result(epoch, loss):
-    report = {"epoch": epoch, "val_mAP": 0.2, "seconds": 1.0, "triplet_loss": loss, "active_triplets": 1.0}
+    report = {"epoch": epoch, "val_mAP": 0.2, "seconds": 1.0, "metric_loss": loss, "active_triplets": 1.0}
     return {"rung": 2, **{f"report/{name}": value for name, value in report.items()}}
 
 

@@ -50,7 +50,7 @@ NAMES = [
 
 
 def report(epoch, num_epochs, score):
-    names = ("loss", "ce_loss", "triplet_loss", "accuracy", "active_triplets", "grad_norm", "images_per_s", "seconds")
+    names = ("loss", "ce_loss", "metric_loss", "accuracy", "active_triplets", "grad_norm", "images_per_s", "seconds")
     invented = {**dict.fromkeys(names, 0.5), "learning_rate": 1e-3, "val_mAP": score}
     return asdict(EpochReport(epoch=epoch, num_epochs=num_epochs, **invented))
 

@@ -77,11 +77,11 @@ def test_values_are_clipped_into_ranges_left_open_where_no_choice_and_what_diffe
     space = make_space(
         "fixed: {image_height: 256, image_width: 128, crop_scale: 1.0, label_smoothing: 0.2}\n"
         "search:\n  learning_rate: {low: 1e-3, high: 1e-2}\n  batch_size: {low: 16, high: 48, step: 16}\n"
-        "  margin: [0.1, soft]\n  triplet_weight: [1, 2]\n  erasing_probability: {low: 0, high: 0.7}\n"
+        "  margin: [0.1, soft]\n  metric_weight: [1, 2]\n  erasing_probability: {low: 0, high: 0.7}\n"
         "study: {warm_start: [strong_baseline]}\n"
     )
     space, (line,) = warm_started(space, [])
-    expected = {"learning_rate": 1e-3, "batch_size": 48, "triplet_weight": 1, "erasing_probability": 0.5}
+    expected = {"learning_rate": 1e-3, "batch_size": 48, "metric_weight": 1, "erasing_probability": 0.5}
     assert space.warm_starts == (expected,)
     assert line.startswith("warm start strong_baseline: ")
     for remark in (
