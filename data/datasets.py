@@ -37,15 +37,20 @@ def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str,
     raise UserError(f"data_dir {root}{empty} holds no data set; looked for {', '.join([*kinds, 'manifest.csv'])}")
 
 
-def read_train(data_dir: str | Path, dataset: str | None = None) -> list[Sample]:
-    """The training images of the data set at `data_dir`."""
+def read_train(data_dir: str | Path, dataset: str | None = None, *, outside_images: bool = False) -> list[Sample]:
+    """The training images of the data set at `data_dir`.
+
+    Those that lie outside of its folder (by a link, or a manifest's path) raise UserError without `outside_images`.
+    """
     name, place = find_dataset(data_dir, dataset)
-    samples: list[Sample] = READERS[name].read_train(place)
+    samples: list[Sample] = READERS[name].read_train(place, outside_images=outside_images)
     return samples
 
 
-def read_test(data_dir: str | Path, dataset: str | None = None) -> tuple[list[Sample], list[Sample]]:
-    """Query and gallery images of the data set at `data_dir`."""
+def read_test(
+    data_dir: str | Path, dataset: str | None = None, *, outside_images: bool = False
+) -> tuple[list[Sample], list[Sample]]:
+    """Query and gallery images of the data set at `data_dir`; `outside_images` as in `read_train`."""
     name, place = find_dataset(data_dir, dataset)
-    query, gallery = READERS[name].read_test(place)
+    query, gallery = READERS[name].read_test(place, outside_images=outside_images)
     return query, gallery

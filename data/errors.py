@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
     @functools.wraps(command)
     def run() -> None:
         end_politely_on_sigterm()
+        # Pillow's warnings of large and damaged pictures: here those are refused, or whole.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
             sys.exit(command() or 0)
         except UserError as error:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data.errors import UserError
 from data.splits import TrainingData
-from reid_train.config import TrainConfig, check_fit, make_config
+from reid_train.config import IMAGE_RULES, TrainConfig, check_fit, make_config
 from reid_train.settings_file import SettingsFile
 from tuning.climb import Mode, schedules
 from tuning.wording import counted, show_value
@@ -264,10 +264,11 @@ class SearchSpace:
     def description(self) -> dict[str, Any]:
         """All that defines the space, as plain values: what a study compares when it is opened again.
 
-        Where the images lie is left out: their fingerprint tells whether they are the same.
+        Where the images lie, and what is done about bad ones, is left out: the fingerprint of those that are used
+        tells whether they are the same.
         """
         return {
-            "fixed": {name: value for name, value in self.fixed.items() if name != "data_dir"},
+            "fixed": {n: value for n, value in self.fixed.items() if n not in ("data_dir", *IMAGE_RULES)},
             "search": {
                 p.name: [_plain(other) for other in self.parameters if other.name == p.name]
                 if p.alternative

@@ -17,6 +17,8 @@ from tuning.space import BATCH, INCREASING, Parameter, SearchSpace, StudySetting
 NOT_SEARCHABLE = {
     "data_dir": "trials on different data cannot be compared",
     "dataset": "trials on different data cannot be compared",
+    "outside_images": "trials on different data cannot be compared",
+    "on_bad_image": "trials on different data cannot be compared",
     "split_seed": "trials on different validation splits cannot be compared",
     "validation_fraction": "trials on different validation splits cannot be compared",
     "holdout_images_per_identity": "trials on different training images cannot be compared",
