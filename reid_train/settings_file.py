@@ -102,7 +102,7 @@ def _read_yaml(text: str, where: str, *, mapping: bool = False) -> tuple[Any, di
 
 
 class _Nodes:
-    """Notes each key's line, and refuses what only wants to take time and memory. Knows a YAML text before its values."""
+    """Walks a YAML text's nodes: notes each key's line, and refuses what only wants to take time and memory."""
 
     def __init__(self, where: str):
         self.where, self.lines, self.count = where, dict[Path_, int](), 0
