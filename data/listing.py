@@ -7,15 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.errors import UserError
+from data.errors import UNPRINTABLE, UserError, printable
 from data.samples import Sample
 
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 TRAIN, QUERY, GALLERY = "train", "query", "gallery"
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""What no file name may hold: control characters, ends of lines, and bytes that are no UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +83,6 @@ def refuse_outside(where: str, path: str, roots: Iterable[str]) -> None:
             f"{where}: leads out of the data folder, to {printable(true)}; copy the image there, or allow such images "
             "with outside_images=true"
         )
-
-
-def printable(text: str) -> str:
-    """The text with what is UNPRINTABLE written as Python would."""
-    return UNPRINTABLE.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def samples_of(listing: Listing) -> list[Sample]:

@@ -14,8 +14,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from data.errors import UserError
-from data.listing import GALLERY, QUERY, TRAIN, UNPRINTABLE, Listing, printable, refuse_outside, samples_of
+from data.errors import UNPRINTABLE, UserError, printable
+from data.listing import GALLERY, QUERY, TRAIN, Listing, refuse_outside, samples_of
 from data.samples import Sample
 
 COLUMNS = ("path", "identity", "camera", "split")

@@ -104,7 +104,7 @@ def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
     sha256 = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        sha256.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha256.hexdigest()
 
 

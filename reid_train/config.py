@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from data.errors import UserError
+from data.errors import UserError, printable
 from data.sampler import check_batch, steps_per_epoch
 from data.splits import TrainingData
 from data.usable import OnBadImage
@@ -176,13 +176,13 @@ def _explain(problem: dict[str, Any], source: SettingsFile, values: Mapping[str,
         return f"{source.at()}: {problem['msg'].removeprefix('Value error, ')}"
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
-        return f"{source.at(name)}: unknown setting {name}{suggestion(name, FIELD_NAMES)}"
+        return f"{source.at(name)}: unknown setting {printable(name[:80])}{suggestion(name, FIELD_NAMES)}"
     rule = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
     if name == "margin":
         rule = "should be a number above 0 and at most 100, or soft"
     if name == "compile":
         rule = "should be true, false or auto"
-    return f"{source.at(name)}: {name}={values.get(name)!r} {rule}"
+    return f"{source.at(name)}: {name}={values.get(name)!r:.200} {rule}"
 
 
 def difference(there: Mapping[str, Any], here: TrainConfig) -> str | None:

@@ -9,8 +9,7 @@ from typing import Any
 
 import yaml
 
-from data.errors import UserError
-from data.listing import printable
+from data.errors import UNPRINTABLE, UserError, printable
 
 Path_ = tuple[str | int, ...]
 
@@ -20,6 +19,7 @@ MAXIMUM_VALUES = 20_000
 """Of a settings file, an alias counted as all that it stands for: a few lines of aliases can stand for billions."""
 MAXIMUM_LETTERS = 4096
 """Of one value: systems take no longer paths."""
+MAXIMUM_NAME = 200
 MAXIMUM_DIGITS = 400
 """Of one number: floats have no more, and Python takes quadratic time for them."""
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
@@ -124,13 +124,11 @@ class _Nodes:
 
     def _key(self, node: yaml.Node, path: Path_) -> Path_:
         at = f"{self.where}:{node.start_mark.line + 1}"
-        if not isinstance(node, yaml.ScalarNode):
+        if not isinstance(node, yaml.ScalarNode) or not is_name(node.value):
             raise UserError(f"{at}: expected a name before the colon")
-        self._check_length(node)
         key = (*path, str(node.value))
         if key in self.lines:
-            name = printable(node.value[:80])
-            raise UserError(f"{at}: {name} is set twice, first on line {self.lines[key]}")
+            raise UserError(f"{at}: {key[-1]} is set twice, first on line {self.lines[key]}")
         self.lines[key] = node.start_mark.line + 1
         return key
 
@@ -147,12 +145,17 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
-        if not separator or not name.strip():
-            raise UserError(f"--set {assignment!r}: expected name=value")
+        if not separator or not name.strip() or not is_name(name.strip()):
+            raise UserError(f"--set {assignment[:80]!r}: expected name=value")
         if name.strip() in values:
-            raise UserError(f"--set {assignment!r}: {name.strip()} is set twice; give one value")
+            raise UserError(f"--set {assignment[:80]!r}: {name.strip()} is set twice; give one value")
         values[name.strip()], _ = _read_yaml(text, f"--set {printable(assignment[:80])}")
     return values
+
+
+def is_name(text: str) -> bool:
+    """Whether a setting might be called so: short, and in characters that a message can hold."""
+    return len(text) <= MAXIMUM_NAME and not UNPRINTABLE.search(text)
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:

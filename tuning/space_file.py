@@ -68,12 +68,12 @@ def _section(source: SettingsFile, name: str, kind: type) -> Any:
     if not isinstance(value, kind):
         shape = "`name: value` lines" if kind is dict else "a list"
         raise UserError(f"{source.at(name)}: {name} should be {shape}")
-    return value
+    return {str(key): of_key for key, of_key in value.items()} if isinstance(value, dict) else value
 
 
 def _study_settings(source: SettingsFile) -> StudySettings:
     try:
-        return StudySettings(**{str(key): value for key, value in _section(source, "study", dict).items()})
+        return StudySettings(**_section(source, "study", dict))
     except ValidationError as error:
         lines = []
         for problem in error.errors():
