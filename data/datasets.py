@@ -1,5 +1,6 @@
 """Finds the data set that a path means, and reads its training or its test images: never both at once."""
 
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -8,6 +9,8 @@ from data.errors import UserError
 from data.samples import Sample
 
 READERS: dict[str, ModuleType] = {"market1501": market1501, "veri": veri, "manifest": manifest}
+MAXIMUM_SHOWN = 300
+"""Letters of a path that a message repeats."""
 
 
 def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str, Path]:
@@ -16,15 +19,19 @@ def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str,
     `data_dir` may be the set itself or its parent. `dataset` names the reader; None detects it.
     Raises UserError when nothing, or more than one set, is found.
     """
-    root = Path(data_dir).expanduser()
+    root = Path(os.path.expanduser(data_dir))  # noqa: PTH111 - Path's raises for users that there are not
     if dataset is not None and dataset not in READERS:
         raise UserError(f"dataset {dataset!r} is none of {', '.join(READERS)}")
-    if not root.exists():
-        raise UserError(f"data_dir {root}: no such folder; point data_dir at the data set or its parent folder")
+    if not os.path.exists(root):  # noqa: PTH110 - Path's raises for names that no file can have
+        shown = str(root)[:MAXIMUM_SHOWN]
+        raise UserError(f"data_dir {shown}: no such folder; point data_dir at the data set or its parent folder")
     names = [dataset] if dataset else list(READERS)
-    places = [root, *(sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else [])]
-    here = [(name, root) for name in names if READERS[name].is_here(root)]
-    found = here or [(name, place) for place in places for name in names if READERS[name].is_here(place)]
+    try:
+        places = [root, *(sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else [])]
+        here = [(name, root) for name in names if READERS[name].is_here(root)]
+        found = here or [(name, place) for place in places for name in names if READERS[name].is_here(place)]
+    except OSError as error:
+        raise UserError(f"data_dir {root}: cannot be read: {error.filename}: {error.strerror}") from error
     if len(found) == 1:
         return found[0]
     if dataset == "manifest" and not found:

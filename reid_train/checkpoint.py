@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import warnings
 import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -145,7 +146,9 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"pretrained={path}: no such file; give imagenet, none, a checkpoint folder or a .pth file")
     try:
         _check_archive(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what an old or odd file might not be, which is told below
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds, down to UnicodeDecodeError
         reason = why_unreadable(error)
         raise UserError(f"pretrained={path}: not a file of tensors alone, or damaged: {reason}") from error

@@ -158,7 +158,7 @@ def is_name(text: str) -> bool:
     return len(text) <= MAXIMUM_NAME and not UNPRINTABLE.search(text)
 
 
-def suggestion(name: str, known: Sequence[str]) -> str:
+def suggestion(name: object, known: Sequence[str]) -> str:
     """`; did you mean X?` for the nearest known name, or what there is when nothing is near."""
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(str(name), known, n=1)
     return f"; did you mean {near[0]}?" if near else ""

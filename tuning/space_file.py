@@ -194,7 +194,7 @@ def _condition(
     condition = []
     for other, values in when.items():
         if other not in FIELD_NAMES:
-            raise UserError(f"{where}: {name} depends on unknown setting {other}{suggestion(str(other), FIELD_NAMES)}")
+            raise UserError(f"{where}: {name} depends on unknown setting {other}{suggestion(other, FIELD_NAMES)}")
         condition.append((str(other), tuple(values if isinstance(values, list) else [values])))
     return tuple(condition)
 
@@ -229,7 +229,7 @@ def _first_trial(
             continue  # the value belongs to another setting than the command line's
         if not own:
             names = tuple(parameter.name for parameter in parameters)
-            raise UserError(f"{where}: {name} of a first trial is not searched{suggestion(str(name), names)}")
+            raise UserError(f"{where}: {name} of a first trial is not searched{suggestion(name, names)}")
         counting = [one for one in own if all(trial.get(key, allowed[0]) in allowed for key, allowed in one.when)]
         if not any(parameter.contains(value) for parameter in counting or own):
             raise UserError(f"{where}: {name}={value!r} of a first trial lies outside its range")
