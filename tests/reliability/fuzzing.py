@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from unicodedata import category
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 
 from data.errors import UserError
 
@@ -32,7 +32,6 @@ fuzz = settings(
     database=None,
     deadline=None,
     print_blob=True,
-    phases=[Phase.explicit, Phase.generate] if os.environ.get("NOSHRINK") else tuple(Phase),
     suppress_health_check=list(HealthCheck),
 )
 """Decorates a fuzz test, below `given`'s."""
