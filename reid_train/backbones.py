@@ -85,8 +85,8 @@ def _is_plain(value: object) -> bool:
 
 
 def first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
-    """The name of the first tensor that holds an infinite value or none; None when all are finite."""
-    return next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
+    """The name of the first tensor that holds, as float32, an infinite value or none; None when all are finite."""
+    return next((name for name, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()), None)
 
 
 def load_matching(model: nn.Module, state: Mapping[str, Any], source: str) -> str:
