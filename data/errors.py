@@ -2,9 +2,11 @@
 
 import functools
 import os
+import re
 import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +14,23 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, ends of lines, and bytes that are no UTF-8: nothing that a message or a file name may hold."""
+
+
+def printable(text: str) -> str:
+    """The text with what is UNPRINTABLE written as Python would."""
+    return UNPRINTABLE.sub(lambda match: repr(match[0])[1:-1], text)
+
+
 class UserError(ValueError):
-    """Something the user can put right. The message is one line: what, where, and the way out."""
+    """Something the user can put right. The message is one line: what, where, and the way out.
+
+    Of several mistakes it has a line each. What a terminal would take for a command is written as Python would.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("\n".join(map(printable, message.split("\n"))))
 
 
 def python_command(module: str, *arguments: str) -> str:
@@ -42,6 +59,8 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
     @functools.wraps(command)
     def run() -> None:
         end_politely_on_sigterm()
+        # Pillow's warnings of large and damaged pictures: here those are refused, or whole.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
             sys.exit(command() or 0)
         except UserError as error:

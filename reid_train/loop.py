@@ -293,12 +293,14 @@ def _restore(parts: dict[str, Any], config: TrainConfig, seen: dict[str, Any], o
             raise UserError(f"{out_dir}: holds the state of another run: {changed}; {way_out}")
         if state["seen"] != seen:
             raise UserError(f"{out_dir}: holds the state of a run on other training images; {way_out}")
+        epoch = state["epoch"]
+        if type(epoch) is not int or not 0 <= epoch <= config.num_epochs:
+            raise ValueError("epoch")
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        epoch: int = state["epoch"]
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except Exception as error:  # what a file says may be anything
         raise UserError(f"{Path(out_dir) / STATE}: damaged training state; {way_out}") from error
     logger.info("%s: going on after epoch %d", out_dir, epoch)
     return epoch

@@ -9,9 +9,10 @@ from rich.console import Console
 
 from data.atomic import write_json, write_text
 from data.cache import Pixels, usable_cpus
-from data.datasets import find_dataset, read_test
+from data.datasets import find_dataset
 from data.errors import UserError, python_command
 from data.splits import TrainingData
+from data.usable import describe_left_out, usable_test
 from reid_train.checkpoint import build_model
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
 from reid_train.evaluations import describe_count, read_test_metrics, record_evaluation
@@ -80,7 +81,7 @@ def test_once(study: Study, *, cache_dir: Path | None) -> None:
         return
     config = study.space.base_config()
     try:
-        query, gallery = read_test(config.data_dir, config.dataset)
+        query, gallery, left_out = usable_test(**config.images, cache_dir=cache_dir)
         metrics = summary(
             evaluate_checkpoint(study.folder / "best", query, gallery, num_threads=usable_cpus(), cache_dir=cache_dir)
         )
@@ -88,7 +89,8 @@ def test_once(study: Study, *, cache_dir: Path | None) -> None:
         record_evaluation(study.folder, None, {"best": best, "not_evaluated": str(error)})
         return
     name, _ = find_dataset(config.data_dir, config.dataset)
-    record_evaluation(study.folder, f"search's end, {best['of']}", {"best": best, "dataset": name, **metrics})
+    left = {"images_left_out": [Path(path).name for path in left_out]} if left_out else {}
+    record_evaluation(study.folder, f"search's end, {best['of']}", {"best": best, "dataset": name, **metrics, **left})
 
 
 def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[str, float]:
@@ -171,6 +173,7 @@ def headline(study: Study) -> list[str]:
             f"{paused[0].score:.3f} at {counted(paused[0].rung, 'epoch')}; with more trials or time it may go on"
         )
     lines += [found.describe() for found in agreements(trials, study.attributes.get("rungs", []))]
+    lines += filter(None, [describe_left_out(study.attributes.get("images_left_out", []), "training")])
     lines += test_lines(test)
     failed = [trial for trial in trials if trial.state == "failed"]
     lines += [f"failed: trial {trial.number}: {trial.cause}" for trial in failed[:NAMED_FAILURES]]
@@ -192,6 +195,7 @@ def test_lines(test: dict[str, Any]) -> list[str]:
             figures.append(f"{LABELS[key]} {test[key]:.1%}" + (f" ({interval})" if interval else ""))
         over = f"; in brackets: 95 % intervals over {test['identities']} identities" if intervals else ""
         lines[-1] += f": {', '.join(figures)}{over}"
+        lines += filter(None, [describe_left_out(test.get("images_left_out", []), "test")])
     elif "not_evaluated" in test:
         lines.append(f"test: not evaluated: {test['not_evaluated']}; mend it and give the search's command again")
     return lines

@@ -98,6 +98,7 @@ def _environment(study: Study) -> dict[str, Any]:
         "split_seed": study.space.base_config().split_seed,
         "data_dir": study.space.base_config().data_dir,
         **{name: study.attributes.get(name) for name in NAMES},
+        "images_left_out": study.attributes.get("images_left_out", []),
         "settings": study.space.description(),
     }
 

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data.command_line import add_cache_options, cache_options
+from data.command_line import add_cache_options, add_image_options, cache_options, image_options
 from data.errors import UserError, exit_on_user_error
 
 
@@ -31,6 +31,7 @@ def parse_arguments() -> argparse.Namespace:
         "trials were; query and gallery are not read",
     )
     parser.add_argument("--data-dir", metavar="DIR", help="default: the study's")
+    add_image_options(parser, "default: the study's")
     add_cache_options(parser)
     return parser.parse_args()
 
@@ -53,7 +54,8 @@ def main() -> None:
     if arguments.epochs is not None and arguments.epochs < 1:
         raise UserError(f"--epochs {arguments.epochs}: at least 1")
     changes = [f"num_epochs={arguments.epochs}"] if arguments.epochs is not None else []
-    changes += [f"data_dir={arguments.data_dir}"] if arguments.data_dir is not None else []
+    changes += [f"data_dir={json.dumps(arguments.data_dir)}"] if arguments.data_dir is not None else []
+    changes += [f"{name}={value}" for name, value in image_options(arguments).items()]
     if arguments.ablation:
         from tuning.ablation import ablate
 
@@ -63,17 +65,21 @@ def main() -> None:
 
     from data.atomic import write_text
     from data.cache import open_pixels
-    from data.datasets import read_test, read_train
     from data.splits import TrainingData, hold_out_images
+    from data.usable import describe_left_out, usable_test, usable_train
     from reid_train.train import log_to, train_into
     from tuning.conclude import summary_text
     from tuning.study import Study
 
-    samples = read_train(config.data_dir, config.dataset)
-    query, gallery = read_test(config.data_dir, config.dataset)
+    samples, left_out = usable_train(**config.images, cache_dir=arguments.cache_dir)
+    query, gallery, test_left_out = usable_test(**config.images, cache_dir=arguments.cache_dir)
+    for line in filter(None, (describe_left_out(left_out, "training"), describe_left_out(test_left_out, "test"))):
+        print(line, flush=True)
     data = hold_out_images(TrainingData(samples, [], []), seed=config.split_seed)
     check_training(config, data)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
+    # The test images too, so that a bad one is found before training and not after it.
+    open_pixels([*query, *gallery], height=pixels.height, width=pixels.width, **cache_options(arguments))
     log_to(study / "retrain" / "retrain.log")
     figures = []
     for seed in range(arguments.seeds):

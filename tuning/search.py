@@ -89,12 +89,13 @@ def search(arguments: argparse.Namespace) -> None:
 
     from data.cache import fingerprint, open_sizes
     from data.splits import describe_split
+    from data.usable import describe_left_out
     from reid_train.train import read_training
 
     config = space.base_config()
     if space.sample_data is not None and not Path(config.data_dir).exists():
         draw_sample(config.data_dir, space.sample_data)
-    samples, data = read_training(config)
+    samples, data, left_out = read_training(config, arguments.cache_dir)
     space, note = fit_to_data(space, data)
     if note:
         print(note, flush=True)
@@ -131,6 +132,8 @@ def search(arguments: argparse.Namespace) -> None:
         at_size = pixels.at(*size)
         decoded = f"{at_size.decoded} decoded now" if at_size.file else "decoded at every read"
         print(f"{len(at_size)} images at {size[0]} x {size[1]}: {decoded}", flush=True)
+    if left_out:
+        print(describe_left_out(left_out, "training"), flush=True)
     for line in (*pretrained_in(space, len({sample.identity for sample in data.train})), *remarks):
         print(line, flush=True)
     warn_of_missing_test(config.data_dir, config.dataset)
@@ -144,6 +147,7 @@ def search(arguments: argparse.Namespace) -> None:
     if "prices" not in study.attributes:
         study.set_attribute("prices", measure_prices(space) if prices is None else prices)
     check_unchanged(study, fingerprint(samples, cache_dir=arguments.cache_dir), describe_split(data))
+    study.set_attribute("images_left_out", [Path(path).name for path in left_out])
     study.settle()
     study.set_attribute("command", running_command())
     study.set_attribute("trials", settings.trials)
