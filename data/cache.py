@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from PIL import Image, ImageOps
 from PIL import __version__ as pillow_version
 
-from data.atomic import write_text
+from data.atomic import lock_at, write_text
 from data.datasets import READERS
 from data.errors import UserError
 from data.samples import Sample
@@ -254,6 +254,10 @@ class Pixels:
             self.decoded += 1
         return batch_BHWC
 
+    def in_file(self, file: Path) -> "Pixels":
+        """The same pixels in a copy of their file."""
+        return Pixels(self.paths, self.height, self.width, file=file, rows_N=self._rows_N)
+
     def _map(self, file: Path) -> None:
         """Opens the memory map, or turns to decoding when the file is gone (deleted, another machine)."""
         shape = (len(self.paths), self.height, self.width, 3)
@@ -337,17 +341,17 @@ def _header(digests: list[str], height: int, width: int) -> dict[str, Any]:
 
 def _ensure_file(file: Path, header: dict[str, Any], paths: list[str], *, limited: bool, threads: int | None) -> int:
     """Makes `file` unless it is there and whole. Gives the number of images decoded for it."""
-    if _is_whole(file, header):
+    if is_whole(file, header):
         return 0
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file.with_suffix(".lock"))
+    lock = lock_at(file.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
         logger.info("another process is decoding these images; waiting for it")
         lock.acquire()
     try:
-        if _is_whole(file, header):
+        if is_whole(file, header):
             return 0
         if file.exists():
             logger.warning("%s is damaged; it is made again", file)
@@ -360,7 +364,7 @@ def _ensure_file(file: Path, header: dict[str, Any], paths: list[str], *, limite
     return len(paths)
 
 
-def _is_whole(file: Path, header: dict[str, Any]) -> bool:
+def is_whole(file: Path, header: dict[str, Any]) -> bool:
     """Whether `file` holds the pixels that `header` describes; the module's text says what is checked."""
     try:
         stamp = _stamp(file)
