@@ -228,6 +228,20 @@ class Pixels:
         """How many images this process decoded, on opening or reading: 0 when the file was there."""
         self._rows_N = rows_N
         self._pixels_NHWC: np.ndarray | None = None
+        self._at_other_sizes: dict[tuple[int, int], Pixels] = {}
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The sizes that the images were opened at, (height, width), their own first."""
+        return [(self.height, self.width), *self._at_other_sizes]
+
+    def at(self, height: int, width: int) -> "Pixels":
+        """The same images at a size that they were opened at. Raises ValueError for another."""
+        if (height, width) == (self.height, self.width):
+            return self
+        if (height, width) not in self._at_other_sizes:
+            raise ValueError(f"the images were opened at {self.height} x {self.width}, not at {height} x {width}")
+        return self._at_other_sizes[height, width]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -317,6 +331,13 @@ def open_pixels(
     rows_N = np.empty(len(paths), dtype=np.int64)
     rows_N[order] = np.arange(len(paths))
     return Pixels(paths, height, width, file=file, rows_N=rows_N, decoded=decoded)
+
+
+def open_sizes(samples: Sequence[Sample], sizes: Sequence[tuple[int, int]], **options: Any) -> Pixels:
+    """`open_pixels` at the first of these sizes (height, width), with those at the others behind `Pixels.at`."""
+    first, *others = (open_pixels(samples, height=height, width=width, **options) for height, width in sizes)
+    first._at_other_sizes = {(other.height, other.width): other for other in others}
+    return first
 
 
 def _check_room(needed_bytes: int, limit_bytes: int) -> None:

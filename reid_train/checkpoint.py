@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from data.atomic import replacing, write_json
 from data.errors import UserError
 from reid_train.backbones import imagenet_state, load_matching, why_unreadable
-from reid_train.config import TrainConfig, make_config
+from reid_train.config import MODEL_SETTINGS, TrainConfig, make_config
 from reid_train.model import ReIDModel
 
 WEIGHTS, DESCRIPTION, STATE = "model.safetensors", "model.json", "state.pt"
@@ -34,15 +34,7 @@ class Checkpoint(NamedTuple):
 
 def build_model(config: TrainConfig, identities: int) -> ReIDModel:
     """The configured model with random weights."""
-    return ReIDModel(
-        identities=identities,
-        backbone=config.backbone,
-        last_stride=config.last_stride,
-        pooling=config.pooling,
-        fc_layers=config.fc_layers,
-        fc_width=config.fc_width,
-        dropout=config.dropout,
-    )
+    return ReIDModel(identities=identities, **{name: getattr(config, name) for name in MODEL_SETTINGS})
 
 
 def save_checkpoint(

@@ -146,6 +146,10 @@ class TrainConfig(BaseModel):
 
 
 FIELD_NAMES = tuple(TrainConfig.model_fields)
+MODEL_SETTINGS = ("backbone", "last_stride", "pooling", "fc_layers", "fc_width", "dropout")
+"""Those of the model."""
+ARCHITECTURE = (*(name for name in MODEL_SETTINGS if name != "dropout"), "image_height", "image_width", "precision")
+"""Those on which it depends what a trained model costs where it is used."""
 
 
 def make_config(values: Mapping[str, Any], where: str | SettingsFile) -> TrainConfig:

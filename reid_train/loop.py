@@ -90,14 +90,15 @@ def train_epochs(
 ) -> Iterator[EpochReport]:
     """Trains one complete schedule; yields a report after each epoch.
 
-    `pixels` holds the decoded images of `data`. With `out_dir`, the training state is kept there (at most once in
-    `state_interval_s` seconds), a run that finds one goes on from it, bit for bit on the CPU, and the weights of
-    the last epoch are written before its report is given; with `keep_at`, weights and state are written after those
-    epochs too. Closing the generator frees everything.
+    `pixels` holds the decoded images of `data`, at the configured size. With `out_dir`, the training state is kept
+    there (at most once in `state_interval_s` seconds), a run that finds one goes on from it, bit for bit on the CPU,
+    and the weights of the last epoch are written before its report is given; with `keep_at`, weights and state are
+    written after those epochs too. Closing the generator frees everything.
 
     Raises UserError for a configuration that does not fit the data, NonFiniteLoss when training diverges.
     """
     check_training(config, data)
+    pixels = pixels.at(config.image_height, config.image_width)
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     device = choose_device(config.device)

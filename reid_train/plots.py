@@ -88,7 +88,7 @@ def plot_history(rows: Sequence[dict[str, Any]], file: str | Path, title: str = 
                 )
                 panel.grid(False)
             if unit == "%":
-                panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+                panel.yaxis.set_major_formatter(PercentFormatter(1.0))
             panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
             panel.set_xlabel("epoch")
         figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")

@@ -53,6 +53,7 @@ def validation_metrics(folder: str | Path, data: TrainingData, pixels: Pixels) -
     """Each validation query's figures, by the checkpoint in `folder`, computed as its configuration says."""
     model, kept = load_model(folder)
     device = choose_device(kept.config.device)
+    pixels = pixels.at(kept.config.image_height, kept.config.image_width)
     with torch.inference_mode():
         precision = choose_precision(kept.config.precision, device)
         return _retrieve(model.to(device), data, pixels, device, precision)[1]

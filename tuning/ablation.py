@@ -20,8 +20,9 @@ from reid_train.config import TrainConfig, check_training
 from reid_train.history import read_history, write_history
 from reid_train.train import Diverged, log_to, read_training, train_into
 from tuning.conclude import summary_text
+from tuning.confirm import noise
+from tuning.front import best_trials
 from tuning.plot_data import comparison_rung, importances
-from tuning.ranking import best_first
 from tuning.study import Study
 from tuning.tables import ABLATION_HEADER, ablation_rows, plain_table
 from tuning.wording import counted
@@ -37,19 +38,19 @@ class Step(NamedTuple):
     config: TrainConfig
 
 
-def plan_steps(winner: TrainConfig, space: Mapping[str, Any], order: Sequence[str]) -> list[Step]:
+def plan_steps(
+    winner: TrainConfig, default: Mapping[str, Any], search: Mapping[str, Any], order: Sequence[str]
+) -> list[Step]:
     """The default, then a step a parameter: the first in `order` first, but none before those that its condition names.
 
-    `space` is the space's recorded description. The default is its first first trial, completed by TrainConfig's
-    defaults. Raises UserError where a configuration on the way is none.
+    `default` and `search` are those that the study recorded; a parameter that does not count with the default has
+    TrainConfig's value there. Raises UserError where a configuration on the way is none.
     """
-    first_trial: dict[str, Any] = next(iter(space["first_trials"]), {})
-    default = {name: first_trial.get(name, TrainConfig.model_fields[name].default) for name in space["search"]}
-    config = winner.changed(**default)
+    config = winner.changed(**{name: default.get(name, TrainConfig.model_fields[name].default) for name in search})
     steps = [Step("default", None, None, config)]
     waiting = [name for name in order if getattr(config, name) != getattr(winner, name)]
     while waiting:
-        name = next(name for name in waiting if not _conditions(space["search"][name]) & set(waiting))
+        name = next(name for name in waiting if not _conditions(search[name]) & set(waiting))
         before, after = getattr(config, name), getattr(winner, name)
         config = config.changed(**{name: after})
         steps.append(Step(name, before, after, config))
@@ -73,7 +74,8 @@ def by_importance(study: Study) -> list[str]:
 def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any]) -> None:
     """Trains every step with each seed in ablation/STEP/, unless it is finished; writes and prints ablation.csv."""
     study = Study(folder)
-    steps = plan_steps(winner, study.attributes["space"], by_importance(study))
+    search = study.attributes["space"]["search"]
+    steps = plan_steps(winner, study.attributes["default"], search, by_importance(study))
     samples, data = read_training(winner)
     for step in steps:
         check_training(step.config, data)
@@ -93,7 +95,7 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
             except Diverged as error:  # of one parameter alone that may be: the others are worth knowing
                 print(error)
         scores.append(statistics.fmean(runs) if len(runs) == seeds else math.nan)
-    trial = best_first(study.trials())[0].number
+    trial = best_trials(study)[0].number
     rows = [
         {
             "trial": trial,
@@ -107,7 +109,20 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
         for number, step in enumerate(steps)
     ]
     write_history(folder / "ablation.csv", rows)
+    study.set_attribute("ablation_noise", _noise(folder, seeds))
     write_text(folder / "summary.md", summary_text(study))
     title = f"from the default to the winner: one schedule of {counted(winner.num_epochs, 'epoch')}, validation"
     Console().print(plain_table(title, ABLATION_HEADER, ablation_rows(study)))
+    print(study.attributes["ablation_noise"])
     print(f"ablation.csv and summary.md are in {folder}")
+
+
+def _noise(folder: Path, seeds: int) -> str:
+    """What of these differences may be luck, in a sentence."""
+    found = noise(Study(folder, name="repeats"))
+    each = f"{counted(seeds, 'seed')} a step"
+    if not found:
+        return f"{each}: how much seeds alone change was not measured (study.noise_seeds)"
+    alone = f"seeds alone change the default's score by {100 * found['sd']:.1f} points (standard deviation)"
+    least = 100 * 2 * found["sd"] * math.sqrt(2 / seeds)
+    return f"{each}; {alone}: a difference below {least:.1f} points may be luck"

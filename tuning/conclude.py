@@ -17,18 +17,18 @@ from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
 from reid_train.evaluations import TEST_METRICS, describe_count, read_test_metrics, record_evaluation
 from tuning.confirm import Winner, confirm
 from tuning.edges import edges
+from tuning.front import best_trials, pareto_front
 from tuning.plot_data import searched_parameters
-from tuning.ranking import best_first
 from tuning.rungs import agreements
 from tuning.study import Study
 from tuning.tables import (
     ABLATION_HEADER,
     ablation_rows,
     confirmation_rows,
+    front_rows,
     markdown_table,
-    plain_table,
+    print_table,
     result_rows,
-    results_table,
     write_tables,
 )
 from tuning.weights import keep_best
@@ -44,7 +44,7 @@ def conclude(study: Study, record: Study, data: TrainingData, pixels: Pixels) ->
     `record` is that of the repeats.
     """
     console = open_console()
-    if not best_first(study.trials()):
+    if not best_trials(study):
         write_results(study)  # the causes are on record there
         raise_causes(study)
     best = confirm(study, record, data, pixels)
@@ -112,7 +112,7 @@ def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[
     if file.is_file():
         recorded: dict[str, float] = json.loads(file.read_text())
         return recorded
-    config = study.space.base_config()
+    config = study.space.config(study.space.default())
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = build_model(config, len({sample.identity for sample in data.train}))
@@ -139,7 +139,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 def headline(study: Study) -> list[str]:
     """The result in a few lines."""
     trials = study.trials()
-    ranked = best_first(trials)
+    ranked = best_trials(study)
     metric = study.attributes["space"]["metric"]
     untrained = _read_json(study.folder / "untrained.json")
     test = read_test_metrics(study.folder)
@@ -152,6 +152,11 @@ def headline(study: Study) -> list[str]:
         best, final = ranked[0], ranked[0].score or 0.0
         scores = [trial.scores[best.rung] for trial in ranked if best.rung in trial.scores]
         reached = f"trial {best.number}, {metric} {best.score:.3f} after {counted(best.rung, 'epoch')}"
+        if best.costs:
+            front, pick = pareto_front(trials), study.attributes.get("pick", "knee")
+            rule = "the knee of the front" if pick == "knee" else f"the best with at most {show_parameters(pick)}"
+            lines.append(f"Pareto front: {counted(len(front), 'trial')}; picked is {rule}")
+            reached += f", {show_parameters(best.costs)}"
         best_parameters = best.parameters
         if confirmed := study.attributes.get("confirmation"):
             lines += [f"best while searching: {reached}", *confirmed["sentences"]]
@@ -203,25 +208,32 @@ def test_lines(test: dict[str, Any]) -> list[str]:
 
 def summary_text(study: Study, top: int = 10) -> str:
     """summary.md."""
-    header, rows = result_rows(study, top)
+    header, rows = result_rows(study, best_trials(study)[:top])
     lines = "\n".join(f"- {line}" for line in headline(study))
     files = sorted((study.folder / "plots").glob("*.png"))
     pictures = "\n\n".join(f"![{file.stem}](plots/{file.name})" for file in files)
     table = markdown_table(header, rows)
     confirmed, steps = confirmation_rows(study), ablation_rows(study)
     confirmation = f"## Confirmation\n\n{markdown_table(*confirmed)}\n\n" if confirmed else ""
+    front = front_rows(study)
+    pareto = f"## Pareto front\n\n{markdown_table(*front)}\n\n" if front else ""
     ablation = f"\n\n## From the default to the winner\n\n{markdown_table(ABLATION_HEADER, steps)}" if steps else ""
+    ablation += f"\n\n{study.attributes.get('ablation_noise', '')}" if steps else ""
     return (
-        f"# {study.folder.name}\n\n{lines}\n\n{confirmation}## Best trials\n\n{table}{ablation}\n\n"
+        f"# {study.folder.name}\n\n{lines}\n\n{confirmation}{pareto}## Best trials\n\n{table}{ablation}\n\n"
         f"## Plots\n\n{pictures}\n"
     )
 
 
 def print_results(study: Study, console: Console, top: int = 10) -> None:
     """The results table and the headline."""
-    console.print(results_table(study, top))
+    best = best_trials(study)[:top]
+    title = f"{study.folder.name}: best {len(best)} of {len(study.trials())} trials, validation metrics in percent"
+    print_table(console, title, *result_rows(study, best))
+    if front := front_rows(study):
+        print_table(console, "Pareto front: no trial is better in everything, the best score first", *front)
     if confirmed := confirmation_rows(study):
-        console.print(plain_table("confirmation: new seeds, full length; the search's scores do not count", *confirmed))
+        print_table(console, "confirmation: new seeds, full length; the search's scores do not count", *confirmed)
     for line in headline(study):
         console.print(line, markup=False, soft_wrap=True)
     if (study.folder / "best").is_dir():

@@ -22,12 +22,23 @@ LEVEL = 0.95
 class Comparison:
     """Draws of what the configurations' true scores may be."""
 
-    def __init__(self, scores_CSI: np.ndarray, queries_I: Sequence[int], *, chosen: Sequence[bool], seed: int = 0):
+    def __init__(
+        self,
+        scores_CSI: np.ndarray,
+        queries_I: Sequence[int],
+        *,
+        chosen: Sequence[bool],
+        eligible: Sequence[bool] | None = None,
+        seed: int = 0,
+    ):
         """`scores_CSI` are means over each identity's queries; `chosen` tells which configurations a search chose.
+
+        `eligible`, where given, tells which may be the best: the others are there to be compared with.
 
         With a single seed there is nothing to learn the variance between seeds from: it is then left out.
         """
         self.means_C = np.average(scores_CSI.mean(axis=1), axis=1, weights=queries_I)
+        self.eligible_C = np.array([True] * len(self.means_C) if eligible is None else eligible)
         rng = np.random.default_rng(seed)
         runs_CS = np.average(scores_CSI, axis=2, weights=queries_I)
         self.draws_BC = _draw_means(runs_CS, np.array(chosen), rng)
@@ -35,8 +46,8 @@ class Comparison:
 
     @cached_property
     def p_best_C(self) -> np.ndarray:
-        """The probability that each configuration is the best of them."""
-        places = self.draws_BC.argmax(axis=1)
+        """The probability that each configuration is the best of the eligible."""
+        places = np.where(self.eligible_C, self.draws_BC, -np.inf).argmax(axis=1)
         return np.bincount(places, minlength=len(self.means_C)) / len(places)
 
     def interval(self, configuration: int, other: int | None = None) -> tuple[float, float]:

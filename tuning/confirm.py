@@ -16,13 +16,16 @@ from data.splits import TrainingData
 from reid_train.config import TrainConfig
 from tuning.climb import weights_folder
 from tuning.confidence import Comparison
+from tuning.costs import costs_of
+from tuning.front import best_trials, limits_of
 from tuning.plan import make_plan
-from tuning.ranking import best_first
-from tuning.repeats import Repeat, default_parameters, find, repeat_config, repeat_folder
-from tuning.space import SearchSpace, StudySettings
+from tuning.ranking import within
+from tuning.repeats import Repeat, find, repeat_config, repeat_folder
+from tuning.space import SearchSpace
 from tuning.study import Study, TrialRecord
+from tuning.study_settings import StudySettings
 from tuning.weights import trial_folder
-from tuning.wording import clock, counted
+from tuning.wording import clock, counted, show_value
 
 DEFAULT = "default"
 TIE = 0.4
@@ -46,7 +49,7 @@ class Winner(NamedTuple):
 
 def noise_runs(space: SearchSpace) -> list[Repeat]:
     """The default configuration with the first new seeds."""
-    return _with_seeds(space, DEFAULT, default_parameters(space), space.study.noise_seeds)
+    return _with_seeds(space, DEFAULT, space.default(), space.study.noise_seeds)
 
 
 def confirmation_runs(study: Study) -> list[Repeat]:
@@ -61,7 +64,15 @@ def intention(space: SearchSpace) -> list[str]:
         lines.append(f"first: the default with {counted(settings.noise_seeds, 'seed')}, to know the noise")
     if settings.top_k:
         count = f"the {settings.top_k} best" if settings.top_k > 1 else "the best"
-        lines.append(f"last: {count} and the default with {counted(settings.seeds, 'new seed')} each, at full length")
+        known = "; the default's first runs count" if settings.noise_seeds else ""
+        seeds = counted(settings.seeds, "new seed")
+        lines.append(f"last: {count} and the default with {seeds} each, at full length{known}")
+    default = space.default()
+    counting = [p for p in space.parameters if p.name in default and p.applies({**space.settings, **default})]
+    outside = [p.name for p in counting if not p.contains(default[p.name])]
+    if (settings.noise_seeds or settings.top_k) and outside:
+        values = ", ".join(f"{name} {show_value(default[name])}" for name in outside)
+        lines.append(f"note: the default lies outside of what is searched: {values}; a first trial would replace it")
     return lines
 
 
@@ -101,7 +112,10 @@ def expectations(study: Study, record: Study, settings: StudySettings, concurren
     epochs = plan.epochs / concurrency + reserved_epochs(space, concurrency)
     low, middle, high = (clock(epochs * pace) for pace in (min(paces), statistics.mean(paces), max(paces)))
     budget = f"; the budget is {clock(settings.time_budget)}" if settings.time_budget else ""
-    return [*lines, f"expected: {middle} ({low} to {high} at the pace of single runs), confirmation included{budget}"]
+    return [
+        *lines,
+        f"expected: {middle} of training ({low} to {high} at single runs' pace), confirmation included{budget}",
+    ]
 
 
 def smallest_difference(space: SearchSpace, found: dict[str, float]) -> float:
@@ -137,7 +151,9 @@ def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> 
         queries = [int(count) for count in known["queries"]]
     names = [found[0].notes["of"] for found in done]
     scores_CSI = np.array(scores).reshape(len(done), len(done[0]), len(queries))
-    sure = Comparison(scores_CSI, queries, chosen=[name != DEFAULT for name in names])
+    limits, costs = _limits(study), [costs_of(study, found[0].notes["parameters"]) for found in done]
+    eligible = [name != DEFAULT or within(cost, limits) for name, cost in zip(names, costs, strict=True)]
+    sure = Comparison(scores_CSI, queries, chosen=[name != DEFAULT for name in names], eligible=eligible)
     seconds = [float(np.mean([run.seconds for run in found])) for found in done]
     place = choose(sure, seconds)
     rows = [
@@ -147,6 +163,7 @@ def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> 
             "low": round(sure.interval(c)[0], 6),
             "high": round(sure.interval(c)[1], 6),
             "p_best": round(float(sure.p_best_C[c]), 4),
+            **costs[c],
             "minutes": round(seconds[c] / 60, 2),
             **{f"seed {run.notes['seed']}": run.score for run in found},
             **_parameters(space, found[0]),
@@ -159,7 +176,8 @@ def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> 
     with replacing(study.folder / "confirmation.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
     missing = [repeats[0].of for repeats, found in zip(_candidates(study), runs, strict=True) if found not in whole]
-    sentences = [_sentence(sure, names, place)] + [f"{name} was not confirmed: a run of it failed" for name in missing]
+    sentences = [_sentence(sure, names, place, costs)]
+    sentences += [f"{name} was not confirmed: a run of it failed" for name in missing]
     if space.study.seeds == 1:
         sentences.append("with one seed each, what seeds alone change is not in these intervals and probabilities")
     study.set_attribute("confirmation", {"rows": rows, "sentences": sentences})
@@ -171,7 +189,8 @@ def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> 
 def choose(sure: Comparison, seconds: list[float]) -> int:
     """The configuration most likely to be the best, or the cheapest of those that are as good; its place."""
     leader = int(sure.p_best_C.argmax())
-    as_good = [c for c in range(len(seconds)) if c != leader and sure.p_better(c, leader) >= TIE]
+    others = [c for c in range(len(seconds)) if c != leader and sure.eligible_C[c]]
+    as_good = [c for c in others if sure.p_better(c, leader) >= TIE]
     return min([leader, *(c for c in as_good if seconds[c] <= CHEAPER * seconds[leader])], key=lambda c: seconds[c])
 
 
@@ -182,13 +201,20 @@ def _parameters(space: SearchSpace, run: TrialRecord) -> dict[str, Any]:
 
 def _candidates(study: Study) -> list[list[Repeat]]:
     """The runs of each candidate, the default last; a candidate that is the default is not run twice."""
-    space, default = study.space, default_parameters(study.space)
-    trials = [trial for trial in best_first(study.trials()) if trial.state != "failed"]
+    space, default = study.space, study.space.default()
+    trials = [trial for trial in best_trials(study) if trial.state != "failed"]
+    limits = _limits(study)
+    trials = [trial for trial in trials if within(trial.costs, limits)] or trials
     top = [trial for trial in trials if {**default, **trial.parameters} != default][: space.study.top_k]
     if not space.study.top_k or not trials:
         return []
     chosen = [(f"trial {trial.number}", trial.parameters) for trial in top] + [(DEFAULT, default)]
     return [_with_seeds(space, name, parameters, space.study.seeds) for name, parameters in chosen]
+
+
+def _limits(study: Study) -> dict[str, float]:
+    """The costs that the winner may have."""
+    return limits_of(study.trials(), study.space.study.pick)
 
 
 def _with_seeds(space: SearchSpace, of: str, parameters: dict[str, Any], seeds: int) -> list[Repeat]:
@@ -198,7 +224,7 @@ def _with_seeds(space: SearchSpace, of: str, parameters: dict[str, Any], seeds: 
 
 
 def _best_trial(study: Study) -> Winner:
-    best = best_first(study.trials())[0]
+    best = best_trials(study)[0]
     config = study.space.config(best.parameters).changed(num_epochs=best.rung)
     name, weights = f"trial {best.number}", weights_folder(trial_folder(study, best.number))
     return Winner(name, config, weights, best.score or 0.0)
@@ -221,10 +247,10 @@ def _score_identities(record: Study, number: int, data: TrainingData, pixels: Pi
     return known
 
 
-def _sentence(sure: Comparison, names: list[str], place: int) -> str:
+def _sentence(sure: Comparison, names: list[str], place: int, costs: list[dict[str, float]]) -> str:
     """What is to be thought of the winner, beside the default."""
-    seeds = f"winner: {names[place]}, the best of {counted(len(names), 'configuration')} with probability"
-    said = f"{seeds} {sure.p_best_C[place]:.2f}"
+    among = counted(int(sure.eligible_C.sum()), "configuration")
+    said = f"winner: {names[place]}, the best of {among} with probability {sure.p_best_C[place]:.2f}"
     if DEFAULT not in names:
         return said
     if names[place] == DEFAULT:
@@ -233,6 +259,11 @@ def _sentence(sure: Comparison, names: list[str], place: int) -> str:
     low, high = sure.interval(place, default)
     above = sure.means_C[place] - sure.means_C[default]
     difference = f"its mean is {above:+.3f} from the default's (95% interval {low:+.3f} to {high:+.3f})"
-    if sure.p_better(place, default) < TOLD_APART:
+    for name, cost in costs[place].items():
+        difference += f", {name} {cost:.4g} instead of {costs[default][name]:.4g}"
+    better = sure.p_better(place, default)
+    if better <= 1 - TOLD_APART:
+        return f"{said}; worse than the default, which costs more than was picked: {difference}"
+    if better < TOLD_APART:
         return f"{said}; it cannot be told from the default: {difference}"
     return f"{said}; better than the default: {difference}"

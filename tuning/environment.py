@@ -39,10 +39,11 @@ def check_unchanged(study: Study, data_fingerprint: str, validation_split: str) 
         recorded = study.attributes.get(name, "not recorded" if begun else value)
         if recorded != value:
             changes.append(f"{NAMES[name]} was {_short(recorded)}, is now {_short(value)}")
+    commit = " (environment.json has the commit)" if any(NAMES["code"] in change for change in changes) else ""
     if changes:
         raise UserError(
             f"{study.folder}: its trials would not compare with new ones: {'; '.join(changes)}; "
-            "restore that (environment.json has the commit), choose another --name, or remove the folder"
+            f"restore that{commit}, choose another --name, or remove the folder"
         )
     for name, value in now.items():
         if name not in study.attributes:

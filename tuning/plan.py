@@ -21,8 +21,9 @@ from data.splits import TrainingData
 from reid_train.config import TrainConfig
 from tuning.causes import failure_cause
 from tuning.climb import Mode, lengths
-from tuning.space import SearchSpace, StudySettings
+from tuning.space import SearchSpace
 from tuning.study import Study
+from tuning.study_settings import StudySettings
 from tuning.wording import clock, counted
 
 FEWEST_STEPS = 18
@@ -67,7 +68,8 @@ class Plan:
         trained = f"{self.epochs} epochs"
         if others:
             trained += f" instead of {self.trials[0] * self.rungs[-1]}; {self.promotion}, best 1 in {self.reduction}"
-        time = f", about {clock(self.epochs * epoch_s / concurrency)} at {epoch_s:.3g} s an epoch" if epoch_s else ""
+        time_s = self.epochs * epoch_s / concurrency
+        time = f", about {clock(time_s)} of training at {epoch_s:.3g} s an epoch" if epoch_s else ""
         return f"plan: {', '.join(steps)} ({trained}){time}"
 
 
@@ -107,7 +109,7 @@ def plan_study(
     chosen: dict[str, Any] = study.attributes.get("plan", {})
     if space.study.rungs == "auto":
         if not chosen:
-            config = space.base_config()
+            config = space.config(space.default())
             epoch_s, room = 0.0, None
             if budget_s and probes:
                 epoch_s = measure_epoch_s(config, data, pixels, probes)
@@ -210,7 +212,9 @@ def warn_of_largest(space: SearchSpace, data: TrainingData, pixels: Pixels, toge
     """
     size, images_per_identity = max(space.batches, key=lambda pair: pair[0])
     batch: dict[str, Any] = {"batch_size": size, "images_per_identity": images_per_identity}
-    largest = {name: space.largest(name) for name in ("image_height", "image_width", "fc_layers", "fc_width")}
+    height, width = max(space.image_sizes(), key=math.prod)
+    layers = {name: space.largest(name) for name in ("fc_layers", "fc_width")}
+    largest = {"image_height": height, "image_width": width, **layers}
     three_steps: dict[str, Any] = {"num_epochs": 3, "pct_start": 0.9}  # an epoch each; one is made
     config = space.config({**batch, **largest, "last_stride": space.smallest("last_stride"), "pretrained": "none"})
     config = config.changed(**three_steps)

@@ -35,9 +35,12 @@ class Curve:
     """Whether the schedule was trained to its end."""
 
 
-def learning_curves(trial: TrialRecord, metric: str) -> list[Curve]:
-    """One curve a schedule, in the order of training; epochs in which the metric was not measured are left out."""
-    curves = []
+def learning_curves(trial: TrialRecord, metric: str, *, joined: bool = False) -> list[Curve]:
+    """One curve a schedule, in the order of training; epochs in which the metric was not measured are left out.
+
+    `joined`: each begins where the one before ended, since it goes on from there.
+    """
+    curves: list[Curve] = []
     for rung in dict.fromkeys(report["rung"] for report in trial.reports):
         points = [
             (epoch, report[metric])
@@ -45,6 +48,8 @@ def learning_curves(trial: TrialRecord, metric: str) -> list[Curve]:
             if report["rung"] == rung and report.get(metric) is not None
         ]
         if points:
+            if joined and curves:
+                points.insert(0, (curves[-1].epochs[-1], curves[-1].scores[-1]))
             epochs, scores = zip(*points, strict=True)
             curves.append(Curve(rung, list(epochs), list(scores), complete=rung in trial.scores))
     return curves

@@ -1,5 +1,6 @@
 """The pictures of a study, drawn from its record alone."""
 
+import json
 import math
 import textwrap
 from collections.abc import Sequence
@@ -13,9 +14,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from reid_train.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, plot_history, save_figure
+from tuning.front import best_trials, pareto_front
 from tuning.plot_data import (
     best_so_far,
     comparison_rung,
@@ -27,12 +29,17 @@ from tuning.plot_data import (
     searched_parameters,
     ticks,
 )
-from tuning.ranking import best_first
+from tuning.ranking import estimated_finals
 from tuning.space import Parameter
 from tuning.study import Study, TrialRecord
 from tuning.wording import counted
 
 LOOK: dict[Any, Any] = {**STYLE, "axes.axisbelow": True}
+COST_NAMES = {
+    "latency_ms": "latency of one picture, ms",
+    "parameters": "parameters",
+    "embedding_width": "embedding width",
+}
 METRIC_NAMES = {"val_mAP": "mAP", "val_rank1": "rank 1", "val_rank5": "rank 5", "val_mINP": "mINP"}
 STATE_LOOKS = {
     "complete": ("o", TRAIN),
@@ -64,7 +71,7 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
     """
     trials, space = study.trials(), study.attributes["space"]
     metric, parameters = METRIC_NAMES[space["metric"]], searched_parameters(space["search"], trials)
-    best = next(iter(best_first(trials)), None)
+    best = next(iter(best_trials(study)), None)
     rung = comparison_rung(trials)
     with matplotlib.rc_context(LOOK):
         figures = {
@@ -74,21 +81,37 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
             "slices": _slices(trials, parameters, rung, metric, best),
             "learning_curves": _learning_curves(trials, space["metric"], space["promotion"], best),
         }
+        if space.get("costs"):
+            figures["pareto_front"] = _pareto_front(trials, space["costs"], metric, best)
         if best is None:
             figures["best_training_history"] = _words("Best trial's training history", NO_SCORE)
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png")
     if best is not None:
-        # All epochs behind its weights: those of the last schedule, or of all.
-        rows = [row for row in best.reports if space["promotion"] != "restart" or row["rung"] == best.rung]
-        what = "its complete schedule of" if space["promotion"] == "restart" else "all of its"
-        title = f"Trial {best.number}, the best: {what} {counted(best.rung, 'epoch')}"
+        rows, title = _kept_run(study, best, space["promotion"])
         plot_history(rows, folder / "best_training_history.png", title)
     return [folder / f"{name}.png" for name in [*figures, *(["best_training_history"] if best else [])]]
 
 
-def _best_label(best: TrialRecord) -> str:
-    return f"best: trial {best.number}, {best.score:.1%} at {counted(best.rung, 'epoch')}"
+def _best_label(best: TrialRecord, rung: int | None = None) -> str:
+    """`rung` is that of the picture, where it shows another score than the last one."""
+    here = f"{best.scores[rung]:.1%} here, " if rung in best.scores and rung != best.rung else ""
+    return f"best: trial {best.number}, {here}{best.score:.1%} at {counted(best.rung, 'epoch')}"
+
+
+def _kept_run(study: Study, best: TrialRecord, promotion: str) -> tuple[list[dict[str, Any]], str]:
+    """All epochs behind the weights in best/, a run of the confirmation or the best trial, and a title."""
+    label = study.folder / "best" / "trial.json"
+    kept = json.loads(label.read_text()) if label.is_file() else {}
+    if kept and study.attributes.get("confirmation"):
+        for run in Study(study.folder, name="repeats").trials():
+            if (run.notes["of"], run.notes["seed"]) == (kept["of"], kept["seed"]):
+                title = f"The winner, {kept['of']}, confirmed with seed {kept['seed']}: {counted(run.rung, 'epoch')}"
+                return run.reports, title
+    # Those of the last schedule, or of all.
+    rows = [row for row in best.reports if promotion != "restart" or row["rung"] == best.rung]
+    what = "its complete schedule of" if promotion == "restart" else "all of its"
+    return rows, f"Trial {best.number}, the best: {what} {counted(best.rung, 'epoch')}"
 
 
 def _paler(colour: str, strength: float) -> list[float]:
@@ -207,7 +230,8 @@ def _parallel_coordinates(
         if best is trial:
             outline = [patheffects.withStroke(linewidth=5, foreground="white")]
             axes.plot(range(len(line)), line, color=BEST, linewidth=2.6, zorder=5, path_effects=outline)
-            figure.legend([Line2D([], [], color=BEST, linewidth=2.6)], [_best_label(best)], loc="outside lower center")
+            label = _best_label(best, rung)
+            figure.legend([Line2D([], [], color=BEST, linewidth=2.6)], [label], loc="outside lower center")
     for column, parameter in enumerate(parameters):
         labels = ticks(parameter)
         if not all(counts(parameter, trial) for trial in scored):
@@ -225,7 +249,7 @@ def _upright(axes: Axes, column: int, name: str, labels: Sequence[tuple[float, s
     """A vertical axis with its name above and labels to its right."""
     look: dict[str, Any] = {"color": "#374151", "linewidth": 1.2, "zorder": 6}
     axes.plot([column, column], [0, 1], **look)
-    heading = "\n".join(textwrap.wrap(name.replace("_", " "), 12))
+    heading = "\n".join(textwrap.wrap(name.replace("_", " "), 12, break_long_words=False))
     axes.text(column, 1.04, heading, ha="center", va="bottom", fontweight="bold", fontsize=8)
     for height, label in labels:
         axes.plot([column, column + 0.03], [height, height], **look)
@@ -264,7 +288,7 @@ def _slices(
     whole = MaxNLocator(integer=True)
     figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, label="trial", aspect=12 + 14 * rows, ticks=whole)
     if best is not None:
-        figure.legend([Line2D([], [], linestyle="none", **ring)], [_best_label(best)], loc="outside lower center")
+        figure.legend([Line2D([], [], linestyle="none", **ring)], [_best_label(best, rung)], loc="outside lower center")
     return figure
 
 
@@ -277,9 +301,44 @@ def _across(panel: Axes, parameter: Parameter) -> None:
     panel.set_xlabel(f"{parameter.key}{' (log)' if parameter.log else ''}")
 
 
+def _pareto_front(trials: Sequence[TrialRecord], costs: Sequence[str], metric: str, best: TrialRecord | None) -> Figure:
+    """The score against each cost; the trials of the front with their numbers."""
+    if best is None:
+        return _words("Pareto front", NO_SCORE)
+    estimates, front = estimated_finals(trials), {trial.number for trial in pareto_front(trials)}
+    figure = Figure(figsize=(max(7, 5.2 * len(costs)), 5), layout="constrained")
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    shown = [trial for trial in trials if trial.number in estimates and trial.state != "failed"]
+    for panel, cost in zip(panels, costs, strict=True):
+        for of_front, colour, label in ((False, "#94a3b8", "another trial"), (True, TRAIN, "of the Pareto front")):
+            points = [(t.costs[cost], estimates[t.number]) for t in shown if (t.number in front) == of_front]
+            if points:
+                panel.plot(
+                    *zip(*points, strict=True), "o", color=colour, label=label, markersize=6 if of_front else 4.5
+                )
+        members = sorted((t.costs[cost], estimates[t.number], t.number) for t in shown if t.number in front)
+        if len(costs) == 1:  # with more, a trial may be on the front for a cost that the panel does not show
+            panel.step(*zip(*[m[:2] for m in members], strict=True), where="post", color=TRAIN, linewidth=1, alpha=0.6)
+        for value, score, number in members:
+            panel.annotate(f" {number}", (value, score), xytext=(3, 4), textcoords="offset points", fontsize=8)
+        ring: dict[str, Any] = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "color": BEST, "mew": 2}
+        picked = f"picked: trial {best.number}"
+        panel.plot(best.costs[cost], estimates[best.number], linestyle="none", label=picked, **ring)
+        panel.set_xlabel(COST_NAMES[cost])
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        panel.margins(0.08)
+    panels[0].set_ylabel(f"validation {metric}, expected at full length")
+    panels[0].yaxis.set_major_formatter(percent)
+    title = f"Validation {metric} against what the model costs: towards the upper left is better"
+    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    handles = {h.get_label(): h for h in panels[0].get_legend_handles_labels()[0]}
+    figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=len(handles))
+    return figure
+
+
 def _learning_curves(trials: Sequence[TrialRecord], metric: str, promotion: str, best: TrialRecord | None) -> Figure:
     title = f"Validation {METRIC_NAMES[metric]} over the epochs of each trial; {PROMOTIONS[promotion]}"
-    curves = {trial.number: learning_curves(trial, metric) for trial in trials}
+    curves = {trial.number: learning_curves(trial, metric, joined=promotion != "restart") for trial in trials}
     if not any(curves.values()):
         return _words(title, "no epoch was trained")
     figure = Figure(figsize=(11, 5.5), layout="constrained")

@@ -8,10 +8,11 @@ import math
 from typing import Any
 
 from tuning.climb import lengths
+from tuning.costs import costs_of
 from tuning.rungs import Agreement, agreement, hopeless, promotable
 from tuning.sampler import Sampler
-from tuning.space import StudySettings
 from tuning.study import Study
+from tuning.study_settings import StudySettings
 from tuning.weights import prune_weights, trial_folder
 from tuning.wording import clock
 
@@ -74,7 +75,8 @@ class Policy:
         if not self.may_start():
             self._prune_hopeless()
             return None
-        return self.study.add(*self.sampler.propose(self.study.trials()))
+        parameters, notes = self.sampler.propose(self.study.trials())
+        return self.study.add(parameters, notes, costs_of(self.study, parameters))
 
     def has_work(self) -> bool:
         """Whether `next_trial` would give one."""
@@ -132,7 +134,7 @@ class Policy:
     def _promotable(self) -> int | None:
         trials = self.study.trials()
         last = not self.study.in_state("running") and not self.may_start()
-        number = promotable(trials, self.rungs, self.reduction, last=last)
+        number = promotable(trials, self.rungs, self.reduction, last=last, pick=self.study.space.study.pick)
         if number is None:
             return None
         following = self.rungs[self.rungs.index(self.study.trial(number).rung) + 1]

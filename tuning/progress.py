@@ -8,8 +8,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tuning.front import best_trials
 from tuning.policy import Policy
-from tuning.ranking import best_first
 from tuning.repeats import Repeats
 from tuning.rungs import agreements
 from tuning.study import TrialRecord
@@ -117,7 +117,7 @@ class Progress(Callback):
         )
         running = ", ".join(f"{self.policy.name(number)}: {where}" for number, where in sorted(self.current.items()))
         table.add_row("now", running or ("finishing" if done >= self.policy.planned else "starting"))
-        for best in best_first(self.trials)[:1]:
+        for best in best_trials(self.study)[:1]:
             reached = f"{best.score:.3f} {self.study.space.study.metric} after {counted(best.rung, 'epoch')}"
             table.add_row("best so far", f"{self.policy.name(best.number)}, {reached}")
             table.add_row("", show_parameters(best.parameters))

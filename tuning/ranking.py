@@ -3,7 +3,7 @@
 import functools
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tuning.study import TrialRecord
@@ -42,14 +42,23 @@ def estimated_finals(trials: Sequence[TrialRecord]) -> dict[int, float]:
     return estimates
 
 
-def best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Trials that completed a schedule, by estimated final scores; the pruned come after these, the failed last."""
+def best_first(trials: Sequence[TrialRecord], limits: Mapping[str, float] | None = None) -> list[TrialRecord]:
+    """Trials that completed a schedule, by estimated final scores; the pruned come after these, the failed last.
+
+    Those that keep the limits of costs come before those that do not, but for the failed.
+    """
     estimates = estimated_finals(trials)
 
-    def worth(trial: TrialRecord) -> tuple[int, float]:
-        return {"failed": 0, "pruned": 1}.get(trial.state, 2), estimates[trial.number]
+    def worth(trial: TrialRecord) -> tuple[bool, bool, bool, float]:
+        cheap = within(trial.costs, limits or {})
+        return trial.state != "failed", cheap, trial.state != "pruned", estimates[trial.number]
 
     return sorted((trial for trial in trials if trial.number in estimates), key=worth, reverse=True)
+
+
+def within(costs: Mapping[str, float], limits: Mapping[str, float]) -> bool:
+    """Whether all limits are kept."""
+    return all(costs[name] <= limit for name, limit in limits.items())
 
 
 def _step(trials: Sequence[TrialRecord], lower: int, upper: int) -> Step:

@@ -109,13 +109,3 @@ def repeat_config(space: SearchSpace, run: TrialRecord) -> TrainConfig:
 def repeat_folder(record: Study, number: int) -> Path:
     """Where a run keeps its state and weights."""
     return record.folder / "repeats" / str(number)
-
-
-def default_parameters(space: SearchSpace) -> dict[str, Any]:
-    """The configuration to compare with: the space's first trial, or what TrainConfig has for the searched settings."""
-    base = space.base_config().model_dump()
-    chosen = dict(space.first_trials[0]) if space.first_trials else {}
-    for parameter in space.parameters:
-        if parameter.applies({**base, **chosen}):
-            chosen.setdefault(parameter.name, base[parameter.name])
-    return chosen

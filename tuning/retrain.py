@@ -39,8 +39,11 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     from reid_train.config import check_training, read_config
+    from reid_train.evaluations import DATABASE
 
     study = Path(arguments.study)
+    if not (study / DATABASE).is_file():
+        raise UserError(f"{study}: holds no study ({DATABASE} is missing); give a search's folder, results/NAME")
     if not (study / "best_config.yaml").is_file():
         raise UserError(
             f"{study}: holds no best_config.yaml; finish its search first: `tuning.report {study}` names the command"
@@ -62,7 +65,6 @@ def main() -> None:
     from data.cache import open_pixels
     from data.datasets import read_test, read_train
     from data.splits import TrainingData, hold_out_images
-    from reid_train.evaluations import DATABASE
     from reid_train.train import log_to, train_into
     from tuning.conclude import summary_text
     from tuning.study import Study
@@ -80,8 +82,7 @@ def main() -> None:
         train_into(config.changed(seed=seed), data, pixels, folder)
         figures.append({"seed": seed, **test_metrics(folder, query, gallery, arguments.cache_dir)})
     write_results(study / "retrain", config.num_epochs, figures)
-    if (study / DATABASE).is_file():
-        write_text(study / "summary.md", summary_text(Study(study)))  # it tells how often was evaluated
+    write_text(study / "summary.md", summary_text(Study(study)))  # it tells how often was evaluated
 
 
 def test_metrics(folder: Path, query: Any, gallery: Any, cache_dir: Path | None) -> dict[str, Any]:

@@ -7,9 +7,10 @@ trials are a fair sample, which shows how well a rung's scores rank what the lon
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from tuning.front import beaten_by, climbing_order, limits_of
 from tuning.ranking import best_first
 from tuning.study import TrialRecord
 from tuning.wording import counted
@@ -75,18 +76,25 @@ def agreements(trials: Sequence[TrialRecord], rungs: Sequence[int]) -> list[Agre
 
 
 def promotable(
-    trials: Sequence[TrialRecord], rungs: Sequence[int], reduction: int, *, last: bool = False
+    trials: Sequence[TrialRecord],
+    rungs: Sequence[int],
+    reduction: int,
+    *,
+    last: bool = False,
+    pick: str | Mapping[str, float] = "knee",
 ) -> int | None:
     """The paused trial to promote now; None for none.
 
     Of the highest rung that has one among its best 1 in `reduction`, the best. Before that, once a trial is complete,
-    the one whose estimated final score is above every other trial's: a search never ends with its choice half trained.
+    the one that would be picked by its estimated final score: a search never ends with its choice half trained.
     `last`: no more trials will come; then at least the best of each rung counts, so that one reaches the top.
     """
-    if any(trial.state == "complete" for trial in trials) and (best := best_first(trials)[0]).state == "paused":
-        return best.number
+    if any(trial.state == "complete" for trial in trials):
+        best = best_first(trials, limits_of(trials, pick))[0]
+        if best.state == "paused":
+            return best.number
     for rung in reversed(rungs[:-1]):
-        ranked = _ranked(trials, rung)
+        ranked = climbing_order(trials, rung)
         places = max(len(ranked) // reduction, 1 if last else 0)
         for trial in ranked[:places]:
             if trial.state == "paused" and trial.rung == rung:
@@ -101,13 +109,13 @@ def hopeless(trials: Sequence[TrialRecord], rungs: Sequence[int], reduction: int
     """
     numbers = []
     for rung in rungs[:-1]:
-        ranked = _ranked(trials, rung)
+        ranked, above = climbing_order(trials, rung), beaten_by(trials, rung)
         unfinished = [t for t in trials if rung not in t.scores and t.state in ("running", "waiting", "paused")]
-        places = max(1, (len(ranked) + len(unfinished) + to_come) // reduction)
-        numbers += [trial.number for trial in ranked[places:] if trial.state == "paused" and trial.rung == rung]
+        to_reach = len(unfinished) + to_come
+        places = max(1, (len(ranked) + to_reach) // reduction)
+        numbers += [
+            trial.number
+            for trial in ranked[places:]
+            if trial.state == "paused" and trial.rung == rung and (above[trial.number] >= places or not to_reach)
+        ]
     return numbers
-
-
-def _ranked(trials: Sequence[TrialRecord], rung: int) -> list[TrialRecord]:
-    """The trials that have a score at the rung, best first; the earlier first where scores are equal."""
-    return sorted((t for t in trials if rung in t.scores), key=lambda t: (-t.scores[rung], t.number))

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from tuning.causes import shows_bad_region
 from tuning.ranking import estimated_finals
-from tuning.space import SamplerName, SearchSpace
+from tuning.space import SearchSpace
 from tuning.study import TrialRecord, distribution
+from tuning.study_settings import SamplerName
 
 
 class _QMCSampler(optuna.samplers.QMCSampler):
@@ -61,7 +63,8 @@ class Sampler:
     def __init__(self, space: SearchSpace):
         self.space = space
         self._distributions = {parameter.key: distribution(parameter) for parameter in space.parameters}
-        self._seen = optuna.create_study(direction="maximize")
+        directions = [StudyDirection.MAXIMIZE, *(StudyDirection.MINIMIZE for _ in space.study.costs)]
+        self._seen = optuna.create_study(directions=directions)
         """The trials as Optuna's sampler is shown them: in memory, by number."""
 
     def propose(self, trials: Sequence[TrialRecord]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -103,6 +106,9 @@ class Sampler:
         scores = [estimates[trial.number] for trial in trials if trial.number in estimates and trial.state != "failed"]
         worst, best = min(scores, default=0.0), max(scores, default=0.0)
         bad = worst - (best - worst or worst)
+        storage, study_id = self._seen._storage, self._seen._study_id
+        for key in storage.get_study_system_attrs(study_id):  # NSGA-II's parents, chosen by earlier estimates
+            storage.set_study_system_attr(study_id, key, None)
         rows = self._seen.get_trials(deepcopy=False)
         for trial in trials[len(rows) :]:  # the study was opened again: they were asked for by another process
             params = self.space.by_key(trial.parameters)
@@ -112,8 +118,8 @@ class Sampler:
         for trial, row in zip(trials, self._seen.get_trials(deepcopy=False), strict=True):
             row.params = self.space.by_key(trial.parameters)  # what is trained, not what was proposed
             if trial.state == "failed" and shows_bad_region(trial.cause):
-                row.state, row.values = TrialState.COMPLETE, [bad]
+                row.state, row.values = TrialState.COMPLETE, [bad, *trial.costs.values()]
             elif trial.state == "failed" or (trial.state == "pruned" and trial.score is None):
                 row.state = TrialState.FAIL
             elif trial.score is not None:
-                row.state, row.values = TrialState.COMPLETE, [estimates[trial.number]]
+                row.state, row.values = TrialState.COMPLETE, [estimates[trial.number], *trial.costs.values()]

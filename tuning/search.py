@@ -85,8 +85,9 @@ def main() -> None:
 
 def search(arguments: argparse.Namespace) -> None:
     """Runs or goes on with the study that the arguments name."""
-    from tuning.space import fit_to_data, parse_duration
+    from tuning.space import fit_to_data
     from tuning.space_file import read_space
+    from tuning.study_settings import parse_duration
 
     space = read_space(arguments.space, arguments.set, arguments.data_dir)
     changes: dict[str, Any] = {}
@@ -110,7 +111,7 @@ def search(arguments: argparse.Namespace) -> None:
     else:
         space, remarks = warm_started(space, arguments.warm_start)
 
-    from data.cache import fingerprint, open_pixels
+    from data.cache import fingerprint, open_sizes
     from data.splits import describe_split
     from reid_train.train import read_training
 
@@ -123,6 +124,7 @@ def search(arguments: argparse.Namespace) -> None:
         print(note, flush=True)
 
     from tuning.confirm import confirmation_runs, expectations, intention, noise_runs, reserved_epochs
+    from tuning.costs import Prices, describe_prices, measure_prices
     from tuning.environment import check_unchanged, describe
     from tuning.plan import plan_study, warn_of_largest
     from tuning.policy import Policy
@@ -151,23 +153,32 @@ def search(arguments: argparse.Namespace) -> None:
         check_machines(storage, folder)
     else:
         resources = plan_resources(*asked, trial_memory_bytes(space))
-    pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
-    decoded = f"{pixels.decoded} decoded now" if pixels.file else "decoded at every read"
-    print(f"{len(pixels)} images at {pixels.height} x {pixels.width}: {decoded}", flush=True)
+    sizes = space.image_sizes()
+    pixels = open_sizes(samples, sizes, **cache_options(arguments))
+    for size in sizes:
+        at_size = pixels.at(*size)
+        decoded = f"{at_size.decoded} decoded now" if at_size.file else "decoded at every read"
+        print(f"{len(at_size)} images at {size[0]} x {size[1]}: {decoded}", flush=True)
     for line in (*pretrained_in(space, len({sample.identity for sample in data.train})), *remarks):
         print(line, flush=True)
     warn_of_missing_test(config.data_dir, config.dataset)
     lock = lock_folder(folder)
-    if not (folder / DATABASE).exists() and space.study.rungs != "auto":
-        start_ray(arguments.address, resources)  # a new study runs trials for certain
+    prices: Prices | None = None
+    if not (folder / DATABASE).exists():
+        prices = measure_prices(space)
+        if space.study.rungs != "auto":
+            start_ray(arguments.address, resources)  # a new study runs trials for certain
     server = (arguments.study_storage, driver_name(folder)) if arguments.study_storage else None
     study = Study(folder, space, server=server)
     with study.exclusive():
         settle_storage(study, storage, name)
+        if "prices" not in study.attributes:
+            study.set_attribute("prices", measure_prices(space) if prices is None else prices)
         check_unchanged(study, fingerprint(samples, cache_dir=arguments.cache_dir), describe_split(data))
         study.settle()
         study.set_attribute("command", running_command())
         study.set_attribute("trials", settings.trials)
+        study.set_attribute("pick", settings.pick)
         describe(study, arguments.space)
         probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
         if not study.trials() and not arguments.address and not surely_fits(space, resources):
@@ -175,7 +186,7 @@ def search(arguments: argparse.Namespace) -> None:
             if warning := warn_of_largest(space, data, pixels, together):
                 print(warning, flush=True)
         plan = plan_study(study, settings, data, pixels, probes=probes, concurrency=resources.concurrency)
-        for line in (*([plan] if plan is not None else []), *intention(study.space)):
+        for line in (*describe_prices(study.attributes["prices"]), *([plan] if plan else []), *intention(study.space)):
             print(line, flush=True)
     record = open_record(folder, study.space, server)
     record.storage = study.storage

@@ -32,9 +32,15 @@ class SharedPixels(NamedTuple):
     """What the file says of itself."""
     node: str
     """Ray's name of the driver's machine."""
+    others: dict[tuple[int, int], Any]
+    """The same images at other sizes, (height, width), as SharedPixels."""
+
+    def at(self, height: int, width: int) -> "SharedPixels":
+        """The same images at a size that they were shared at."""
+        return self.others.get((height, width), self)
 
     def here(self) -> Pixels:
-        """The pixels on this machine. Raises UserError where no folder has room for them."""
+        """The pixels on this machine, at this size. Raises UserError where no folder has room for them."""
         import ray
 
         assert self.pixels.file is not None
@@ -79,7 +85,7 @@ class SharedPixels(NamedTuple):
 
 @cache
 def share_pixels(pixels: Pixels) -> SharedPixels:
-    """Puts a pixel file into the object store, once for all parts of a search.
+    """Puts the pixel file of each size into the object store, once for all parts of a search.
 
     Raises UserError when there is none: decoding needs the images.
     """
@@ -96,4 +102,5 @@ def share_pixels(pixels: Pixels) -> SharedPixels:
     body = file_bytes[len(MAGIC) + 4 : HEADER_BYTES].tobytes()
     header = json.loads(body.rstrip(b"\0"))
     chunks = [ray.put(file_bytes[place : place + CHUNK_BYTES]) for place in places]
-    return SharedPixels(pixels, chunks, header, ray.get_runtime_context().get_node_id())
+    others = {size: share_pixels(pixels.at(*size)) for size in pixels.sizes[1:]}
+    return SharedPixels(pixels, chunks, header, ray.get_runtime_context().get_node_id(), others)

@@ -2,88 +2,18 @@
 
 import itertools
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-
 from data.errors import UserError
 from data.splits import TrainingData
 from reid_train.config import TrainConfig, check_fit, make_config
 from reid_train.settings_file import SettingsFile
-from tuning.climb import Mode, schedules
+from tuning.climb import schedules
+from tuning.study_settings import StudySettings
 from tuning.wording import counted, show_value
-
-INCREASING = "should be epochs in increasing order, e.g. [4, 8], or auto"
-
-SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
-
-
-class StudySettings(BaseModel):
-    """How to search. Frozen."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-    metric: Literal["val_mAP", "val_rank1", "val_rank5", "val_mINP"] = "val_mAP"
-    """What is maximised, at the end of a complete schedule."""
-    trials: int = Field(30, ge=1, le=100_000)
-    """Configurations to try."""
-    time_budget: float | None = Field(None, gt=0)
-    """Seconds for the search, or with a unit: 90s, 45m, 2h, 1d. Nothing begins that would not end within it."""
-    rungs: tuple[int, ...] | Literal["auto"] | None = None
-    """Epochs after which trials are compared, e.g. [4, 12]; auto: chosen up to num_epochs so that the search fits
-    its budget; null: num_epochs alone."""
-    promotion: Mode = "continue"
-    """The way to the next rung: a longer schedule from scratch; another one from the weights of the last; or the
-    middle of a single long schedule."""
-    reduction: int = Field(4, ge=2, le=100)
-    """At a rung's end the best 1 in `reduction` go on to the next."""
-    audit: int = Field(8, ge=0, le=10_000)
-    """Every n-th trial goes to the top whatever its scores, which shows how well the rungs rank; 0: none."""
-    noise_seeds: int = Field(3, ge=0, le=100)
-    """Runs of the default configuration before the search, at full length, that show how much seeds alone change."""
-    top_k: int = Field(3, ge=0, le=100)
-    """Configurations that are confirmed after the search, besides the default: the best ones; 0: none are."""
-    seeds: int = Field(3, ge=1, le=100)
-    """New seeds with which each of them is trained again, at full length."""
-    warm_start: tuple[str, ...] = ()
-    """Published recipes to try first, by their names in search_spaces/recipes."""
-    sampler: SamplerName = "tpe"
-    """What proposes configurations, by Optuna's names."""
-    sampler_seed: int = Field(0, ge=0, le=2**31 - 1)
-    """Seed of the sampler that proposes configurations."""
-    concurrency: int | None = Field(None, ge=1, le=10_000)
-    """Trials at once; null: as many as the machine's CPUs and GPUs allow."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise ValueError("should be a number or a name, not true or false")
-        return value
-
-    @field_validator("time_budget", mode="before")
-    @classmethod
-    def _seconds(cls, value: Any) -> Any:
-        return parse_duration(value) if isinstance(value, str) else value
-
-    @field_validator("rungs")
-    @classmethod
-    def _increasing(cls, value: Any) -> Any:
-        if isinstance(value, tuple) and (not value or value[0] < 1 or list(value) != sorted(set(value))):
-            raise ValueError(INCREASING)
-        return value
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of "90", "90s", "45m", "1.5h" or "1d". Raises UserError for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
-    if match is None or float(match[1]) == 0:
-        raise UserError(f"time budget {text!r} should be a number with s, m, h or d, e.g. 45m or 2h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +81,8 @@ def setting_of(key: str) -> str:
     return key.split(" ")[0]
 
 
+MOST_SIZES = 16
+"""Sizes of images that a space may search: the decoded images are kept at each."""
 Batch = tuple[int, int | None]
 BATCH = ("batch_size", "images_per_identity")
 """Settings of which not every combination can be trained."""
@@ -224,12 +156,52 @@ class SearchSpace:
 
     @cached_property
     def _decides_batch(self) -> set[str]:
-        """BATCH, and the settings on which it depends whether those are searched."""
-        names = set(BATCH)
+        return self.deciding(BATCH)
+
+    def deciding(self, settings: Sequence[str]) -> set[str]:
+        """These settings, and those on which it depends whether they are searched."""
+        names = set(settings)
         for parameter in reversed(self.parameters):  # each comes after those that it depends on
             if parameter.name in names:
                 names |= {other for other, _ in parameter.when}
         return names
+
+    def combinations(self, settings: Sequence[str], most: int, why: str) -> list[TrainConfig]:
+        """A configuration for each combination of values of these settings, those of trials and the default's.
+
+        Raises UserError, which says `why`, where there are more than `most`.
+        """
+        found, deciding = [dict(zip(BATCH, self.batches[0], strict=True))], self.deciding(settings)
+        for parameter in self.parameters:
+            if parameter.name not in deciding:
+                continue
+            values = [{parameter.name: value} for value in parameter.values()]
+            found = [
+                {**chosen, **value}
+                for chosen in found
+                for value in (values if parameter.applies({**self.settings, **chosen}) else [{}])
+            ]
+            if len({tuple(chosen.get(name) for name in settings) for chosen in found}) > most:
+                where = self.source.at("search", parameter.name)
+                raise UserError(
+                    f"{where}: {parameter.name} makes more than {most} {why}; give it fewer choices, or a larger step"
+                )
+        configs = [self.config(chosen) for chosen in [self.default(), *found]]
+        return list({tuple(getattr(config, name) for name in settings): config for config in configs}.values())
+
+    def image_sizes(self) -> list[tuple[int, int]]:
+        """Height and width that the images of trials may have, those of the default first."""
+        configs = self.combinations(("image_height", "image_width"), MOST_SIZES, "sizes of images, all kept decoded")
+        return [(config.image_height, config.image_width) for config in configs]
+
+    def default(self) -> dict[str, Any]:
+        """The configuration to compare with: the first trial, or what TrainConfig has for the searched settings."""
+        base = self.base_config().model_dump()
+        chosen = dict(self.first_trials[0]) if self.first_trials else {}
+        for parameter in self.parameters:
+            if parameter.applies({**base, **chosen}):
+                chosen.setdefault(parameter.name, base[parameter.name])
+        return chosen
 
     def rungs(self, config: TrainConfig) -> tuple[int, ...]:
         """Epochs after which a trial of `config` is compared."""
@@ -277,6 +249,7 @@ class SearchSpace:
             "first_trials": list(self.first_trials),
             **({"warm_start": list(self.study.warm_start)} if self.study.warm_start else {}),
             "metric": self.study.metric,
+            **({"costs": list(self.study.costs)} if self.study.costs else {}),
             "rungs": list(self.study.rungs) if isinstance(self.study.rungs, tuple) else self.study.rungs,
             "promotion": self.study.promotion,
             "reduction": self.study.reduction,

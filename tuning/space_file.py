@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from data.errors import UserError
 from reid_train.config import FIELD_NAMES, TrainConfig, make_config
 from reid_train.settings_file import SettingsFile, parse_assignments, read_settings, suggestion
-from tuning.space import BATCH, INCREASING, Parameter, SearchSpace, StudySettings, batch_combinations
+from tuning.space import BATCH, Parameter, SearchSpace, batch_combinations
+from tuning.study_settings import INCREASING, StudySettings
 
 NOT_SEARCHABLE = {
     "data_dir": "trials on different data cannot be compared",

@@ -72,6 +72,8 @@ class TrialRecord:
     """What the sampler wants to find again."""
     driver: str = ""
     """Which of several drivers trains it, or did; empty where there is but one."""
+    costs: dict[str, float] = field(default_factory=dict)
+    """The metrics that are minimised."""
 
     @property
     def rung(self) -> int:
@@ -176,6 +178,7 @@ class Study:
             return
         if description is None:
             self._optuna.set_user_attr("warm_starts", list(space.warm_starts))
+            self._optuna.set_user_attr("default", space.default())
             self._optuna.set_user_attr("space", space.description())
         elif difference := _difference(description, space.description()):
             raise UserError(
@@ -322,7 +325,9 @@ class Study:
         self._storage.set_trial_state_values(self._row_ids[number], TrialState.WAITING)
         self._records[number] = replace(self._records[number], state="waiting")
 
-    def add(self, parameters: dict[str, Any], notes: dict[str, Any] | None = None) -> int:
+    def add(
+        self, parameters: dict[str, Any], notes: dict[str, Any] | None = None, costs: dict[str, float] | None = None
+    ) -> int:
         """A new row with this configuration, running; `notes` are for the sampler. Gives its number."""
         known, params = {p.key: distribution(p) for p in self.space.parameters}, self.space.by_key(parameters)
         row = create_trial(
@@ -330,14 +335,15 @@ class Study:
             params=params,
             distributions={key: known[key] for key in params},
             system_attrs=notes,
-            user_attrs={DRIVER: self._driver} if self._driver else None,
+            user_attrs=({"costs": costs} if costs else {}) | ({DRIVER: self._driver} if self._driver else {}),
         )
         row_id = self._storage.create_new_trial(self._optuna._study_id, template_trial=row)
         number = self._storage.get_trial_number_from_id(row_id)
         self._row_ids[number] = row_id
         self._changing(number)
-        notes = notes or {}
-        self._records[number] = TrialRecord(number, "running", "", parameters, {}, [], notes=notes, driver=self._driver)
+        self._records[number] = TrialRecord(
+            number, "running", "", parameters, {}, [], notes=notes or {}, costs=costs or {}, driver=self._driver
+        )
         return number
 
     def go_on(self, number: int) -> None:
@@ -452,6 +458,7 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         decisions=decisions,
         notes=dict(trial.system_attrs),
         driver=trial.user_attrs.get(DRIVER, ""),
+        costs=trial.user_attrs.get("costs", {}),
     )
 
 

@@ -48,10 +48,11 @@ class ReIDTrainable(tune.Trainable):
     def _train(self, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         settings = make_config(config["settings"], "trial")
         way = config["rungs"], config["promotion"]
-        if isinstance(self.pixels, SharedPixels):
-            self.pixels = self.pixels.here()
+        pixels = self.pixels
+        if isinstance(pixels, SharedPixels):
+            pixels = pixels.at(settings.image_height, settings.image_width).here()
         with trial_workspace(self.storage, config["folder"]) as (folder, keep):
-            for rung, report in climb(settings, *way, self.data, self.pixels, folder, behind=config["behind"]):
+            for rung, report in climb(settings, *way, self.data, pixels, folder, behind=config["behind"]):
                 keep()
                 yield {"rung": rung, "report": asdict(report)}
 

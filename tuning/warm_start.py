@@ -7,7 +7,7 @@ from typing import Any
 
 from data.errors import UserError
 from reid_train.config import TrainConfig, make_config, read_config
-from tuning.ranking import best_first
+from tuning.front import best_trials
 from tuning.space import SearchSpace
 from tuning.space_file import NOT_SEARCHABLE
 from tuning.study import Study
@@ -57,7 +57,7 @@ def _recipe(space: SearchSpace, number: int, name: str) -> TrainConfig:
 def _best_of(folder: Path) -> list[tuple[str, TrainConfig]]:
     study = Study(folder)
     fixed = study.attributes["space"]["fixed"]
-    best = [trial for trial in best_first(study.trials()) if trial.state != "failed"][:TAKEN]
+    best = [trial for trial in best_trials(study) if trial.state != "failed"][:TAKEN]
     if not best:
         raise UserError(f"{folder}: none of its trials ended a schedule well; there is nothing to start from")
     return [

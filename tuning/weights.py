@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from data.atomic import write_json
 from data.credentials import without_passwords
 from data.errors import UserError
-from tuning.ranking import best_first
+from tuning.front import best_trials
 from tuning.repeats import repeat_folder
 from tuning.study import Study
 
@@ -58,7 +58,7 @@ def bring_back(study: Study, record: Study) -> None:
 
 
 def _best_few(study: Study) -> set[int]:
-    return {trial.number for trial in best_first(study.trials())[:KEPT_TRIALS]}
+    return {trial.number for trial in best_trials(study)[:KEPT_TRIALS]}
 
 
 def keep_best(folder: Path, best: "Winner") -> None:

@@ -27,7 +27,9 @@ def counted(count: int, noun: str) -> str:
 
 
 def show_value(value: Any) -> str:
-    """A setting's value, short."""
+    """A setting's or a cost's value, short."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 100_000:
+        return f"{value:,}"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -31,8 +31,9 @@ from data.errors import exit_on_user_error
 from tests.benchmarks.curve_table import CURVES, MODES, Table, path_to, to_unit
 from tuning.climb import Mode, schedules
 from tuning.plan import make_plan
-from tuning.space import SamplerName, SearchSpace, StudySettings
+from tuning.space import SearchSpace
 from tuning.space_file import read_space
+from tuning.study_settings import SamplerName, StudySettings
 
 CLOSE = 0.01
 """mAP that a good configuration may be below the best."""

@@ -14,7 +14,16 @@ import pytest
 from PIL import Image
 
 import data.cache
-from data.cache import Pixels, content_digests, decode, default_cache_dir, fingerprint, load_image, open_pixels
+from data.cache import (
+    Pixels,
+    content_digests,
+    decode,
+    default_cache_dir,
+    fingerprint,
+    load_image,
+    open_pixels,
+    open_sizes,
+)
 from data.errors import UserError
 from data.samples import Sample
 
@@ -397,3 +406,14 @@ def test_says_what_it_does(samples: list[Sample], cache_dir: Path, caplog: pytes
     with caplog.at_level(logging.INFO):
         opened(samples, cache_dir)
     assert f"decoding 6 images once, to {HEIGHT} x {WIDTH} pixels" in caplog.text
+
+
+def test_images_opened_at_several_sizes_are_read_at_each_and_at_no_other(samples, cache_dir):
+    pixels = open_sizes(samples, [(8, 8), (12, 6)], cache_dir=cache_dir)
+    assert (pixels.height, pixels.width) == (8, 8) and pixels.at(8, 8) is pixels
+    other = pickle.loads(pickle.dumps(pixels)).at(12, 6)
+    assert np.array_equal(
+        other.read([0, 1]), open_pixels(samples, height=12, width=6, cache_dir=cache_dir).read([0, 1])
+    )
+    with pytest.raises(ValueError, match="opened at 8 x 8, not at 6 x 12"):
+        pixels.at(6, 12)

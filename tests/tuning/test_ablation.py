@@ -23,8 +23,8 @@ SEARCH = {
 
 def test_each_step_changes_one_parameter_and_the_last_is_the_winner():
     winner = TrainConfig(learning_rate=0.02, optimizer="sgd", momentum=0.7, margin="soft", image_height=64)
-    space = {"search": SEARCH, "first_trials": [{"learning_rate": 0.01, "margin": 0.3}, {"learning_rate": 0.05}]}
-    steps = plan_steps(winner, space, ["margin", "momentum", "learning_rate", "optimizer", "dropout"])
+    default = {"learning_rate": 0.01, "margin": 0.3}
+    steps = plan_steps(winner, default, SEARCH, ["margin", "momentum", "learning_rate", "optimizer", "dropout"])
     # momentum is important, but counts only with sgd; dropout is the same in both.
     assert [step[:3] for step in steps] == [
         ("default", None, None),
@@ -40,8 +40,8 @@ def test_each_step_changes_one_parameter_and_the_last_is_the_winner():
     assert steps[0].config == TrainConfig(learning_rate=0.01, image_height=64)
 
 
-def test_without_first_trials_the_default_is_the_settings_own():
-    steps = plan_steps(TrainConfig(dropout=0.2), {"search": SEARCH, "first_trials": []}, list(SEARCH))
+def test_what_the_default_leaves_open_is_the_settings_own():
+    steps = plan_steps(TrainConfig(dropout=0.2), {}, SEARCH, list(SEARCH))
     assert steps[0].config == TrainConfig() and [step.changed for step in steps] == ["default", "dropout"]
 
 

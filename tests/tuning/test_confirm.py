@@ -17,7 +17,7 @@ import yaml
 
 from reid_train.checkpoint import load_checkpoint
 from tuning.confirm import choose, confirmation_runs, noise, noise_runs, reserved_epochs, smallest_difference
-from tuning.repeats import Repeats, default_parameters, find
+from tuning.repeats import Repeats, find
 from tuning.space_file import read_space
 from tuning.study import Study
 
@@ -63,9 +63,9 @@ def run_all(record, wanted, score=lambda run: 0.5):
 
 
 def test_the_default_is_the_first_trial_completed_by_the_defaults(make_space):
-    assert default_parameters(make_space()) == {"learning_rate": 1e-3, "margin": 0.3}
+    assert make_space().default() == {"learning_rate": 1e-3, "margin": 0.3}
     space = make_space("first_trials: [{learning_rate: 0.01}]")
-    assert default_parameters(space) == {"learning_rate": 0.01, "margin": 0.3}
+    assert space.default() == {"learning_rate": 0.01, "margin": 0.3}
 
 
 def test_the_best_and_the_default_get_the_same_new_seeds_and_known_runs_are_not_run_again(make_space):
@@ -131,11 +131,17 @@ def test_noise_and_the_smallest_difference_by_hand(make_space):
 
 
 def test_the_cheaper_of_two_that_are_as_good_wins_and_of_others_the_better():
-    even = SimpleNamespace(p_best_C=np.array([0.45, 0.4, 0.15]), p_better=lambda c, leader: {1: 0.45, 2: 0.1}[c])
+    even = SimpleNamespace(
+        p_best_C=np.array([0.45, 0.4, 0.15]),
+        eligible_C=[True, True, True],
+        p_better=lambda c, leader: {1: 0.45, 2: 0.1}[c],
+    )
     assert choose(even, [100.0, 80.0, 10.0]) == 1
     assert choose(even, [100.0, 99.0, 10.0]) == 0
-    clear = SimpleNamespace(p_best_C=np.array([0.8, 0.2]), p_better=lambda c, leader: 0.2)
+    clear = SimpleNamespace(p_best_C=np.array([0.8, 0.2]), eligible_C=[True, True], p_better=lambda c, leader: 0.2)
     assert choose(clear, [100.0, 10.0]) == 0
+    even.eligible_C = [True, False, True]
+    assert choose(even, [100.0, 80.0, 10.0]) == 0
 
 
 def test_a_search_confirms_its_best_is_interrupted_there_and_goes_on(tiny_space, tiny_data, tmp_path, run_module):

@@ -14,9 +14,9 @@ from data.samples import Sample
 from data.splits import TrainingData
 from tuning.climb import lengths
 from tuning.plan import FEWEST_AT_TOP, Plan, Room, choose_plan, fitted, make_plan, plan_study, shortest_schedule
-from tuning.space import StudySettings
 from tuning.space_file import read_space
 from tuning.study import Study
+from tuning.study_settings import StudySettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,7 +83,7 @@ def test_the_description_says_what_is_saved():
     text = make_plan(settings(audit=0, promotion="restart"), (4, 12), 3, 30).describe(60, 2)
     assert text == (
         "plan: 30 trials to 4 epochs, 10 of them to 12 (240 epochs instead of 360; restart, best 1 in 3), "
-        "about 2:00:00 at 60 s an epoch"
+        "about 2:00:00 of training at 60 s an epoch"
     )
 
 

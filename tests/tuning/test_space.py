@@ -8,8 +8,9 @@ from data.errors import UserError
 from data.samples import Sample
 from data.splits import TrainingData
 from reid_train.config import FIELD_NAMES
-from tuning.space import Parameter, fit_to_data, parse_duration, setting_of
+from tuning.space import Parameter, fit_to_data, setting_of
 from tuning.space_file import NOT_SEARCHABLE, read_space
+from tuning.study_settings import parse_duration
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = {
@@ -119,6 +120,21 @@ def test_shipped_spaces_are_valid(name):
             "space.yaml:2: study.rungs should be epochs in increasing order, e.g. [4, 8], or auto",
         ),
         ("study:\n  trails: 3\n", "space.yaml:2: study.trails is no study setting; did you mean trials?"),
+        ("study:\n  metrics: val_mAP\n", "space.yaml:2: study.metrics should be a mapping, e.g. {val_mAP: max,"),
+        ("study: {metrics: {latency_ms: min}}\n", "study.metrics should have exactly one of val_mAP, val_rank1"),
+        ("study: {metrics: {val_mAP: max, latency: min}}\n", "unknown metric latency; did you mean latency_ms?"),
+        ("study: {metrics: {val_mAP: max, latency_ms: max}}\n", "study.metrics should have latency_ms: min"),
+        ("study: {pick: {latency_ms: 5}}\n", "study.pick has a limit for latency_ms, which is not among the costs"),
+        ("study: {pick: best}\n", "study.pick should be knee, or limits of costs, e.g. {latency_ms: 5}"),
+        (
+            "study: {metrics: {val_mAP: max, parameters: min}, pick: {parameters: -1}}\n",
+            "study.pick should have a number above 0 for parameters",
+        ),
+        (
+            "study: {metrics: {val_mAP: max, parameters: min}, sampler: cmaes}\n",
+            "study.sampler cmaes knows one metric only; take tpe",
+        ),
+        ("study: {metric: val_mAP}\n", "study.metric is no study setting; did you mean metrics?"),
         ("study:\n  time_budget: soon\n", "space.yaml:2: study.time_budget time budget 'soon' should be"),
         ("fixed: {num_epochs: 3}\nstudy: {rungs: [4]}\n", "study.rungs sets the epochs; remove num_epochs or rungs"),
         ("search:\n  momentum: {low: 0, high: 0.9, when: {optimiser: sgd}}\n", "did you mean optimizer?"),
