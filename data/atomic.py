@@ -4,9 +4,11 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 
 @contextmanager
@@ -28,6 +30,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lock_at(path: str | Path) -> FileLock:
+    """A lock on a file, made by the user's umask: filelock's own would be closed to others whatever that says."""
+    target = Path(path)
+    if not target.exists():
+        with suppress(OSError):  # locking itself tells of it
+            target.open("a").close()
+    return FileLock(target)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from PIL import __version__ as pillow_version
 
-from data.atomic import write_text
+from data.atomic import lock_at, write_text
 from data.datasets import READERS
 from data.errors import UserError
 from data.image import UnreadableImage, check_file, decode, problem_with
@@ -222,6 +222,11 @@ class Pixels:
         self._pixels_NHWC: np.ndarray | None = None
         self._at_other_sizes: dict[tuple[int, int], Pixels] = {}
 
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The sizes that the images were opened at, (height, width), their own first."""
+        return [(self.height, self.width), *self._at_other_sizes]
+
     def at(self, height: int, width: int) -> "Pixels":
         """The same images at a size that they were opened at. Raises ValueError for another."""
         if (height, width) == (self.height, self.width):
@@ -254,6 +259,10 @@ class Pixels:
             batch_BHWC[place] = decode(self.paths[index], self.height, self.width)
             self.decoded += 1
         return batch_BHWC
+
+    def in_file(self, file: Path) -> "Pixels":
+        """The same pixels in a copy of their file."""
+        return Pixels(self.paths, self.height, self.width, file=file, rows_N=self._rows_N)
 
     def _map(self, file: Path) -> None:
         """Opens the memory map, or turns to decoding when the file is gone (deleted, another machine)."""
@@ -352,17 +361,17 @@ def _decoder() -> str:
 
 def _ensure_file(file: Path, header: dict[str, Any], paths: list[str], *, limited: bool, threads: int | None) -> int:
     """Makes `file` unless it is there and whole. Gives the number of images decoded for it."""
-    if _is_whole(file, header):
+    if is_whole(file, header):
         return 0
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file.with_suffix(".lock"))
+    lock = lock_at(file.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
         logger.info("another process is decoding these images; waiting for it")
         lock.acquire()
     try:
-        if _is_whole(file, header):
+        if is_whole(file, header):
             return 0
         if file.exists():
             logger.warning("%s is damaged; it is made again", file)
@@ -375,7 +384,7 @@ def _ensure_file(file: Path, header: dict[str, Any], paths: list[str], *, limite
     return len(paths)
 
 
-def _is_whole(file: Path, header: dict[str, Any]) -> bool:
+def is_whole(file: Path, header: dict[str, Any]) -> bool:
     """Whether `file` holds the pixels that `header` describes; the module's text says what is checked."""
     try:
         stamp = _stamp(file)

@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from data.credentials import without_passwords
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -34,9 +36,10 @@ class UserError(ValueError):
 
 
 def python_command(module: str, *arguments: str) -> str:
-    """`.venv/bin/python -m module arguments` as it can be typed here, with the interpreter that runs this."""
+    """`.venv/bin/python -m module arguments` as it can be typed here, with the interpreter that runs this; without the
+    passwords in URLs."""
     interpreter = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
-    return shlex.join([interpreter, "-m", module, *arguments])
+    return shlex.join([interpreter, "-m", module, *map(without_passwords, arguments)])
 
 
 def running_command() -> str:

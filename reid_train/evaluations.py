@@ -11,9 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from data.atomic import write_json
+from data.atomic import lock_at, write_json
 from data.errors import UserError
 
 DATABASE = "study.db"
@@ -44,7 +42,7 @@ def record_evaluation(study: Path, purpose: str | None, figures: Mapping[str, An
     """
     file = study / TEST_METRICS
     try:
-        with FileLock(study / f".{TEST_METRICS}.lock"):
+        with lock_at(study / f".{TEST_METRICS}.lock"):
             recorded = read_test_metrics(study)
             evaluations = recorded.pop("evaluations", [])
             if purpose is not None:

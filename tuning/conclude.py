@@ -15,7 +15,7 @@ from data.splits import TrainingData
 from data.usable import describe_left_out, usable_test
 from reid_train.checkpoint import build_model
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
-from reid_train.evaluations import describe_count, read_test_metrics, record_evaluation
+from reid_train.evaluations import TEST_METRICS, describe_count, read_test_metrics, record_evaluation
 from tuning.confirm import Winner, confirm
 from tuning.edges import edges
 from tuning.front import best_trials, pareto_front
@@ -74,10 +74,17 @@ def write_best_config(study: Study, best: Winner) -> None:
 
 
 def test_once(study: Study, *, cache_dir: Path | None) -> None:
-    """Evaluates best/ on query and gallery, unless that was done; writes and counts it in test_metrics.json."""
+    """Evaluates best/ on query and gallery, unless that was done; writes and counts it in test_metrics.json.
+
+    Of several drivers of a study one does it for all.
+    """
     best = json.loads((study.folder / "best" / "trial.json").read_text())
     recorded = read_test_metrics(study.folder)
     if "mAP" in recorded and recorded.get("best") == best:
+        return
+    others = study.attributes.get("test_metrics", {})
+    if others.get("best") == best:
+        write_json(study.folder / TEST_METRICS, others)
         return
     config = study.space.base_config()
     try:
@@ -91,6 +98,8 @@ def test_once(study: Study, *, cache_dir: Path | None) -> None:
     name, _ = find_dataset(config.data_dir, config.dataset)
     left = {"images_left_out": [Path(path).name for path in left_out]} if left_out else {}
     record_evaluation(study.folder, f"search's end, {best['of']}", {"best": best, "dataset": name, **metrics, **left})
+    if study.shared:
+        study.set_attribute("test_metrics", read_test_metrics(study.folder))
 
 
 def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from data.atomic import write_json
 from data.cache import usable_cpus
+from data.credentials import all_without_passwords
 from data.errors import UserError
 from tuning.study import Study
 
@@ -80,7 +81,7 @@ def _short(value: str) -> str:
 def describe(study: Study, space_file: str | Path) -> None:
     """Writes environment.json and a copy of the space, once."""
     if not (study.folder / "environment.json").is_file():
-        write_json(study.folder / "environment.json", _environment(study))
+        write_json(study.folder / "environment.json", all_without_passwords(_environment(study)))
     if not (study.folder / "space.yaml").is_file():
         shutil.copyfile(space_file, study.folder / "space.yaml")
 

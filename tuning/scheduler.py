@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -12,7 +13,7 @@ from tuning.policy import Policy
 from tuning.repeats import Repeats
 
 RETRIES = 2
-"""How often a trial goes on after its process died, in one session."""
+"""How often a trial goes on after its process died without having come further, in one session."""
 
 
 class RungScheduler(TrialScheduler):
@@ -21,12 +22,16 @@ class RungScheduler(TrialScheduler):
     def __init__(self, policy: Policy | Repeats):
         super().__init__()
         self.policy, self.study = policy, policy.study
-        self._deaths = Counter[int]()
+        self._deaths = Counter[tuple[int, int]]()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        goes_on = self._record_and_decide(trial.config["number"], result)
-        if not goes_on:
-            self.policy.tidy()
+        number = trial.config["number"]
+        decides = result.get("rung") == result.get("report/epoch")  # else it is the trial's alone
+        with self.study.exclusive() if decides else nullcontext():
+            # A driver that was thought dead finds its trial in other hands, and lets go of it.
+            goes_on = self.study.is_running(number) and self._record_and_decide(number, result)
+            if not goes_on:
+                self.policy.tidy()
         return str(self.CONTINUE if goes_on else self.STOP)
 
     def _record_and_decide(self, number: int, result: dict[str, Any]) -> bool:
@@ -48,13 +53,14 @@ class RungScheduler(TrialScheduler):
         """A trial whose process died goes on from its last state, a few times. What its configuration brings about is
         no error of Ray's but a result with a cause, and final."""
         number = trial.config["number"]
-        if not self.study.is_running(number):
-            return
-        self._deaths[number] += 1
-        if _process_died(trial) and self._deaths[number] <= RETRIES:
-            self.study.interrupt(number)
-        else:
-            self.study.finish(number, "failed", _cause_of_death(trial))
+        with self.study.exclusive():
+            if not self.study.is_running(number):
+                return
+            self._deaths[number, self.study.trial(number).epochs] += 1
+            if _process_died(trial) and self._deaths[number, self.study.trial(number).epochs] <= RETRIES:
+                self.study.interrupt(number)
+            else:
+                self.study.finish(number, "failed", _cause_of_death(trial))
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Nothing to note: the study knows the trial since it was asked for."""

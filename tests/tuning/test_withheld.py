@@ -75,8 +75,8 @@ def given(data_dir, tiny_space, tmp_path, monkeypatch):
     pixels = open_pixels(samples, height=32, width=16, cache_dir=tmp_path / "cache")
     study = Study(tmp_path / "study", space)
     resources = run.Resources(cpus=1, gpus=0, concurrency=1)
-    run.run_trials(Policy(study, space.study), split_identities(samples), pixels, resources, address="none")
-    assert set(found) == {"config", "data", "pixels"}
+    run.run_trials(Policy(study, space.study), split_identities(samples), pixels, resources)
+    assert set(found) == {"config", "data", "pixels", "storage"}
     return found
 
 
