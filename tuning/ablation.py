@@ -106,6 +106,7 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
         }
         for number, step in enumerate(steps)
     ]
+    study.set_attribute("ablation", rows)
     write_history(folder / "ablation.csv", rows)
     write_text(folder / "summary.md", summary_text(study))
     title = f"from the default to the winner: one schedule of {counted(winner.num_epochs, 'epoch')}, validation"

@@ -6,7 +6,7 @@ With --ablation instead: what each of its settings is worth, on the validation i
 """
 
 import argparse
-import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,14 @@ def main() -> None:
         raise UserError(f"--epochs {arguments.epochs}: at least 1")
     changes = [f"num_epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"data_dir={arguments.data_dir}"] if arguments.data_dir is not None else []
+    from tuning.search import lock_folder
+
+    lock = lock_folder(study / ("ablation" if arguments.ablation else "retrain"), "retraining")
     if arguments.ablation:
         from tuning.ablation import ablate
 
         ablate(study, read_config(str(study / "best_config.yaml"), changes), arguments.seeds, cache_options(arguments))
+        lock.release()
         return
     config = read_config(str(study / "best_config.yaml"), [*changes, "holdout_images_per_identity=1"])
 
@@ -82,22 +86,24 @@ def main() -> None:
     write_results(study / "retrain", config.num_epochs, figures)
     if (study / DATABASE).is_file():
         write_text(study / "summary.md", summary_text(Study(study)))  # it tells how often was evaluated
+    lock.release()
 
 
 def test_metrics(folder: Path, query: Any, gallery: Any, cache_dir: Path | None) -> dict[str, Any]:
     """The test metrics of one run, evaluated once, counted by its study and kept in its folder."""
-    from data.atomic import write_json
+    from data.atomic import read_json, write_json
     from reid_train.evaluate import evaluate_checkpoint, summary
     from reid_train.evaluations import record_evaluation, study_of
 
     file = folder / "test_metrics.json"
-    if not file.is_file():
-        metrics = summary(evaluate_checkpoint(folder, query, gallery, cache_dir=cache_dir))
-        if study := study_of(folder):
-            record_evaluation(study, f"retrain, {folder.name}")
-        write_json(file, metrics)
-    figures: dict[str, Any] = json.loads(file.read_text())
-    return figures
+    with suppress(FileNotFoundError, UserError):  # a damaged one is measured again, and counted
+        figures: dict[str, Any] = read_json(file)
+        return figures
+    metrics: dict[str, Any] = summary(evaluate_checkpoint(folder, query, gallery, cache_dir=cache_dir))
+    if study := study_of(folder):
+        record_evaluation(study, f"retrain, {folder.name}")
+    write_json(file, metrics)
+    return metrics
 
 
 SHORT = {"mAP_trapezoid": "mAP (trapezoid)", "rank1": "rank 1", "rank5": "rank 5", "rank10": "rank 10"}

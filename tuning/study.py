@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from data.errors import UserError
 from reid_train.config import TrainConfig
 from reid_train.evaluations import DATABASE
+from tuning.database import check_database
 from tuning.space import Parameter, SearchSpace, setting_of
 
 logger = logging.getLogger(__name__)
@@ -106,6 +107,8 @@ class Study:
         database = self.folder / DATABASE
         if space is None and not database.is_file():
             raise UserError(f"{self.folder}: holds no study ({DATABASE} is missing)")
+        if not in_memory:
+            check_database(database)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.simplefilter("ignore", ExperimentalWarning)
         try:
@@ -113,7 +116,10 @@ class Study:
                 storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
             else:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                storage = optuna.storages.RDBStorage(f"sqlite:///{database.absolute()}")
+                storage = optuna.storages.RDBStorage(
+                    f"sqlite:///{database.absolute()}",
+                    skip_table_creation=space is None,  # who only reads must not disturb a search that is beginning
+                )
             if space is None:
                 self._optuna = optuna.load_study(storage=storage, study_name=name)
             else:

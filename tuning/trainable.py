@@ -11,6 +11,7 @@ from typing import Any
 from ray import tune
 
 from data.cache import Pixels
+from data.errors import refused_write
 from data.splits import TrainingData
 from reid_train.config import make_config
 from tuning.causes import failure_cause
@@ -25,7 +26,8 @@ class ReIDTrainable(tune.Trainable):
     config["behind"] is the last rung that was decided upon, 0 for none.
 
     A result holds `rung` and the epoch's report, or `cause` when training failed: a trial that fails is a result
-    like any other, not an error of Ray's. The scheduler ends the trial in every case.
+    like any other, not an error of Ray's. With a full disk it holds `refused`, the error's arguments. The scheduler
+    ends the trial in every case.
     """
 
     def setup(self, config: dict[str, Any], *, data: TrainingData | None = None, pixels: Pixels | None = None) -> None:
@@ -39,7 +41,15 @@ class ReIDTrainable(tune.Trainable):
     def _train(self, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         settings = make_config(config["settings"], "trial")
         way = config["rungs"], config["promotion"]
-        epochs = climb(settings, *way, self.data, self.pixels, config["folder"], behind=config["behind"])
+        epochs = climb(
+            settings,
+            *way,
+            self.data,
+            self.pixels,
+            config["folder"],
+            behind=config["behind"],
+            state_interval_s=config["state_interval_s"],
+        )
         for rung, report in epochs:
             yield {"rung": rung, "report": asdict(report)}
 
@@ -47,6 +57,8 @@ class ReIDTrainable(tune.Trainable):
         try:
             return next(self._epochs)
         except Exception as error:  # whatever it is, it is this trial's and not the search's
+            if refused := refused_write(error):  # but for a full disk
+                return {"refused": [refused.errno, refused.strerror, refused.filename]}
             cause = failure_cause(error, self._batch_size)
             if not cause.startswith(("diverged", "does not fit")):
                 logger.exception("trial failed")
