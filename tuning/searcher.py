@@ -5,6 +5,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from tuning.guard import stops_search
 from tuning.policy import Policy
 from tuning.repeats import Repeats
 
@@ -17,6 +18,7 @@ class StudySearcher(Searcher):
         super().__init__()
         self.policy, self.trial_config = policy, trial_config
 
+    @stops_search
     def suggest(self, trial_id: str) -> Any:
         number = self.policy.next_trial()
         if number is not None:
