@@ -10,6 +10,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from data.errors import UserError
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -28,6 +30,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
+    except OSError as error:
+        error.filename = str(target)  # a write that fails names no file, others the temporary one
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -45,6 +50,14 @@ def write_text(path: str | Path, text: str) -> None:
     """Writes a text file in UTF-8, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """What write_json wrote. Raises FileNotFoundError, and UserError that names the file when it is damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); restore it from a copy, or remove it") from error
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -3,24 +3,34 @@
 import hashlib
 import json
 import os
+import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from data.atomic import replacing, write_json
-from data.errors import UserError
+from data.errors import UserError, refused_write
 from reid_train.backbones import first_not_finite, imagenet_state, load_matching, why_unreadable
 from reid_train.config import MODEL_SETTINGS, TrainConfig, make_config
 from reid_train.model import ReIDModel
 
 WEIGHTS, DESCRIPTION, STATE = "model.safetensors", "model.json", "state.pt"
+
+
+class DamagedFile(UserError):
+    """A file that this project wrote and that is no longer what was written: cut, say."""
+
+    def __init__(self, file: Path, message: str):
+        super().__init__(f"{file}: {message}")
+        self.file = file
 
 
 class Checkpoint(NamedTuple):
@@ -61,13 +71,26 @@ def save_checkpoint(
         "sha256": _digest(tensors),
     }
     folder = Path(folder)
-    with replacing(folder / WEIGHTS) as temporary:
+    with replacing(folder / WEIGHTS) as temporary, _refusal_as_os_error():
         save_file(tensors, temporary, metadata={"description": json.dumps(description)})
     write_json(folder / DESCRIPTION, description)
 
 
+@contextmanager
+def _refusal_as_os_error() -> Iterator[None]:
+    """What torch and safetensors (`... (os error 28)`) say of a write that the system refused, as Python says it."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        if refused := refused_write(error):
+            raise refused from None
+        if number := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        raise
+
+
 def load_checkpoint(folder: str | Path) -> Checkpoint:
-    """Reads a checkpoint folder (or its .safetensors file). Raises UserError that names the file."""
+    """Reads a checkpoint folder (or its .safetensors file). Raises UserError (DamagedFile) that names the file."""
     file = Path(folder)
     file = file / WEIGHTS if file.is_dir() else file
     if not file.is_file():
@@ -88,7 +111,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         if isinstance(error, UserError):
             raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{file}: not a checkpoint of this project, or damaged ({reason})") from error
+        raise DamagedFile(file, f"not a checkpoint of this project, or damaged ({reason})") from error
     return Checkpoint(config, epoch, metrics, identities, weights)
 
 
@@ -170,24 +193,26 @@ def _check_archive(file: Path) -> zipfile.ZipFile | None:
 
 def save_state(folder: str | Path, state: dict[str, Any]) -> None:
     """Writes the training state atomically; tensors and plain values alone, so that it loads without running code."""
-    with replacing(Path(folder) / STATE) as temporary:
-        torch.save(state, temporary)
+    # Through a file of Python's: of a full disk torch's own would tell nothing but that writing failed.
+    with replacing(Path(folder) / STATE) as temporary, _refusal_as_os_error(), temporary.open("wb") as file:
+        torch.save(state, file)
 
 
 def load_state(folder: str | Path) -> dict[str, Any] | None:
-    """The training state, or None when there is none. Raises UserError when the file is damaged."""
+    """The training state, or None when there is none. Raises DamagedFile."""
     file = Path(folder) / STATE
     if not file.is_file():
         return None
+    way_out = "remove it to train from the beginning"
     try:
         archive = _check_archive(file)
         if archive is None or archive.testzip() is not None:  # torch does not look at the checksums
             raise ValueError("checksums do not agree")
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{file}: damaged training state; remove it to train from the beginning") from error
+        raise DamagedFile(file, f"damaged training state; {way_out}") from error
     if not isinstance(state, dict):
-        raise UserError(f"{file}: no training state; remove it to train from the beginning")
+        raise DamagedFile(file, f"no training state; {way_out}")
     return state
 
 

@@ -101,7 +101,12 @@ def train_into(config: "TrainConfig", data: "TrainingData", pixels: "Pixels", ou
 
     def record(report: dict[str, Any]) -> None:
         """Puts an epoch's report in the table, in place of what an interrupted run left there."""
-        rows[:] = [*(row for row in rows if row["epoch"] < report["epoch"]), report]
+        earlier = [row for row in rows if row["epoch"] < report["epoch"]]
+        known = earlier[-1]["epoch"] if earlier else 0
+        if known < report["epoch"] - 1:
+            rows_lost = f"rows {known + 1} to {report['epoch'] - 1} are missing"
+            print(f"{out / 'history.csv'}: damaged: {rows_lost}", flush=True)
+        rows[:] = [*earlier, report]
         write_history(out / "history.csv", rows)
 
     if (out / WEIGHTS).is_file():

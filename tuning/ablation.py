@@ -111,6 +111,7 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
         }
         for number, step in enumerate(steps)
     ]
+    study.set_attribute("ablation", rows)
     write_history(folder / "ablation.csv", rows)
     study.set_attribute("ablation_noise", _noise(folder, seeds))
     write_text(folder / "summary.md", summary_text(study))

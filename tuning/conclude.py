@@ -1,13 +1,13 @@
 """What follows the trials: the winner's weights, its evaluation on the test images, tables, plots, the summary."""
 
-import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from rich.console import Console
 
-from data.atomic import write_json, write_text
+from data.atomic import read_json, write_json, write_text
 from data.cache import Pixels, usable_cpus
 from data.datasets import find_dataset
 from data.errors import UserError, python_command
@@ -78,7 +78,7 @@ def test_once(study: Study, *, cache_dir: Path | None) -> None:
 
     Of several drivers of a study one does it for all.
     """
-    best = json.loads((study.folder / "best" / "trial.json").read_text())
+    best = read_json(study.folder / "best" / "trial.json")
     recorded = read_test_metrics(study.folder)
     if "mAP" in recorded and recorded.get("best") == best:
         return
@@ -110,9 +110,8 @@ def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[
     from reid_train.device import choose_device
     from reid_train.validate import validate
 
-    file = study.folder / "untrained.json"
-    if file.is_file():
-        recorded: dict[str, float] = json.loads(file.read_text())
+    with suppress(FileNotFoundError, UserError):  # what is not there, or is damaged, is measured again
+        recorded: dict[str, float] = read_json(study.folder / "untrained.json")
         return recorded
     config = study.space.config(study.space.default())
     with torch.random.fork_rng():
@@ -134,16 +133,14 @@ def write_results(study: Study) -> None:
     write_text(study.folder / "summary.md", summary_text(study))
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text()) if file.is_file() else {}
-
-
 def headline(study: Study) -> list[str]:
     """The result in a few lines."""
     trials = study.trials()
     ranked = best_trials(study)
     metric = study.attributes["space"]["metric"]
-    untrained = _read_json(study.folder / "untrained.json")
+    untrained: dict[str, float] = {}
+    with suppress(FileNotFoundError, UserError):
+        untrained = read_json(study.folder / "untrained.json")
     test = read_test_metrics(study.folder)
     counts = [f"{sum(t.state == s for t in trials)} {s}" for s in ("complete", "pruned", "failed")]
     counts += [f"{n} {s}" for s in ("paused", "waiting", "running") if (n := sum(t.state == s for t in trials))]

@@ -3,14 +3,13 @@
 import ast
 import hashlib
 import platform
-import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from data.atomic import write_json
+from data.atomic import write_json, write_text
 from data.cache import usable_cpus
 from data.credentials import all_without_passwords
 from data.errors import UserError
@@ -83,7 +82,7 @@ def describe(study: Study, space_file: str | Path) -> None:
     if not (study.folder / "environment.json").is_file():
         write_json(study.folder / "environment.json", all_without_passwords(_environment(study)))
     if not (study.folder / "space.yaml").is_file():
-        shutil.copyfile(space_file, study.folder / "space.yaml")
+        write_text(study.folder / "space.yaml", Path(space_file).read_text(encoding="utf-8"))
 
 
 def _environment(study: Study) -> dict[str, Any]:

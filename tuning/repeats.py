@@ -55,6 +55,7 @@ class Repeats:
             "promotion": "restart",
             "behind": 0,
             "folder": str(repeat_folder(self.study, number).absolute()),
+            "state_interval_s": self.settings.state_interval,
         }
 
     def tidy(self) -> None:

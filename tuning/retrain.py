@@ -7,6 +7,7 @@ With --ablation instead: what each of its settings is worth, on the validation i
 
 import argparse
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,14 @@ def main() -> None:
     changes = [f"num_epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"data_dir={json.dumps(arguments.data_dir)}"] if arguments.data_dir is not None else []
     changes += [f"{name}={value}" for name, value in image_options(arguments).items()]
+    from tuning.search import lock_folder
+
+    lock = lock_folder(study / ("ablation" if arguments.ablation else "retrain"), "retraining")
     if arguments.ablation:
         from tuning.ablation import ablate
 
         ablate(study, read_config(str(study / "best_config.yaml"), changes), arguments.seeds, cache_options(arguments))
+        lock.release()
         return
     config = read_config(str(study / "best_config.yaml"), [*changes, "holdout_images_per_identity=1"])
 
@@ -89,22 +94,24 @@ def main() -> None:
         figures.append({"seed": seed, **test_metrics(folder, query, gallery, arguments.cache_dir)})
     write_results(study / "retrain", config.num_epochs, figures)
     write_text(study / "summary.md", summary_text(Study(study)))  # it tells how often was evaluated
+    lock.release()
 
 
 def test_metrics(folder: Path, query: Any, gallery: Any, cache_dir: Path | None) -> dict[str, Any]:
     """The test metrics of one run, evaluated once, counted by its study and kept in its folder."""
-    from data.atomic import write_json
+    from data.atomic import read_json, write_json
     from reid_train.evaluate import evaluate_checkpoint, summary
     from reid_train.evaluations import record_evaluation, study_of
 
     file = folder / "test_metrics.json"
-    if not file.is_file():
-        metrics = summary(evaluate_checkpoint(folder, query, gallery, cache_dir=cache_dir))
-        if study := study_of(folder):
-            record_evaluation(study, f"retrain, {folder.name}")
-        write_json(file, metrics)
-    figures: dict[str, Any] = json.loads(file.read_text())
-    return figures
+    with suppress(FileNotFoundError, UserError):  # a damaged one is measured again, and counted
+        figures: dict[str, Any] = read_json(file)
+        return figures
+    metrics: dict[str, Any] = summary(evaluate_checkpoint(folder, query, gallery, cache_dir=cache_dir))
+    if study := study_of(folder):
+        record_evaluation(study, f"retrain, {folder.name}")
+    write_json(file, metrics)
+    return metrics
 
 
 SHORT = {"mAP_trapezoid": "mAP (trapezoid)", "rank1": "rank 1", "rank5": "rank 5", "rank10": "rank 10"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.cache import Pixels, usable_cpus
-from data.errors import UserError, end_politely_on_sigterm
+from data.errors import UserError, end_politely_on_signals
 from data.splits import TrainingData
 from tuning import cluster
 from tuning.environment import gpus
@@ -115,6 +115,7 @@ def run_trials(
     from ray import tune
     from ray.tune.execution import class_cache
 
+    from tuning.guard import SearchStopped, TrialTimeout
     from tuning.progress import Progress
     from tuning.scheduler import RungScheduler
     from tuning.searcher import StudySearcher
@@ -153,15 +154,18 @@ def run_trials(
             storage_path=storage.path(rays_own) if storage is not None else str(ray_folder.absolute()),
             storage_filesystem=storage and storage.filesystem,
             verbose=0,
-            callbacks=[progress],
+            callbacks=[TrialTimeout(study, policy.settings.trial_timeout), progress],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     try:
         with progress:
             tuner.fit()
+    except SearchStopped as stopped:
+        raise stopped.reason from None
     finally:
-        study.settle()
+        with suppress(Exception):  # on a full disk: it is done when the study is opened again
+            study.settle()
         shutil.rmtree(ray_folder, ignore_errors=True)  # nothing in it is needed: the study is the record
         if storage is not None:
             with suppress(OSError):
@@ -202,6 +206,8 @@ def start_ray(address: str | None, resources: Resources) -> None:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # its warnings would bury ours
     import ray
 
+    from tuning.guard import watch_ray
+
     if ray.is_initialized():
         return
     # None of these imports ray, so that the two threads never wait for each other's half-imported modules.
@@ -222,7 +228,9 @@ def start_ray(address: str | None, resources: Resources) -> None:
         options.pop("include_dashboard")
         cluster.join(address, options)
     importing.join()
-    end_politely_on_sigterm()  # Ray has taken the signal for itself
+    end_politely_on_signals()  # Ray has taken SIGTERM for itself
+    if address is None:
+        watch_ray()
 
 
 def _set_ray_environment(resources: Resources) -> None:
@@ -233,6 +241,9 @@ def _set_ray_environment(resources: Resources) -> None:
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_DEDUP_LOGS": "0",
+        # Tune does not understand what Ray's own watch over the memory does to a trial, and gives up the search. The
+        # kernel takes the workers first, too (Ray sees to that), and guard.oom_kills tells of it.
+        "RAY_memory_monitor_refresh_ms": "0",
         "RAY_worker_niceness": "0",  # Ray's 15 would have trials wait for everything else on the machine
         # Processes for trials load torch while this one goes on; with GPUs only when they know theirs.
         "RAY_preload_python_modules": "" if resources.gpus else "reid_train.loop,tuning.trainable",
@@ -251,6 +262,7 @@ def _set_ray_environment(resources: Resources) -> None:
 def _log_to_file(file: Path) -> None:
     """Sends what Ray logs in this process to a file."""
     handler = logging.FileHandler(file)
+    handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk is told once, by the search
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in ("ray", "ray.tune", "ray.train", "ray._private"):
         logger = logging.getLogger(name)

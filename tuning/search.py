@@ -205,9 +205,11 @@ def search(arguments: argparse.Namespace) -> None:
         run(Policy(study, settings, reserved_epochs=reserved_epochs(study.space, resources.concurrency)))
         run(Repeats(record, confirmation_runs(study), "confirmation"))
     finally:
-        study.save_elapsed()
-        study.write_copy()
-        stop_ray()
+        try:
+            study.save_elapsed()
+            study.write_copy()
+        finally:
+            stop_ray()
 
     from tuning.conclude import conclude  # loads torch, which the trials need not wait for
 
@@ -243,24 +245,24 @@ def settle_storage(study: "Study", storage: "Storage | None", name: str) -> None
         study.storage = replace(storage, folder=known["folder"])
 
 
-def lock_folder(folder: Path) -> "FileLock":
-    """Keeps other searches out of the study's folder; the system frees it when this process ends, however it ends.
+def lock_folder(folder: Path, doing: str = "searching") -> "FileLock":
+    """Keeps others who are `doing` the same out of the folder; the system frees it when this process ends, however.
 
-    Raises UserError with the process id of a search that is using it.
+    Raises UserError with the process id of the one who is.
     """
     from filelock import Timeout
 
-    holder = folder / "search.pid"
+    name = "search" if doing == "searching" else "process"
+    holder = folder / f"{name}.pid"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = lock_at(folder / "search.lock")
+        lock = lock_at(folder / f"{name}.lock")
         lock.acquire(timeout=0)
         holder.write_text(f"{os.getpid()}\n")
     except Timeout:
-        process = holder.read_text().strip() if holder.is_file() else "unknown"
-        raise UserError(
-            f"{folder}: process {process} is searching here; wait for it, or choose another --name"
-        ) from None
+        process = (holder.read_text().strip() if holder.is_file() else "") or "unknown"
+        way_out = ", or choose another --name" if doing == "searching" else ""
+        raise UserError(f"{folder}: process {process} is {doing} here; wait for it{way_out}") from None
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}; choose another --results") from error
     return lock

@@ -5,6 +5,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from tuning.guard import stops_search
 from tuning.policy import Policy
 from tuning.repeats import Repeats
 
@@ -23,6 +24,7 @@ class StudySearcher(Searcher):
         super().__init__()
         self.policy, self.trial_config, self.room = policy, trial_config, room
 
+    @stops_search
     def suggest(self, trial_id: str) -> Any:
         if self.room is not None and len(self.policy.study.running_here()) >= self.room():
             return None

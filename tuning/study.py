@@ -25,6 +25,7 @@ from data.credentials import without_passwords
 from data.errors import UserError
 from reid_train.config import TrainConfig
 from reid_train.evaluations import DATABASE
+from tuning.database import check_database
 from tuning.space import Parameter, SearchSpace, setting_of
 from tuning.storage import Storage
 
@@ -132,6 +133,8 @@ class Study:
         database = self.folder / DATABASE
         if space is None and not database.is_file():
             raise UserError(f"{self.folder}: holds no study ({DATABASE} is missing)")
+        if not in_memory and server is None:
+            check_database(database)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.simplefilter("ignore", ExperimentalWarning)
         self._server = server
@@ -153,7 +156,10 @@ class Study:
             else:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 database.open("a").close()  # SQLite's own would be written by nobody else, whatever the umask says
-                storage = optuna.storages.RDBStorage(f"sqlite:///{database.absolute()}")
+                storage = optuna.storages.RDBStorage(
+                    f"sqlite:///{database.absolute()}",
+                    skip_table_creation=space is None,  # who only reads must not disturb a search that is beginning
+                )
             if space is None:
                 self._optuna = optuna.load_study(storage=storage, study_name=name)
             else:

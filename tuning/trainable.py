@@ -11,6 +11,7 @@ from typing import Any
 from ray import tune
 
 from data.cache import Pixels
+from data.errors import refused_write
 from data.splits import TrainingData
 from reid_train.config import make_config
 from tuning.causes import failure_cause
@@ -27,7 +28,8 @@ class ReIDTrainable(tune.Trainable):
     config["behind"] is the last rung that was decided upon, 0 for none. With a storage the folder is a place there.
 
     A result holds `rung` and the epoch's report, or `cause` when training failed: a trial that fails is a result
-    like any other, not an error of Ray's. The scheduler ends the trial in every case.
+    like any other, not an error of Ray's. With a full disk it holds `refused`, the error's arguments. The scheduler
+    ends the trial in every case.
     """
 
     def setup(
@@ -51,8 +53,9 @@ class ReIDTrainable(tune.Trainable):
         pixels = self.pixels
         if isinstance(pixels, SharedPixels):
             pixels = pixels.at(settings.image_height, settings.image_width).here()
+        options: dict[str, Any] = {"behind": config["behind"], "state_interval_s": config["state_interval_s"]}
         with trial_workspace(self.storage, config["folder"]) as (folder, keep):
-            for rung, report in climb(settings, *way, self.data, pixels, folder, behind=config["behind"]):
+            for rung, report in climb(settings, *way, self.data, pixels, folder, **options):
                 keep()
                 yield {"rung": rung, "report": asdict(report)}
 
@@ -60,6 +63,8 @@ class ReIDTrainable(tune.Trainable):
         try:
             return next(self._epochs)
         except Exception as error:  # whatever it is, it is this trial's and not the search's
+            if refused := refused_write(error):  # but for a full disk
+                return {"refused": [refused.errno, refused.strerror, refused.filename]}
             cause = failure_cause(error, self._batch_size)
             if not cause.startswith(("diverged", "does not fit")):
                 logger.exception("trial failed")

@@ -1,11 +1,11 @@
 """Where trials keep their weights on disk, which ones stay, and how the winner's become best/."""
 
-import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.atomic import write_json
+from data.atomic import read_json, write_json
 from data.credentials import without_passwords
 from data.errors import UserError
 from tuning.front import best_trials
@@ -70,8 +70,9 @@ def keep_best(folder: Path, best: "Winner") -> None:
 
     source, target, epochs = best.weights, folder / "best", best.config.num_epochs
     label = {"of": best.of, "epochs": epochs, "seed": best.config.seed, "score": best.score}
-    if (target / "trial.json").is_file() and json.loads((target / "trial.json").read_text()) == label:
-        return
+    with suppress(FileNotFoundError, UserError):  # what is damaged is copied again
+        if read_json(target / "trial.json") == label and load_checkpoint(target).config == best.config:
+            return
     if source is None:
         raise UserError(f"{folder}: the weights of {best.of}, the winner, are gone; train it again with tuning.retrain")
     unfinished = target.with_name(".best.tmp")
