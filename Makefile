@@ -1,9 +1,10 @@
-# make search | setup | test     Everything runs in .venv; PYTHON names the interpreter that makes it.
+# make search | setup | test | test-reliability
+# Everything runs in .venv; PYTHON names the interpreter that makes it.
 PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.13 python3.14,\
   $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 READY := .venv/.ready
 
-.PHONY: search setup test
+.PHONY: search setup test test-reliability
 
 search: setup
 	@.venv/bin/python -m tuning.search
@@ -12,6 +13,11 @@ setup: $(READY)
 
 test: setup
 	@.venv/bin/python -m pytest
+
+# An hour or so; the last line is the JSON object that tests/reliability/README.md speaks of.
+test-reliability: setup
+	@FUZZ_EXAMPLES=2000 .venv/bin/python -m pytest tests/reliability -m "reliability or not reliability"
+	@.venv/bin/python -m tests.reliability.crashes
 
 # The stamp is written last: an installation that was interrupted starts again.
 $(READY): pyproject.toml constraints.txt

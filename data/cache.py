@@ -21,20 +21,20 @@ import shutil
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from filelock import FileLock, Timeout
-from PIL import Image, ImageOps
+from filelock import Timeout
 from PIL import __version__ as pillow_version
 
-from data.atomic import write_text
+from data.atomic import lock_at, write_text
 from data.datasets import READERS
 from data.errors import UserError
+from data.image import UnreadableImage, check_file, decode, problem_with
 from data.samples import Sample
 
 logger = logging.getLogger(__name__)
@@ -45,15 +45,11 @@ MAGIC = b"REIDPIX\n"
 HEADER_BYTES = 4096
 """The header is padded to a page, so that the pixels start on one."""
 DEFAULT_LIMIT_BYTES = 32 * 2**30
-MAXIMUM_IMAGE_PIXELS = 64_000_000
-"""A larger picture is no crop of a person or vehicle, and decoding it could take all memory."""
+
+SKIP = "mend it, or leave such images out with on_bad_image=skip"
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-
-class UnreadableImage(UserError):
-    """An image file that cannot be decoded from its first to its last byte."""
 
 
 def default_cache_dir() -> Path:
@@ -86,80 +82,76 @@ def in_threads(
             yield pending.popleft().result()
 
 
-# --- one image ---
-
-
-def load_image(path: str | Path) -> Image.Image:
-    """Decodes a whole image file, upright and as RGB. Raises UnreadableImage.
-
-    An EXIF orientation is honoured: one's own photos may carry one (the ReID sets do not). Palette, grey and
-    CMYK become RGB, 16-bit grey keeps its upper 8 bits, transparency is dropped, of several frames the first
-    counts.
-    """
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAXIMUM_IMAGE_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels are more than 64 million")
-            image.load()
-            _turn_upright(image)
-            if image.mode.startswith("I"):  # Pillow's own conversion would clip all above 255 to white
-                return Image.fromarray(np.uint8(np.clip(np.asarray(image), 0, 65535) >> 8)).convert("RGB")
-            return image.convert("RGB")
-    except Exception as error:  # a decoder fed with broken bytes raises nearly anything
-        raise UnreadableImage(f"{path}: {' '.join(str(error).split())} ({type(error).__name__})") from error
-
-
-def _turn_upright(image: Image.Image) -> None:
-    try:
-        ImageOps.exif_transpose(image, in_place=True)
-    except Exception:  # broken EXIF in a picture that is whole
-        logger.debug("EXIF data ignored", exc_info=True)
-
-
-def decode(path: str | Path, height: int, width: int) -> np.ndarray:
-    """The image as uint8 (height, width, 3), resized bilinearly with antialiasing. Raises UnreadableImage."""
-    return np.asarray(load_image(path).resize((width, height), Image.Resampling.BILINEAR))
-
-
 # --- what the files hold ---
 
 
 def content_digests(paths: Sequence[str], *, cache_dir: Path | None = None, threads: int | None = None) -> list[str]:
-    """The SHA-256 of each file's bytes, in hex, in order.
+    """The SHA-256 of each image file's bytes, in hex, in order.
 
     Remembered in `cache_dir` by (path, size, mtime in ns): a second call reads no file that has not changed.
     Raises UserError when a file cannot be read.
     """
-    by_folder: dict[str, list[int]] = {}
-    for index, path in enumerate(paths):
-        by_folder.setdefault(os.path.dirname(os.path.abspath(path)), []).append(index)  # noqa: PTH100, PTH120
-    digests = [""] * len(paths)
-    for folder, indices in by_folder.items():
-        name = f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]}.json"
-        memo = (cache_dir or default_cache_dir()) / "digests" / name
+    try:
+        digests = _remembered(_file_digest, paths, (cache_dir or default_cache_dir()) / "digests", threads)
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror or error}); {SKIP}") from error
+    return [digests[path] for path in paths]
+
+
+def unreadable(paths: Sequence[str], *, cache_dir: Path | None = None, threads: int | None = None) -> dict[str, str]:
+    """Path -> why, in the order of `paths`, for the images that cannot be decoded to their last byte.
+
+    Those that can are remembered in `cache_dir` as digests are; the others are tried again by every call.
+    """
+    broken: dict[str, str] = {}
+
+    def check(path: str) -> str:
+        if problem := problem_with(path):
+            broken[path] = problem
+        return ""
+
+    def is_there(path: str) -> bool:
         try:
-            found = _folder_digests([paths[index] for index in indices], memo, threads)
-        except OSError as error:
-            raise UserError(f"{error.filename or folder}: cannot be read ({error.strerror or error})") from error
-        for index, digest in zip(indices, found, strict=True):
-            digests[index] = digest
-    return digests
+            check_file(path)
+        except OSError:
+            return False
+        return True
+
+    there = [path for path in paths if is_there(path)]
+    memo = (cache_dir or default_cache_dir()) / f"whole, {_decoder()}"
+    _remembered(check, there, memo, threads, forgotten=broken)
+    broken |= {path: str(problem_with(path)) for path in set(paths) - set(there)}
+    return {path: broken[path] for path in dict.fromkeys(paths) if path in broken}
 
 
-def _folder_digests(paths: list[str], memo: Path, threads: int | None) -> list[str]:
-    known = _read_memo(memo)
-    stamps = {path: _stamp(path) for path in paths}
-    new = [path for path, stamp in stamps.items() if known.get(_name(path), ("", ""))[0] != stamp]
-    for path, digest in zip(new, in_threads(_file_digest, new, threads), strict=True):
-        known[_name(path)] = (stamps[path], digest)
-    if new:
-        _write_memo(memo, known)
-    return [known[_name(path)][1] for path in paths]
+def _remembered(
+    function: Callable[[str], str],
+    paths: Sequence[str],
+    memos: Path,
+    threads: int | None,
+    forgotten: Container[str] = (),
+) -> dict[str, str]:
+    """`function` of each file, remembered in the folder `memos` but for those that come to be in `forgotten`."""
+    by_folder: dict[str, list[str]] = {}
+    for path in dict.fromkeys(paths):
+        by_folder.setdefault(os.path.dirname(os.path.abspath(path)), []).append(path)  # noqa: PTH100, PTH120
+    results: dict[str, str] = {}
+    for folder, files in by_folder.items():
+        memo = memos / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]}.json"
+        known = _read_memo(memo)
+        stamps = {path: _stamp(path, check_file(path)) for path in files}
+        new = [path for path, stamp in stamps.items() if known.get(_name(path), ("", ""))[0] != stamp]
+        fresh = dict(zip(new, in_threads(function, new, threads), strict=True))
+        known |= {_name(path): (stamps[path], result) for path, result in fresh.items() if path not in forgotten}
+        results |= {path: fresh[path] if path in fresh else known[_name(path)][1] for path in files}
+        if fresh:
+            _write_memo(memo, known)
+    return results
 
 
-def _stamp(path: str | Path) -> str:
+def _stamp(path: str | Path, status: os.stat_result | None = None) -> str:
     """Size and modification time: what changes when a file's content does."""
-    status = os.stat(path)  # noqa: PTH116 - half the time of Path.stat over 50,000 files
+    status = status or os.stat(path)  # noqa: PTH116 - half the time of Path.stat over 50,000 files
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
@@ -230,6 +222,11 @@ class Pixels:
         self._pixels_NHWC: np.ndarray | None = None
         self._at_other_sizes: dict[tuple[int, int], Pixels] = {}
 
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The sizes that the images were opened at, (height, width), their own first."""
+        return [(self.height, self.width), *self._at_other_sizes]
+
     def at(self, height: int, width: int) -> "Pixels":
         """The same images at a size that they were opened at. Raises ValueError for another."""
         if (height, width) == (self.height, self.width):
@@ -263,6 +260,10 @@ class Pixels:
             self.decoded += 1
         return batch_BHWC
 
+    def in_file(self, file: Path) -> "Pixels":
+        """The same pixels in a copy of their file."""
+        return Pixels(self.paths, self.height, self.width, file=file, rows_N=self._rows_N)
+
     def _map(self, file: Path) -> None:
         """Opens the memory map, or turns to decoding when the file is gone (deleted, another machine)."""
         shape = (len(self.paths), self.height, self.width, 3)
@@ -292,7 +293,8 @@ def open_pixels(
     Of many processes that ask at once, one decodes (in `threads` threads; None: the CPUs it may use) and the
     rest wait. When the file would have more than `limit_bytes` (None: 32 GiB, and half of the free disk), or
     cannot be written, a warning says so and every read decodes its images: the same pixels, slower.
-    Raises UserError when images cannot be decoded, naming the first and how many there are.
+    Raises UserError when images cannot be decoded, naming the first and how many there are: they are all tried here,
+    before anything is trained on them.
     """
     if height < 1 or width < 1:
         raise ValueError(f"height={height}, width={width}: both must be at least 1 pixel")
@@ -318,6 +320,7 @@ def open_pixels(
             "every read decodes its images, which is slower: %s; free some disk space, name another disk with "
             "--cache-dir (now %s), raise --cache-limit, or use smaller images", error, cache_dir,
         )  # fmt: skip
+        _refuse(unreadable(paths, cache_dir=cache_dir, threads=threads), len(paths))
         return Pixels(paths, height, width)
     rows_N = np.empty(len(paths), dtype=np.int64)
     rows_N[order] = np.arange(len(paths))
@@ -346,24 +349,29 @@ def _header(digests: list[str], height: int, width: int) -> dict[str, Any]:
 
     The key stands for the contents alone: the size is in the file's name and shape.
     """
-    decoder = f"{FORMAT} Pillow {pillow_version}"
+    decoder = _decoder()
     key = hashlib.sha256("\n".join([decoder, *digests]).encode()).hexdigest()
     return {"key": key, "decoder": decoder, "shape": [len(digests), height, width, 3]}
 
 
+def _decoder() -> str:
+    """What turns files into pixels."""
+    return f"{FORMAT} Pillow {pillow_version}"
+
+
 def _ensure_file(file: Path, header: dict[str, Any], paths: list[str], *, limited: bool, threads: int | None) -> int:
     """Makes `file` unless it is there and whole. Gives the number of images decoded for it."""
-    if _is_whole(file, header):
+    if is_whole(file, header):
         return 0
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file.with_suffix(".lock"))
+    lock = lock_at(file.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
         logger.info("another process is decoding these images; waiting for it")
         lock.acquire()
     try:
-        if _is_whole(file, header):
+        if is_whole(file, header):
             return 0
         if file.exists():
             logger.warning("%s is damaged; it is made again", file)
@@ -376,7 +384,7 @@ def _ensure_file(file: Path, header: dict[str, Any], paths: list[str], *, limite
     return len(paths)
 
 
-def _is_whole(file: Path, header: dict[str, Any]) -> bool:
+def is_whole(file: Path, header: dict[str, Any]) -> bool:
     """Whether `file` holds the pixels that `header` describes; the module's text says what is checked."""
     try:
         stamp = _stamp(file)
@@ -441,16 +449,22 @@ def _write_pixels(out: Any, paths: list[str], height: int, width: int, threads: 
             return error
 
     digest = hashlib.sha256()
-    broken: list[tuple[str, UnreadableImage]] = []
+    broken: dict[str, str] = {}
     for path, result in zip(paths, in_threads(pixels_or_error, paths, threads), strict=True):
         if isinstance(result, UnreadableImage):
-            broken.append((path, result))
+            broken[path] = str(result).removeprefix(f"{path}: ")
         elif not broken:  # after the first broken image the rest is only counted
             digest.update(result)
             out.write(result)
-    if broken:
-        path, error = broken[0]
-        data_dir = next((p for p in Path(path).parents if any(r.is_here(p) for r in READERS.values())), "DIR")
-        count = f"{len(broken)} of {len(paths)} images cannot be decoded, the first is "
-        raise UserError(f"{count if len(broken) > 1 else ''}{error}; see: python -m data.doctor {data_dir}")
+    _refuse(broken, len(paths))
     return digest.hexdigest()
+
+
+def _refuse(broken: dict[str, str], images: int) -> None:
+    """Raises UserError for images that cannot be decoded, path -> why: the first, how many there are, the ways out."""
+    if not broken:
+        return
+    path, why = next(iter(broken.items()))
+    data_dir = next((p for p in Path(path).parents if any(r.is_here(p) for r in READERS.values())), "DIR")
+    count = f"{len(broken)} of {images} images cannot be decoded, the first is " if len(broken) > 1 else ""
+    raise UserError(f"{count}{path}: {why}; see: python -m data.doctor {data_dir}; {SKIP}")

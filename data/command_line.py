@@ -27,6 +27,27 @@ def cache_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"cache_dir": arguments.cache_dir, "limit_bytes": arguments.limit_bytes}
 
 
+def add_image_options(parser: argparse.ArgumentParser, default: str = "default: stop") -> None:
+    """--on-bad-image and --outside-images, for commands that are given no settings; None where they are not given."""
+    parser.add_argument(
+        "--on-bad-image",
+        choices=("stop", "skip"),
+        help=f"images that cannot be decoded end the command, or are left out, counted and named; {default}",
+    )
+    parser.add_argument(
+        "--outside-images",
+        action="store_const",
+        const=True,
+        help="allows images outside of the data folder, by links or a manifest's paths",
+    )
+
+
+def image_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Those that were given, by the names that settings have too."""
+    given = {"on_bad_image": arguments.on_bad_image, "outside_images": arguments.outside_images}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def _gibibytes(text: str) -> int:
     try:
         size = float(text)

@@ -1,13 +1,16 @@
 """Finds the data set that a path means, and reads its training or its test images: never both at once."""
 
+import os
 from pathlib import Path
 from types import ModuleType
 
 from data import manifest, market1501, veri
-from data.errors import UserError
+from data.errors import UserError, printable
 from data.samples import Sample
 
 READERS: dict[str, ModuleType] = {"market1501": market1501, "veri": veri, "manifest": manifest}
+MAXIMUM_SHOWN = 300
+"""Letters of a path that a message repeats."""
 
 
 def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str, Path]:
@@ -16,36 +19,45 @@ def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str,
     `data_dir` may be the set itself or its parent. `dataset` names the reader; None detects it.
     Raises UserError when nothing, or more than one set, is found.
     """
-    root = Path(data_dir).expanduser()
+    root = Path(os.path.expanduser(data_dir))  # noqa: PTH111 - Path's raises for users that there are not
+    shown = printable(str(root)[:MAXIMUM_SHOWN])
     if dataset is not None and dataset not in READERS:
         raise UserError(f"dataset {dataset!r} is none of {', '.join(READERS)}")
-    if not root.exists():
-        raise UserError(f"data_dir {root}: no such folder; point data_dir at the data set or its parent folder")
+    if not os.path.exists(root):  # noqa: PTH110 - Path's raises for names that no file can have
+        raise UserError(f"data_dir {shown}: no such folder; point data_dir at the data set or its parent folder")
     names = [dataset] if dataset else list(READERS)
-    places = [root, *(sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else [])]
-    here = [(name, root) for name in names if READERS[name].is_here(root)]
-    found = here or [(name, place) for place in places for name in names if READERS[name].is_here(place)]
+    try:
+        places = [root, *(sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else [])]
+        here = [(name, root) for name in names if READERS[name].is_here(root)]
+        found = here or [(name, place) for place in places for name in names if READERS[name].is_here(place)]
+    except OSError as error:
+        raise UserError(f"data_dir {shown}: cannot be read: {error.filename}: {error.strerror}") from error
     if len(found) == 1:
         return found[0]
     if dataset == "manifest" and not found:
         return dataset, manifest.find_manifest(root)
     if found:
         listed = ", ".join(f"{place.name} ({name})" for name, place in found)
-        raise UserError(f"data_dir {root} holds several data sets: {listed}; point at one or set dataset")
+        raise UserError(f"data_dir {shown} holds several data sets: {listed}; point at one or set dataset")
     kinds = [f"{FOLDERS['train']}/ ({name})" for name in names if (FOLDERS := getattr(READERS[name], "FOLDERS", None))]
     empty = " is empty:" if root.is_dir() and not any(root.iterdir()) else ""
-    raise UserError(f"data_dir {root}{empty} holds no data set; looked for {', '.join([*kinds, 'manifest.csv'])}")
+    raise UserError(f"data_dir {shown}{empty} holds no data set; looked for {', '.join([*kinds, 'manifest.csv'])}")
 
 
-def read_train(data_dir: str | Path, dataset: str | None = None) -> list[Sample]:
-    """The training images of the data set at `data_dir`."""
+def read_train(data_dir: str | Path, dataset: str | None = None, *, outside_images: bool = False) -> list[Sample]:
+    """The training images of the data set at `data_dir`.
+
+    Those that lie outside of its folder (by a link, or a manifest's path) raise UserError without `outside_images`.
+    """
     name, place = find_dataset(data_dir, dataset)
-    samples: list[Sample] = READERS[name].read_train(place)
+    samples: list[Sample] = READERS[name].read_train(place, outside_images=outside_images)
     return samples
 
 
-def read_test(data_dir: str | Path, dataset: str | None = None) -> tuple[list[Sample], list[Sample]]:
-    """Query and gallery images of the data set at `data_dir`."""
+def read_test(
+    data_dir: str | Path, dataset: str | None = None, *, outside_images: bool = False
+) -> tuple[list[Sample], list[Sample]]:
+    """Query and gallery images of the data set at `data_dir`; `outside_images` as in `read_train`."""
     name, place = find_dataset(data_dir, dataset)
-    query, gallery = READERS[name].read_test(place)
+    query, gallery = READERS[name].read_test(place, outside_images=outside_images)
     return query, gallery

@@ -1,6 +1,7 @@
 """Says what a data set holds and what is wrong with it: a table, a plot of images per identity, and findings.
 
-    python -m data.doctor DIR [--dataset NAME] [--images-per-identity K] [--plot FILE]
+    python -m data.doctor DIR [--dataset NAME] [--images-per-identity K] [--on-bad-image skip]
+        [--outside-images] [--plot FILE]
 
 Exit code 0: training can start (there may be warnings). 1: training or the final evaluation would fail. 2: there
 is no data set there.
@@ -11,16 +12,19 @@ import os
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from data.cache import UnreadableImage, content_digests, in_threads, load_image
+from data.cache import content_digests, in_threads
+from data.command_line import add_image_options, image_options
 from data.datasets import READERS, find_dataset
 from data.errors import UserError, exit_on_user_error
+from data.image import problem_with
 from data.listing import GALLERY, QUERY, TRAIN, Listing
 from data.samples import Sample
 from data.splits import MINIMUM_VALIDATION_IDENTITIES
+from data.usable import OnBadImage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,11 +98,18 @@ class Report:
         return any(finding.severity == "error" for finding in self.findings)
 
 
-def examine(data_dir: str | Path, dataset: str | None = None, images_per_identity: int = 4) -> Report:
+def examine(
+    data_dir: str | Path,
+    dataset: str | None = None,
+    images_per_identity: int = 4,
+    *,
+    outside_images: bool = False,
+    on_bad_image: OnBadImage = "stop",
+) -> Report:
     """Reads the data set at `data_dir`, every image to its last byte, and gives what there is to say about it.
 
-    `images_per_identity` is the K of the batches (at least 1); `dataset` is as in find_dataset. Raises UserError
-    when there is no data set.
+    `images_per_identity` is the K of the batches (at least 1); `dataset` is as in find_dataset, the others are
+    TrainConfig's: with "skip" the report is on the images that are left. Raises UserError when there is no data set.
     """
     if images_per_identity < 1:
         raise UserError(f"images_per_identity={images_per_identity} must be at least 1")
@@ -106,13 +117,15 @@ def examine(data_dir: str | Path, dataset: str | None = None, images_per_identit
     splits: Splits = {}
     findings: list[Finding] = []
     for split in SPLITS:
-        listing = _list(name, place, split)
+        listing = _list(name, place, split, outside_images)
         if isinstance(listing, Listing):
             splits[split] = listing
         elif not any(listing.text.startswith(told.text) for told in findings):  # a broken manifest says so once
             findings.append(listing)
     unreadable = _unreadable(splits)
-    findings += _unreadable_findings(splits, unreadable)
+    findings += _unreadable_findings(splits, unreadable, skipped=on_bad_image == "skip")
+    if on_bad_image == "skip":
+        splits = {split: _without(listing, unreadable) for split, listing in splits.items()}
     findings += _unmatched_names(splits)
     if TRAIN in splits:
         findings += _training_findings(splits[TRAIN].samples, images_per_identity)
@@ -126,10 +139,10 @@ def examine(data_dir: str | Path, dataset: str | None = None, images_per_identit
     return Report(name, place, images_per_identity, summaries, tuple(findings))
 
 
-def _list(name: str, place: Path, split: str) -> Listing | Finding:
+def _list(name: str, place: Path, split: str, outside_images: bool) -> Listing | Finding:
     """What lies in a split, or why it cannot be used."""
     try:
-        listing: Listing = READERS[name].list_split(place, split)
+        listing: Listing = READERS[name].list_split(place, split, outside_images=outside_images)
     except UserError as error:
         if split == TRAIN:
             return Finding("error", str(error))
@@ -162,27 +175,24 @@ def _summary(split: str, listing: Listing) -> SplitSummary:
 
 def _unreadable(splits: Splits) -> dict[str, str]:
     """Path -> what is wrong, for the images that cannot be decoded to their last byte."""
-
-    def problem(path: str) -> str | None:
-        try:
-            load_image(path)
-        except UnreadableImage as error:
-            return str(error).removeprefix(f"{path}: ")
-        return None
-
     paths = _paths(sample for listing in splits.values() for sample in listing.samples)
-    return {path: why for path, why in zip(paths, in_threads(problem, paths), strict=True) if why}
+    return {path: why for path, why in zip(paths, in_threads(problem_with, paths), strict=True) if why}
 
 
-def _unreadable_findings(splits: Splits, unreadable: dict[str, str]) -> list[Finding]:
+def _unreadable_findings(splits: Splits, unreadable: dict[str, str], *, skipped: bool) -> list[Finding]:
     findings = []
     for split, listing in splits.items():
         broken = [path for path in _paths(listing.samples) if path in unreadable]
         if broken:
             fails = "training" if split == TRAIN else "the final evaluation"
-            text = f"{split}: {_images(broken)} unreadable, so {fails} would fail; {unreadable[broken[0]]}"
-            findings.append(Finding("error", text, tuple(broken)))
+            follows = "left out" if skipped else f"so {fails} would fail, unless on_bad_image=skip leaves them out"
+            text = f"{split}: {_images(broken)} unreadable, {follows}; {unreadable[broken[0]]}"
+            findings.append(Finding("warning" if skipped else "error", text, tuple(broken)))
     return findings
+
+
+def _without(listing: Listing, unreadable: dict[str, str]) -> Listing:
+    return replace(listing, samples=[sample for sample in listing.samples if sample.path not in unreadable])
 
 
 def _unmatched_names(splits: Splits) -> list[Finding]:
@@ -315,7 +325,7 @@ def main() -> int:
 
     console = Console(highlight=False)
     with console.status("reading every image"):
-        report = examine(options.data_dir, options.dataset, options.images_per_identity)
+        report = examine(options.data_dir, options.dataset, options.images_per_identity, **image_options(options))
     console.print(_table(report))
     plot = options.plot or Path("results/doctor") / f"{report.title}_distribution.png"
     plot_distribution(report, plot)
@@ -338,6 +348,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--images-per-identity", type=int, default=4, metavar="K", help="K of the batches (%(default)s)"
     )
+    add_image_options(parser)
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="default: results/doctor/<name of the set>_distribution.png"
     )

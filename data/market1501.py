@@ -11,7 +11,7 @@ from data.listing import GALLERY, QUERY, TRAIN, Listing, list_folder, samples_of
 from data.samples import Sample
 
 FOLDERS = {TRAIN: "bounding_box_train", QUERY: "query", GALLERY: "bounding_box_test"}
-NAME = re.compile(r"(?P<identity>-1|\d{4})_c(?P<camera>\d)s\d+_\d+_\d+")
+NAME = re.compile(r"(?P<identity>-1|\d{4})_c(?P<camera>\d)s\d+_\d+_\d+", re.ASCII)
 PUBLISHED = {TRAIN: (12_936, 751), QUERY: (3_368, 750), GALLERY: (15_913, 751)}
 """Images and identities (the gallery's with 0) as published, junk left out."""
 
@@ -21,16 +21,17 @@ def is_here(directory: Path) -> bool:
     return (directory / FOLDERS[TRAIN]).is_dir()
 
 
-def list_split(directory: Path, split: str) -> Listing:
+def list_split(directory: Path, split: str, *, outside_images: bool = False) -> Listing:
     """Everything in one split: "train", "query" or "gallery"."""
-    return list_folder(directory / FOLDERS[split], NAME, junk_identity=-1)
+    return list_folder(directory / FOLDERS[split], NAME, junk_identity=-1, outside_images=outside_images)
 
 
-def read_train(directory: Path) -> list[Sample]:
+def read_train(directory: Path, *, outside_images: bool = False) -> list[Sample]:
     """The training images. Raises UserError when the folder is missing or holds none."""
-    return samples_of(list_split(directory, TRAIN))
+    return samples_of(list_split(directory, TRAIN, outside_images=outside_images))
 
 
-def read_test(directory: Path) -> tuple[list[Sample], list[Sample]]:
+def read_test(directory: Path, *, outside_images: bool = False) -> tuple[list[Sample], list[Sample]]:
     """Query and gallery images. Raises UserError when a folder is missing or holds none."""
-    return samples_of(list_split(directory, QUERY)), samples_of(list_split(directory, GALLERY))
+    query, gallery = (list_split(directory, split, outside_images=outside_images) for split in (QUERY, GALLERY))
+    return samples_of(query), samples_of(gallery)

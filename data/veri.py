@@ -7,12 +7,13 @@ Where name_train.txt, name_query.txt and name_test.txt lie beside the folders, o
 import re
 from pathlib import Path
 
+from data.errors import UserError
 from data.listing import GALLERY, QUERY, TRAIN, Listing, list_folder, samples_of
 from data.samples import Sample
 
 FOLDERS = {TRAIN: "image_train", QUERY: "image_query", GALLERY: "image_test"}
 NAME_LISTS = {TRAIN: "name_train.txt", QUERY: "name_query.txt", GALLERY: "name_test.txt"}
-NAME = re.compile(r"(?P<identity>\d+)_c(?P<camera>\d+)_")
+NAME = re.compile(r"(?P<identity>\d{1,18})_c(?P<camera>\d{1,18})_", re.ASCII)
 PUBLISHED = {TRAIN: (37_778, 576), QUERY: (1_678, 200), GALLERY: (11_579, 200)}
 """Images and identities as published."""
 
@@ -22,21 +23,25 @@ def is_here(directory: Path) -> bool:
     return (directory / FOLDERS[TRAIN]).is_dir()
 
 
-def list_split(directory: Path, split: str) -> Listing:
+def list_split(directory: Path, split: str, *, outside_images: bool = False) -> Listing:
     """Everything in one split: "train", "query" or "gallery"."""
     name_list = directory / NAME_LISTS[split]
     names = None
     if name_list.is_file():
-        lines = name_list.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        try:
+            lines = name_list.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        except OSError as error:
+            raise UserError(f"{name_list}: cannot be read: {error.strerror}") from error
         names = [line.strip() for line in lines if line.strip()]
-    return list_folder(directory / FOLDERS[split], NAME, names=names)
+    return list_folder(directory / FOLDERS[split], NAME, names=names, outside_images=outside_images)
 
 
-def read_train(directory: Path) -> list[Sample]:
+def read_train(directory: Path, *, outside_images: bool = False) -> list[Sample]:
     """The training images. Raises UserError when the folder is missing or holds none."""
-    return samples_of(list_split(directory, TRAIN))
+    return samples_of(list_split(directory, TRAIN, outside_images=outside_images))
 
 
-def read_test(directory: Path) -> tuple[list[Sample], list[Sample]]:
+def read_test(directory: Path, *, outside_images: bool = False) -> tuple[list[Sample], list[Sample]]:
     """Query and gallery images. Raises UserError when a folder is missing or holds none."""
-    return samples_of(list_split(directory, QUERY)), samples_of(list_split(directory, GALLERY))
+    query, gallery = (list_split(directory, split, outside_images=outside_images) for split in (QUERY, GALLERY))
+    return samples_of(query), samples_of(gallery)

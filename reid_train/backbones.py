@@ -1,7 +1,7 @@
 """Backbones: image -> feature map, with their width and the weights they may start from."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,17 +103,34 @@ def _plain_name(name: str) -> str:
     return name
 
 
-def load_matching(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> str:
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor of real numbers that are all there: none that is sparse, quantised, complex or empty."""
+    return (
+        type(value) in (torch.Tensor, nn.Parameter)
+        and value.layout == torch.strided  # type: ignore[attr-defined]
+        and value.device.type == "cpu"  # type: ignore[attr-defined]
+        and not (value.is_quantized or value.is_complex())  # type: ignore[attr-defined]
+    )
+
+
+def first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """The name of the first tensor that holds, as float32, an infinite value or none; None when all are finite."""
+    return next((name for name, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()), None)
+
+
+def load_matching(model: nn.Module, state: Mapping[str, Any], source: str) -> str:
     """Copies what matches by name and shape into `model`; gives one line that says what did.
 
     Names are compared without prefixes such as `module.` or `backbone.`. Raises UserError when nothing matches.
     """
     own = {_plain_name(name): tensor for name, tensor in model.state_dict().items()}
-    other = {_plain_name(name): tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
+    other = {_plain_name(name): tensor for name, tensor in state.items() if isinstance(name, str) and _is_plain(tensor)}
     fitting = [name for name in own if name in other and other[name].shape == own[name].shape]
     misshapen = [name for name in own if name in other and other[name].shape != own[name].shape]
     if not fitting:
         raise UserError(f"pretrained={source}: none of its {len(other)} tensors matches the model by name and shape")
+    if broken := first_not_finite({name: other[name] for name in fitting}):
+        raise UserError(f"pretrained={source}: {broken} holds values that are not finite: damaged, or of a failed run")
     with torch.no_grad():
         for name in fitting:
             own[name].copy_(other[name])

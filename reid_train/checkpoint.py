@@ -1,7 +1,13 @@
 """What a run leaves on disk: weights as safetensors with a JSON beside them, and the state to go on from."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +17,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from data.atomic import replacing, write_json
-from data.errors import UserError
-from reid_train.backbones import imagenet_state, load_matching, why_unreadable
+from data.errors import UserError, refused_write
+from reid_train.backbones import first_not_finite, imagenet_state, load_matching, why_unreadable
 from reid_train.config import MODEL_SETTINGS, TrainConfig, make_config
 from reid_train.model import ReIDModel
 
 WEIGHTS, DESCRIPTION, STATE = "model.safetensors", "model.json", "state.pt"
+
+
+class DamagedFile(UserError):
+    """A file that this project wrote and that is no longer what was written: cut, say."""
+
+    def __init__(self, file: Path, message: str):
+        super().__init__(f"{file}: {message}")
+        self.file = file
 
 
 class Checkpoint(NamedTuple):
@@ -47,22 +61,36 @@ def save_checkpoint(
     identities: list[int],
 ) -> None:
     """Writes model.safetensors, which holds everything, and model.json, the same description for people."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     description = {
         "config": config.model_dump(mode="json"),
         "epoch": epoch,
         "metrics": metrics,
         "identities": identities,
         "versions": {name: version(name) for name in ("torch", "torchvision")},
+        "sha256": _digest(tensors),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     folder = Path(folder)
-    with replacing(folder / WEIGHTS) as temporary:
+    with replacing(folder / WEIGHTS) as temporary, _refusal_as_os_error():
         save_file(tensors, temporary, metadata={"description": json.dumps(description)})
     write_json(folder / DESCRIPTION, description)
 
 
+@contextmanager
+def _refusal_as_os_error() -> Iterator[None]:
+    """What torch and safetensors (`... (os error 28)`) say of a write that the system refused, as Python says it."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        if refused := refused_write(error):
+            raise refused from None
+        if number := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        raise
+
+
 def load_checkpoint(folder: str | Path) -> Checkpoint:
-    """Reads a checkpoint folder (or its .safetensors file). Raises UserError that names the file."""
+    """Reads a checkpoint folder (or its .safetensors file). Raises UserError (DamagedFile) that names the file."""
     file = Path(folder)
     file = file / WEIGHTS if file.is_dir() else file
     if not file.is_file():
@@ -71,26 +99,49 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         with safe_open(file, framework="pt") as opened:
             description = json.loads((opened.metadata() or {})["description"])
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no iterator)
-        return Checkpoint(
-            make_config(description["config"], str(file)),
-            description["epoch"],
-            description["metrics"],
-            description["identities"],
-            weights,
-        )
-    except (SafetensorError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise UserError(f"{file}: not a checkpoint of this project, or damaged ({error})") from error
+        config = make_config(description["config"], str(file))
+        epoch, metrics, identities = (description[name] for name in ("epoch", "metrics", "identities"))
+        if type(epoch) is not int or not isinstance(metrics, dict):
+            raise TypeError("epoch or metrics are of another type")
+        if not isinstance(identities, list) or any(type(identity) is not int for identity in identities):
+            raise TypeError("identities are no list of whole numbers")
+        if description.get("sha256", digest := _digest(weights)) != digest:
+            raise ValueError("its weights are not those that were written")
+    except Exception as error:  # hostile descriptions raise nearly anything
+        if isinstance(error, UserError):
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DamagedFile(file, f"not a checkpoint of this project, or damaged ({reason})") from error
+    return Checkpoint(config, epoch, metrics, identities, weights)
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The SHA-256 of all weights, in hex. A flipped bit is another weight, and nobody would see it."""
+    sha256 = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
 
 
 def load_model(folder: str | Path) -> tuple[ReIDModel, Checkpoint]:
     """The model of a checkpoint folder, in evaluation mode on the CPU. Raises UserError when it does not fit."""
     checkpoint = load_checkpoint(folder)
+    linear, margin = (checkpoint.weights.get(f"classifier.{name}") for name in ("weight", "margin_loss.W"))
+    outputs = [len(w) // checkpoint.config.parts for w in [linear] if w is not None and w.ndim == 2]
+    outputs += [w.shape[1] for w in [margin] if w is not None and w.ndim == 2]
+    if outputs != [len(checkpoint.identities)]:  # before so large a one is built
+        raise UserError(
+            f"{folder}: its weights do not fit its own description: {len(checkpoint.identities)} identities"
+        )
     model = build_model(checkpoint.config, len(checkpoint.identities))
     try:
         model.load_state_dict(checkpoint.weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split("\n\t")[:2])
         raise UserError(f"{folder}: its weights do not fit its own description: {reason}") from error
+    if broken := first_not_finite(model.state_dict()):
+        raise UserError(f"{folder}: damaged: {broken} holds values that are not finite")
     return model.eval(), checkpoint
 
 
@@ -100,7 +151,7 @@ def load_pretrained(model: ReIDModel, pretrained: str, backbone: str) -> str:
         return "pretrained=none: random weights"
     if pretrained == "imagenet":
         return load_matching(model.backbone, imagenet_state(backbone), "imagenet")
-    path = Path(pretrained).expanduser()
+    path = Path(os.path.expanduser(pretrained))  # noqa: PTH111 - Path's raises for users that there are not
     if path.is_dir() or path.suffix == ".safetensors":
         return load_matching(model, load_checkpoint(path).weights, str(path))
     return load_matching(model, read_state_dict(path), str(path))
@@ -111,7 +162,10 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise UserError(f"pretrained={path}: no such file; give imagenet, none, a checkpoint folder or a .pth file")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        _check_archive(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what an old or odd file might not be, which is told below
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds, down to UnicodeDecodeError
         reason = why_unreadable(error)
         raise UserError(f"pretrained={path}: not a file of tensors alone, or damaged: {reason}") from error
@@ -123,23 +177,44 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+def _check_archive(file: Path) -> zipfile.ZipFile | None:
+    """The zip archive that torch.save writes, which compresses nothing; None for other files. Raises ValueError.
+
+    One that unpacks to more than it is would take all memory.
+    """
+    if not zipfile.is_zipfile(file):
+        return None
+    archive = zipfile.ZipFile(file)
+    parts = archive.infolist()
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError("it holds compressed parts, which torch.save does not write")
+    if sum(part.file_size for part in parts) > file.stat().st_size:
+        raise ValueError("its parts claim to be larger than the whole")
+    return archive
+
+
 def save_state(folder: str | Path, state: dict[str, Any]) -> None:
     """Writes the training state atomically; tensors and plain values alone, so that it loads without running code."""
-    with replacing(Path(folder) / STATE) as temporary:
-        torch.save(state, temporary)
+    # Through a file of Python's: of a full disk torch's own would tell nothing but that writing failed.
+    with replacing(Path(folder) / STATE) as temporary, _refusal_as_os_error(), temporary.open("wb") as file:
+        torch.save(state, file)
 
 
 def load_state(folder: str | Path) -> dict[str, Any] | None:
-    """The training state, or None when there is none. Raises UserError when the file is damaged."""
+    """The training state, or None when there is none. Raises DamagedFile."""
     file = Path(folder) / STATE
     if not file.is_file():
         return None
+    way_out = "remove it to train from the beginning"
     try:
+        archive = _check_archive(file)
+        if archive is None or archive.testzip() is not None:  # torch does not look at the checksums
+            raise ValueError("checksums do not agree")
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{file}: damaged training state; remove it to train from the beginning") from error
+        raise DamagedFile(file, f"damaged training state; {way_out}") from error
     if not isinstance(state, dict):
-        raise UserError(f"{file}: no training state; remove it to train from the beginning")
+        raise DamagedFile(file, f"no training state; {way_out}")
     return state
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from data.errors import UserError
+from data.errors import UserError, printable
 from data.sampler import check_batch, steps_per_epoch
 from data.splits import TrainingData
+from data.usable import OnBadImage
 from reid_train.settings_file import SettingsFile, parse_assignments, read_settings, suggestion
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -25,6 +26,10 @@ class TrainConfig(BaseModel):
     """The data set's folder or its parent, or a manifest's CSV file."""
     dataset: Literal["market1501", "veri", "manifest"] | None = None
     """Which reader is meant; null detects it."""
+    outside_images: bool = False
+    """Whether images may lie outside of the data folder, led to by links or a manifest's paths."""
+    on_bad_image: OnBadImage = "stop"
+    """Images that cannot be decoded: stop before training, or skip, which leaves them out, counted and named."""
     image_height: int = Field(256, ge=16, le=2048)
     """Height that images are resized to, in pixels."""
     image_width: int = Field(256, ge=16, le=2048)
@@ -177,11 +182,18 @@ class TrainConfig(BaseModel):
             raise ValueError(f"parts={self.parts} has a classifier a part; set identity_loss to cross_entropy")
         return self
 
+    @property
+    def images(self) -> dict[str, Any]:
+        """Which images are meant, as `usable_train` and `usable_test` take it."""
+        return {name: getattr(self, name) for name in ("data_dir", "dataset", *IMAGE_RULES)}
+
     def changed(self, **changes: Any) -> "TrainConfig":
         """A checked copy with some settings changed."""
         return make_config({**self.model_dump(), **changes}, "settings")
 
 
+IMAGE_RULES = ("outside_images", "on_bad_image")
+"""The settings that decide which images are used, beside where they lie."""
 FIELD_NAMES = tuple(TrainConfig.model_fields)
 MODEL_SETTINGS = (
     *("backbone", "last_stride", "pooling", "parts", "part_width", "fc_layers", "fc_width", "dropout"),
@@ -213,22 +225,23 @@ def _explain(problem: dict[str, Any], source: SettingsFile, values: Mapping[str,
         return f"{source.at()}: {problem['msg'].removeprefix('Value error, ')}"
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
-        return f"{source.at(name)}: unknown setting {name}{suggestion(name, FIELD_NAMES)}"
+        return f"{source.at(name)}: unknown setting {printable(name[:80])}{suggestion(name, FIELD_NAMES)}"
     rule = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
     if name == "margin":
         rule = "should be a number above 0 and at most 100, or soft"
     if name == "compile":
         rule = "should be true, false or auto"
-    return f"{source.at(name)}: {name}={values.get(name)!r} {rule}"
+    return f"{source.at(name)}: {name}={values.get(name)!r:.200} {rule}"
 
 
 def difference(there: Mapping[str, Any], here: TrainConfig) -> str | None:
     """The first setting that makes `here` another run than the one with the settings `there`, None for the same run.
 
-    Threads and worker processes do not count: results do not depend on them.
+    Threads and worker processes do not count: results do not depend on them. Nor does what is done about bad images:
+    which images are left is compared apart.
     """
     for name, value in here.model_dump(mode="json").items():
-        if there.get(name) != value and name not in ("num_threads", "num_workers"):
+        if there.get(name) != value and name not in ("num_threads", "num_workers", *IMAGE_RULES):
             return f"{name}={there.get(name)!r} there, {value!r} here"
     return None
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.command_line import add_cache_options, cache_options
+from data.command_line import add_cache_options, add_image_options, cache_options, image_options
 from data.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
@@ -185,6 +185,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--flip-tta", action="store_true", help="mean of the picture's and its mirror image's features")
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (k1 20, k2 6, lambda 0.3)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add_image_options(parser)
     add_cache_options(parser)
     parser.add_argument("--out", metavar="FILE", help="JSON file; default: evaluation.json in the checkpoint's folder")
     return parser.parse_args()
@@ -194,13 +195,17 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     from data.atomic import write_json
-    from data.datasets import read_test
+    from data.usable import describe_left_out, usable_test
     from reid_train.evaluations import describe_count, read_test_metrics, record_evaluation, study_of
 
     folder = Path(arguments.checkpoint)
     if not folder.exists():
         raise UserError(f"--checkpoint {folder}: no such folder")
-    query, gallery = read_test(arguments.data_dir, arguments.dataset)
+    query, gallery, left_out = usable_test(
+        arguments.data_dir, arguments.dataset, **image_options(arguments), cache_dir=arguments.cache_dir
+    )
+    if left_out:
+        print(describe_left_out(left_out, "test"), flush=True)
     figures = summary(
         evaluate_checkpoint(
             folder,
@@ -214,6 +219,7 @@ def main() -> None:
     )
     out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / "evaluation.json"
     settings = {"data_dir": arguments.data_dir, "flip_tta": arguments.flip_tta, "rerank": arguments.rerank}
+    settings |= {"images_left_out": [Path(path).name for path in left_out]} if left_out else {}
     ways = [*(["flipped too"] if arguments.flip_tta else []), *(["re-ranked"] if arguments.rerank else [])]
     title = ", ".join([f"{folder} on {arguments.data_dir}", *ways])
     study = study_of(folder)

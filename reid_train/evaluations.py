@@ -4,16 +4,13 @@ The list is `evaluations` in the study's test_metrics.json: what each was for, a
 tuning/, because `reid_train.evaluate` counts too when its checkpoint lies in a study's folder.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from data.atomic import write_json
+from data.atomic import lock_at, read_json, write_json
 from data.errors import UserError
 
 DATABASE = "study.db"
@@ -28,9 +25,10 @@ def study_of(folder: str | Path) -> Path | None:
 
 
 def read_test_metrics(study: Path) -> dict[str, Any]:
-    """What is recorded of the study's test images; empty before the first evaluation."""
+    """What is recorded of the study's test images; empty before the first evaluation. Raises UserError: a damaged
+    file is not begun anew, for the count of evaluations would be."""
     file = study / TEST_METRICS
-    recorded: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    recorded: dict[str, Any] = read_json(file) if file.is_file() else {}
     if "mAP" in recorded:  # written before evaluations were counted
         recorded.setdefault("evaluations", [{"for": "search's end"}])
     return recorded
@@ -44,7 +42,7 @@ def record_evaluation(study: Path, purpose: str | None, figures: Mapping[str, An
     """
     file = study / TEST_METRICS
     try:
-        with FileLock(study / f".{TEST_METRICS}.lock"):
+        with lock_at(study / f".{TEST_METRICS}.lock"):
             recorded = read_test_metrics(study)
             evaluations = recorded.pop("evaluations", [])
             if purpose is not None:

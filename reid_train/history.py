@@ -2,11 +2,14 @@
 
 import csv
 import io
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from data.atomic import write_text
+
+logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
@@ -36,12 +39,18 @@ def _rounded(value: Any) -> Any:
 
 
 def read_history(file: str | Path) -> list[Row]:
-    """The rows of a history file, numbers as numbers and empty cells as None; none when there is no file."""
+    """The rows of a history file, numbers as numbers and empty cells as None; none when there is no file.
+
+    A last row that was cut is passed over, with a warning.
+    """
     path = Path(file)
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as opened:
-        return [{key: _number(text) for key, text in row.items()} for row in csv.DictReader(opened)]
+    text = path.read_text(encoding="utf-8")
+    if cut := text.rpartition("\n")[2]:
+        logger.warning("%s: damaged: its last row is cut (%s) and passed over", path, cut)
+    rows = csv.DictReader(io.StringIO(text.removesuffix(cut)))
+    return [{key: _number(text) for key, text in row.items()} for row in rows]
 
 
 def _number(text: str | None) -> Any:

@@ -19,7 +19,15 @@ from data.errors import UserError
 from data.sampler import steps_per_epoch
 from data.splits import TrainingData
 from data.transforms import Augmentation
-from reid_train.checkpoint import STATE, build_model, load_pretrained, load_state, save_checkpoint, save_state
+from reid_train.checkpoint import (
+    STATE,
+    DamagedFile,
+    build_model,
+    load_pretrained,
+    load_state,
+    save_checkpoint,
+    save_state,
+)
 from reid_train.config import TrainConfig, check_training, difference
 from reid_train.device import as_cuda_graph, choose_compiling, choose_device, choose_precision, keep_freed_memory
 from reid_train.losses import NonFiniteLoss
@@ -97,8 +105,9 @@ def train_epochs(
 
     `pixels` holds the decoded images of `data`, at the configured size. With `out_dir`, the training state is kept
     there (at most once in `state_interval_s` seconds), a run that finds one goes on from it, bit for bit on the CPU,
-    and the weights of the last epoch are written before its report is given; with `keep_at`, weights and state are
-    written after those epochs too. Closing the generator frees everything.
+    after it has told the state's epoch again: whoever listened may have been killed before. The weights of the last
+    epoch are written before its report is given; with `keep_at`, weights and state are written after those epochs too.
+    Closing the generator frees everything.
 
     Raises UserError for a configuration that does not fit the data, NonFiniteLoss when training diverges.
     """
@@ -137,7 +146,9 @@ def train_epochs(
         parts["average"] = average
 
     seen = {"identities": identities, "images": len(data.train)}
-    first_epoch = _restore(parts, config, seen, out_dir) if out_dir else 0
+    first_epoch, told = _restore(parts, config, seen, out_dir) if out_dir else (0, None)
+    if told is not None:
+        yield told
     saved_at = time.monotonic()
     workers = _num_workers(config, device)
     resident = workers == 0 and _fits_beside_training(pixels, len(data.train), device)
@@ -231,7 +242,8 @@ def train_epochs(
             )
         if out_dir and not ends and (kept_now or time.monotonic() - saved_at >= state_interval_s):
             states = {name: part.state_dict() for name, part in parts.items()}
-            save_state(out_dir, {"epoch": epoch + 1, "config": config.model_dump(mode="json"), "seen": seen, **states})
+            about = {"config": config.model_dump(mode="json"), "seen": seen, "report": asdict(report)}
+            save_state(out_dir, {**about, **states})
             saved_at = time.monotonic()
         yield report
 
@@ -285,14 +297,17 @@ def _check_finite(epoch: int, figures: dict[str, float], model: ReIDModel | None
         raise NonFiniteLoss(f"not finite at the end of epoch {epoch}: {', '.join(bad[:3])}")
 
 
-def _restore(parts: dict[str, Any], config: TrainConfig, seen: dict[str, Any], out_dir: str | Path) -> int:
-    """Loads the training state in `out_dir`, if there is one, into `parts`; gives the epochs that it has behind it.
+def _restore(
+    parts: dict[str, Any], config: TrainConfig, seen: dict[str, Any], out_dir: str | Path
+) -> tuple[int, EpochReport | None]:
+    """Loads the training state in `out_dir`, if there is one, into `parts`; gives the epochs that it has behind it and
+    the report of the last of them.
 
-    `seen` is what the run learns from. Raises UserError for a state of other settings or images, or a damaged one.
+    `seen` is what the run learns from. Raises UserError for a state of other settings or images, DamagedFile.
     """
     state = load_state(out_dir)
     if state is None:
-        return 0
+        return 0, None
     way_out = "choose another folder, or remove it to train from the beginning"
     try:
         if changed := difference(state["config"], config):
@@ -301,10 +316,12 @@ def _restore(parts: dict[str, Any], config: TrainConfig, seen: dict[str, Any], o
             raise UserError(f"{out_dir}: holds the state of a run on other training images; {way_out}")
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        epoch: int = state["epoch"]
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{Path(out_dir) / STATE}: damaged training state; {way_out}") from error
-    logger.info("%s: going on after epoch %d", out_dir, epoch)
-    return epoch
+        report = EpochReport(**state["report"])
+        if type(report.epoch) is not int or not 0 < report.epoch <= config.num_epochs:
+            raise ValueError("epoch")
+    except UserError:
+        raise
+    except Exception as error:  # what a file says may be anything
+        raise DamagedFile(Path(out_dir) / STATE, f"damaged training state; {way_out}") from error
+    logger.info("%s: going on after epoch %d", out_dir, report.epoch)
+    return report.epoch, report

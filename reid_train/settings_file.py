@@ -9,13 +9,20 @@ from typing import Any
 
 import yaml
 
-from data.errors import UserError
+from data.errors import UNPRINTABLE, UserError, printable
 
 Path_ = tuple[str | int, ...]
 
 
-YAML_ERRORS = (yaml.YAMLError, RecursionError, ValueError)
-"""What PyYAML raises on text that is no YAML: the last two for deep nesting and dates that do not exist."""
+MAXIMUM_BYTES = 2**20
+MAXIMUM_VALUES = 20_000
+"""Of a settings file, an alias counted as all that it stands for: a few lines of aliases can stand for billions."""
+MAXIMUM_LETTERS = 4096
+"""Of one value: systems take no longer paths."""
+MAXIMUM_NAME = 200
+MAXIMUM_DIGITS = 400
+"""Of one number: floats have no more, and Python takes quadratic time for them."""
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class _Loader(yaml.SafeLoader):
@@ -24,7 +31,7 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
+    re.compile(r"^[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
     list("-+0123456789."),
 )
 
@@ -54,49 +61,83 @@ class SettingsFile:
 
 def read_settings(file: str | Path) -> SettingsFile:
     """Reads a YAML mapping. Raises UserError with file and line for what is no YAML, no mapping or a key twice."""
-    path = Path(file)
+    path = printable(str(file))
     try:
-        text = path.read_text(encoding="utf-8")
+        with open(file, "rb") as opened:  # noqa: PTH123 - Path refuses some names in other words
+            content = opened.read(MAXIMUM_BYTES + 1)
+        if len(content) > MAXIMUM_BYTES:
+            raise UserError(f"{path}: more than {MAXIMUM_BYTES:,} bytes are no settings")
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
         raise UserError(f"{path}: cannot be read: {reason}") from error
+    values, lines = _read_yaml(text, path, mapping=True)
+    return SettingsFile(path, {str(key): value for key, value in values.items()}, lines)
+
+
+def _read_yaml(text: str, where: str, *, mapping: bool = False) -> tuple[Any, dict[Path_, int]]:
+    """The value of a YAML text and the line of each of its keys. Raises UserError, which begins with `where`."""
     try:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
-                return SettingsFile(str(path), {})
-            if not isinstance(node, yaml.MappingNode):
-                raise UserError(f"{path}:{node.start_mark.line + 1}: expected `name: value` lines")
-            lines: dict[Path_, int] = {}
-            _collect_lines(node, (), lines, str(path))
-            values = loader.construct_document(node)
+                return ({} if mapping else None), {}
+            if mapping and not isinstance(node, yaml.MappingNode):
+                raise UserError(f"{where}:{node.start_mark.line + 1}: expected `name: value` lines")
+            nodes = _Nodes(where)
+            nodes.walk(node, ())
+            return loader.construct_document(node), nodes.lines
         finally:
             loader.dispose()
-    except YAML_ERRORS as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except (
+        Exception
+    ) as error:  # PyYAML raises many kinds: for deep nesting, dates that do not exist, tags of other types
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise UserError(f"{path}{line}: not valid YAML: {reason}") from error
-    return SettingsFile(str(path), {str(key): value for key, value in values.items()}, lines)
+        reason = " ".join(printable(str(getattr(error, "problem", None) or error)).split())[:300]
+        raise UserError(f"{where}{line}: not valid YAML: {reason or type(error).__name__}") from error
 
 
-def _collect_lines(node: yaml.Node, path: Path_, lines: dict[Path_, int], where: str) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key_node, value_node in node.value:
-            key = (*path, str(key_node.value))
-            if key in lines:
-                raise UserError(
-                    f"{where}:{key_node.start_mark.line + 1}: {key[-1]} is set twice, first on line {lines[key]}"
-                )
-            lines[key] = key_node.start_mark.line + 1
-            _collect_lines(value_node, key, lines, where)
-    elif isinstance(node, yaml.SequenceNode):
-        for number, item in enumerate(node.value):
-            lines[(*path, number)] = item.start_mark.line + 1
-            _collect_lines(item, (*path, number), lines, where)
+class _Nodes:
+    """Walks a YAML text's nodes: notes each key's line, and refuses what only wants to take time and memory."""
+
+    def __init__(self, where: str):
+        self.where, self.lines, self.count = where, dict[Path_, int](), 0
+
+    def walk(self, node: yaml.Node, path: Path_) -> None:
+        """Raises UserError for a key that is set twice, a value that is too long, and too many values."""
+        self.count += 1
+        if self.count > MAXIMUM_VALUES:
+            raise UserError(f"{self.where}: more than {MAXIMUM_VALUES:,} values, those that aliases stand for included")
+        if isinstance(node, yaml.MappingNode):
+            for key_node, value_node in node.value:
+                self.walk(value_node, self._key(key_node, path))
+        elif isinstance(node, yaml.SequenceNode):
+            for number, item in enumerate(node.value):
+                self.lines[(*path, number)] = item.start_mark.line + 1
+                self.walk(item, (*path, number))
+        else:
+            self._check_length(node)
+
+    def _key(self, node: yaml.Node, path: Path_) -> Path_:
+        at = f"{self.where}:{node.start_mark.line + 1}"
+        if not isinstance(node, yaml.ScalarNode) or not is_name(node.value):
+            raise UserError(f"{at}: expected a name before the colon")
+        key = (*path, str(node.value))
+        if key in self.lines:
+            raise UserError(f"{at}: {key[-1]} is set twice, first on line {self.lines[key]}")
+        self.lines[key] = node.start_mark.line + 1
+        return key
+
+    def _check_length(self, node: yaml.Node) -> None:
+        limit = MAXIMUM_DIGITS if node.tag in NUMBERS else MAXIMUM_LETTERS
+        if len(node.value) > limit:
+            kind = "a number" if node.tag in NUMBERS else "a value"
+            at = f"{self.where}:{node.start_mark.line + 1}"
+            raise UserError(f"{at}: {kind} of {len(node.value):,} letters, at most {limit:,} are read")
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
@@ -104,18 +145,20 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
-        if not separator or not name.strip():
-            raise UserError(f"--set {assignment!r}: expected name=value")
+        if not separator or not name.strip() or not is_name(name.strip()):
+            raise UserError(f"--set {assignment[:80]!r}: expected name=value")
         if name.strip() in values:
-            raise UserError(f"--set {assignment!r}: {name.strip()} is set twice; give one value")
-        try:
-            values[name.strip()] = yaml.load(text, Loader=_Loader)
-        except YAML_ERRORS as error:
-            raise UserError(f"--set {assignment[:80]!r}: its value is not valid YAML") from error
+            raise UserError(f"--set {assignment[:80]!r}: {name.strip()} is set twice; give one value")
+        values[name.strip()], _ = _read_yaml(text, f"--set {printable(assignment[:80])}")
     return values
 
 
-def suggestion(name: str, known: Sequence[str]) -> str:
+def is_name(text: str) -> bool:
+    """Whether a setting might be called so: short, and in characters that a message can hold."""
+    return len(text) <= MAXIMUM_NAME and not UNPRINTABLE.search(text)
+
+
+def suggestion(name: object, known: Sequence[str]) -> str:
     """`; did you mean X?` for the nearest known name, or what there is when nothing is near."""
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(str(name), known, n=1)
     return f"; did you mean {near[0]}?" if near else ""

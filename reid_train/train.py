@@ -42,28 +42,34 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     from data.cache import open_pixels
+    from data.usable import describe_left_out
     from reid_train.config import check_training, read_config
 
     config = read_config(arguments.config, arguments.set)
     out = Path(arguments.out or f"results/train-{Path(arguments.config).stem}")
-    samples, data = read_training(config)
+    samples, data, left_out = read_training(config, arguments.cache_dir)
     check_training(config, data)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     log_to(out / "train.log")
+    if left_out:
+        logger.warning(line := describe_left_out(left_out, "training"))
+        print(line, flush=True)
     train_into(config, data, pixels, out)
     print(f"checkpoint, history.csv, history.png and train.log are in {out}")
 
 
-def read_training(config: "TrainConfig") -> tuple[list["Sample"], "TrainingData"]:
-    """The training images, and their parts as the configuration splits them."""
-    from data.datasets import read_train
+def read_training(
+    config: "TrainConfig", cache_dir: Path | None = None
+) -> tuple[list["Sample"], "TrainingData", list[str]]:
+    """The training images, their parts as the configuration splits them, and the paths of those it leaves out."""
     from data.splits import hold_out_images, split_identities
+    from data.usable import usable_train
 
-    samples = read_train(config.data_dir, config.dataset)
+    samples, left_out = usable_train(**config.images, cache_dir=cache_dir)
     data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)
     if config.holdout_images_per_identity:
         data = hold_out_images(data, images_per_identity=config.holdout_images_per_identity, seed=config.split_seed)
-    return samples, data
+    return samples, data, left_out
 
 
 def log_to(file: Path) -> None:
@@ -95,7 +101,12 @@ def train_into(config: "TrainConfig", data: "TrainingData", pixels: "Pixels", ou
 
     def record(report: dict[str, Any]) -> None:
         """Puts an epoch's report in the table, in place of what an interrupted run left there."""
-        rows[:] = [*(row for row in rows if row["epoch"] < report["epoch"]), report]
+        earlier = [row for row in rows if row["epoch"] < report["epoch"]]
+        known = earlier[-1]["epoch"] if earlier else 0
+        if known < report["epoch"] - 1:
+            rows_lost = f"rows {known + 1} to {report['epoch'] - 1} are missing"
+            print(f"{out / 'history.csv'}: damaged: {rows_lost}", flush=True)
+        rows[:] = [*earlier, report]
         write_history(out / "history.csv", rows)
 
     if (out / WEIGHTS).is_file():

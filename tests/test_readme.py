@@ -31,9 +31,11 @@ def blocks(language: str) -> list[str]:
 
 
 def test_example_space_is_valid(tmp_path):
-    (text,) = blocks("yaml")
+    text, of_costs = blocks("yaml")
     (tmp_path / "example.yaml").write_text(text)
     assert len(read_space(tmp_path / "example.yaml").parameters) == 4
+    (tmp_path / "costs.yaml").write_text("search: {learning_rate: [0.001, 0.01]}\n" + of_costs)
+    assert read_space(tmp_path / "costs.yaml").study.costs == ("latency_ms",)
 
 
 def test_example_manifest_is_read(tmp_path):

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from data.atomic import write_text
 from data.cache import open_pixels
+from data.usable import describe_left_out
 from reid_train.config import TrainConfig, check_training
 from reid_train.history import read_history, write_history
 from reid_train.train import Diverged, log_to, read_training, train_into
@@ -76,7 +77,9 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
     study = Study(folder)
     search = study.attributes["space"]["search"]
     steps = plan_steps(winner, study.attributes["default"], search, by_importance(study))
-    samples, data = read_training(winner)
+    samples, data, left_out = read_training(winner, cache["cache_dir"])
+    if left_out:
+        print(describe_left_out(left_out, "training"), flush=True)
     for step in steps:
         check_training(step.config, data)
     log_to(folder / "ablation" / "ablation.log")
@@ -108,6 +111,7 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
         }
         for number, step in enumerate(steps)
     ]
+    study.set_attribute("ablation", rows)
     write_history(folder / "ablation.csv", rows)
     study.set_attribute("ablation_noise", _noise(folder, seeds))
     write_text(folder / "summary.md", summary_text(study))

@@ -9,9 +9,11 @@ cut        one schedule of 9 epochs, compared at 1 and 3, in the middle of its l
 torch and what needs it are imported where they are used: the process that steers a search never loads them.
 """
 
+import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -20,7 +22,10 @@ from data.splits import TrainingData
 from reid_train.config import TrainConfig
 
 if TYPE_CHECKING:
+    from reid_train.checkpoint import DamagedFile
     from reid_train.loop import EpochReport
+
+logger = logging.getLogger(__name__)
 
 Mode = Literal["restart", "continue", "cut"]
 
@@ -74,16 +79,17 @@ def climb(
     folder: str | Path,
     *,
     behind: int = 0,
+    state_interval_s: float = 60.0,
 ) -> Iterator[tuple[int, "EpochReport"]]:
     """Trains up the rungs in `folder`; yields each epoch's report with the rung that it leads to.
 
     `report.epoch` counts the epochs behind the weights, so that it equals the rung at the rung's end; there the
     weights are in the folder of the schedule, and those of shorter ones are gone. Closing the generator frees
     everything. After an interruption it goes on where it was, and tells the last rung that it finished once more.
-    `restart` needs nothing of the rungs up to `behind`, which are over; the other ways need their weights. Raises what
-    `train_epochs` does.
+    `restart` needs nothing of the rungs up to `behind`, which are over; the other ways need their weights. A schedule
+    whose state or weights are damaged is trained again from its beginning. Raises what `train_epochs` does.
     """
-    from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
+    from reid_train.checkpoint import WEIGHTS, remove_state
     from reid_train.loop import EpochReport, train_epochs
 
     plan = schedules(rungs, mode)
@@ -91,8 +97,8 @@ def climb(
         behind = 0
     for schedule in plan:
         place = rung_folder(folder, schedule.ends)
-        if (place / WEIGHTS).is_file():
-            told = _of_trial(EpochReport(**load_checkpoint(place).metrics), schedule)  # type: ignore[arg-type]
+        if (place / WEIGHTS).is_file() and (metrics := _whole_metrics(place)) is not None:
+            told = _of_trial(EpochReport(**metrics), schedule)  # type: ignore[arg-type]
             behind = max(behind, told.epoch)
             yield told.epoch, told
     for schedule in plan:
@@ -103,13 +109,44 @@ def climb(
         if schedule.begins:  # with other batches than the last cycle's
             start = str(rung_folder(folder, schedule.begins))
             cycle = cycle.changed(pretrained=start, seed=settings.seed + schedule.begins)
-        for own_report in train_epochs(cycle, data, pixels, out_dir=place, keep_at=rungs if mode == "cut" else ()):
+        keep_at = rungs if mode == "cut" else ()
+        train = partial(
+            train_epochs, cycle, data, pixels, out_dir=place, state_interval_s=state_interval_s, keep_at=keep_at
+        )
+        for own_report in _in_spite_of_damage(train):
             report = _of_trial(own_report, schedule)
             if report.epoch == schedule.ends:
                 remove_state(place)
                 for shorter in plan[: plan.index(schedule)]:  # these weights take the place of theirs
                     shutil.rmtree(rung_folder(folder, shorter.ends), ignore_errors=True)
             yield min(rung for rung in rungs if rung >= report.epoch) if mode == "cut" else schedule.ends, report
+
+
+def _whole_metrics(place: Path) -> dict[str, float] | None:
+    """What the checkpoint in `place` says of its last epoch; None, and the file removed, when it is damaged."""
+    from reid_train.checkpoint import DamagedFile, load_checkpoint
+
+    try:
+        return load_checkpoint(place).metrics
+    except DamagedFile as error:
+        _remove_damaged(error)
+        return None
+
+
+def _in_spite_of_damage(train: Callable[[], Iterator["EpochReport"]]) -> Iterator["EpochReport"]:
+    """The epochs of `train`; from the first on when the state that it would have gone on from is damaged."""
+    from reid_train.checkpoint import DamagedFile
+
+    try:
+        yield from train()
+    except DamagedFile as error:  # comes before the first epoch
+        _remove_damaged(error)
+        yield from train()
+
+
+def _remove_damaged(error: "DamagedFile") -> None:
+    logger.warning("%s; it is removed, and what led to it is trained again", error)
+    error.file.unlink(missing_ok=True)
 
 
 def _of_trial(report: "EpochReport", schedule: Schedule) -> "EpochReport":

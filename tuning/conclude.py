@@ -1,20 +1,21 @@
 """What follows the trials: the winner's weights, its evaluation on the test images, tables, plots, the summary."""
 
-import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from rich.console import Console
 
-from data.atomic import write_json, write_text
+from data.atomic import read_json, write_json, write_text
 from data.cache import Pixels, usable_cpus
-from data.datasets import find_dataset, read_test
+from data.datasets import find_dataset
 from data.errors import UserError, python_command
 from data.splits import TrainingData
+from data.usable import describe_left_out, usable_test
 from reid_train.checkpoint import build_model
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
-from reid_train.evaluations import describe_count, read_test_metrics, record_evaluation
+from reid_train.evaluations import TEST_METRICS, describe_count, read_test_metrics, record_evaluation
 from tuning.confirm import Winner, confirm
 from tuning.edges import edges
 from tuning.front import best_trials, pareto_front
@@ -73,14 +74,21 @@ def write_best_config(study: Study, best: Winner) -> None:
 
 
 def test_once(study: Study, *, cache_dir: Path | None) -> None:
-    """Evaluates best/ on query and gallery, unless that was done; writes and counts it in test_metrics.json."""
-    best = json.loads((study.folder / "best" / "trial.json").read_text())
+    """Evaluates best/ on query and gallery, unless that was done; writes and counts it in test_metrics.json.
+
+    Of several drivers of a study one does it for all.
+    """
+    best = read_json(study.folder / "best" / "trial.json")
     recorded = read_test_metrics(study.folder)
     if "mAP" in recorded and recorded.get("best") == best:
         return
+    others = study.attributes.get("test_metrics", {})
+    if others.get("best") == best:
+        write_json(study.folder / TEST_METRICS, others)
+        return
     config = study.space.base_config()
     try:
-        query, gallery = read_test(config.data_dir, config.dataset)
+        query, gallery, left_out = usable_test(**config.images, cache_dir=cache_dir)
         metrics = summary(
             evaluate_checkpoint(study.folder / "best", query, gallery, num_threads=usable_cpus(), cache_dir=cache_dir)
         )
@@ -88,7 +96,10 @@ def test_once(study: Study, *, cache_dir: Path | None) -> None:
         record_evaluation(study.folder, None, {"best": best, "not_evaluated": str(error)})
         return
     name, _ = find_dataset(config.data_dir, config.dataset)
-    record_evaluation(study.folder, f"search's end, {best['of']}", {"best": best, "dataset": name, **metrics})
+    left = {"images_left_out": [Path(path).name for path in left_out]} if left_out else {}
+    record_evaluation(study.folder, f"search's end, {best['of']}", {"best": best, "dataset": name, **metrics, **left})
+    if study.shared:
+        study.set_attribute("test_metrics", read_test_metrics(study.folder))
 
 
 def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[str, float]:
@@ -99,9 +110,8 @@ def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[
     from reid_train.device import choose_device
     from reid_train.validate import validate
 
-    file = study.folder / "untrained.json"
-    if file.is_file():
-        recorded: dict[str, float] = json.loads(file.read_text())
+    with suppress(FileNotFoundError, UserError):  # what is not there, or is damaged, is measured again
+        recorded: dict[str, float] = read_json(study.folder / "untrained.json")
         return recorded
     config = study.space.config(study.space.default())
     with torch.random.fork_rng():
@@ -123,16 +133,14 @@ def write_results(study: Study) -> None:
     write_text(study.folder / "summary.md", summary_text(study))
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text()) if file.is_file() else {}
-
-
 def headline(study: Study) -> list[str]:
     """The result in a few lines."""
     trials = study.trials()
     ranked = best_trials(study)
     metric = study.attributes["space"]["metric"]
-    untrained = _read_json(study.folder / "untrained.json")
+    untrained: dict[str, float] = {}
+    with suppress(FileNotFoundError, UserError):
+        untrained = read_json(study.folder / "untrained.json")
     test = read_test_metrics(study.folder)
     counts = [f"{sum(t.state == s for t in trials)} {s}" for s in ("complete", "pruned", "failed")]
     counts += [f"{n} {s}" for s in ("paused", "waiting", "running") if (n := sum(t.state == s for t in trials))]
@@ -171,6 +179,7 @@ def headline(study: Study) -> list[str]:
             f"{paused[0].score:.3f} at {counted(paused[0].rung, 'epoch')}; with more trials or time it may go on"
         )
     lines += [found.describe() for found in agreements(trials, study.attributes.get("rungs", []))]
+    lines += filter(None, [describe_left_out(study.attributes.get("images_left_out", []), "training")])
     lines += test_lines(test)
     failed = [trial for trial in trials if trial.state == "failed"]
     lines += [f"failed: trial {trial.number}: {trial.cause}" for trial in failed[:NAMED_FAILURES]]
@@ -192,6 +201,7 @@ def test_lines(test: dict[str, Any]) -> list[str]:
             figures.append(f"{LABELS[key]} {test[key]:.1%}" + (f" ({interval})" if interval else ""))
         over = f"; in brackets: 95 % intervals over {test['identities']} identities" if intervals else ""
         lines[-1] += f": {', '.join(figures)}{over}"
+        lines += filter(None, [describe_left_out(test.get("images_left_out", []), "test")])
     elif "not_evaluated" in test:
         lines.append(f"test: not evaluated: {test['not_evaluated']}; mend it and give the search's command again")
     return lines

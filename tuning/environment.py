@@ -3,15 +3,15 @@
 import ast
 import hashlib
 import platform
-import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from data.atomic import write_json
+from data.atomic import write_json, write_text
 from data.cache import usable_cpus
+from data.credentials import all_without_passwords
 from data.errors import UserError
 from tuning.study import Study
 
@@ -80,9 +80,9 @@ def _short(value: str) -> str:
 def describe(study: Study, space_file: str | Path) -> None:
     """Writes environment.json and a copy of the space, once."""
     if not (study.folder / "environment.json").is_file():
-        write_json(study.folder / "environment.json", _environment(study))
+        write_json(study.folder / "environment.json", all_without_passwords(_environment(study)))
     if not (study.folder / "space.yaml").is_file():
-        shutil.copyfile(space_file, study.folder / "space.yaml")
+        write_text(study.folder / "space.yaml", Path(space_file).read_text(encoding="utf-8"))
 
 
 def _environment(study: Study) -> dict[str, Any]:
@@ -98,6 +98,7 @@ def _environment(study: Study) -> dict[str, Any]:
         "split_seed": study.space.base_config().split_seed,
         "data_dir": study.space.base_config().data_dir,
         **{name: study.attributes.get(name) for name in NAMES},
+        "images_left_out": study.attributes.get("images_left_out", []),
         "settings": study.space.description(),
     }
 

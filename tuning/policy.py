@@ -55,6 +55,7 @@ class Policy:
             "promotion": self.promotion,
             "behind": max(self.study.trial(number).decisions, default=0),
             "folder": str(trial_folder(self.study, number).absolute()),
+            "state_interval_s": self.settings.state_interval,
         }
 
     def tidy(self) -> None:

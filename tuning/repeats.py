@@ -55,6 +55,7 @@ class Repeats:
             "promotion": "restart",
             "behind": 0,
             "folder": str(repeat_folder(self.study, number).absolute()),
+            "state_interval_s": self.settings.state_interval,
         }
 
     def tidy(self) -> None:
@@ -87,9 +88,9 @@ class Repeats:
         return [repeat for repeat in self.wanted if find(self.study, repeat) is None]
 
 
-def open_record(folder: Path, space: SearchSpace) -> Study:
-    """The record of a study's repeats; what was interrupted waits to go on."""
-    record = Study(folder, space, name="repeats")
+def open_record(folder: Path, space: SearchSpace, server: tuple[str, str] | None = None) -> Study:
+    """The record of a study's repeats, as Study's; what was interrupted waits to go on."""
+    record = Study(folder, space, name="repeats", server=server)
     record.settle()
     return record
 

@@ -7,10 +7,11 @@ With --ablation instead: what each of its settings is worth, on the validation i
 
 import argparse
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from data.command_line import add_cache_options, cache_options
+from data.command_line import add_cache_options, add_image_options, cache_options, image_options
 from data.errors import UserError, exit_on_user_error
 
 
@@ -31,6 +32,7 @@ def parse_arguments() -> argparse.Namespace:
         "trials were; query and gallery are not read",
     )
     parser.add_argument("--data-dir", metavar="DIR", help="default: the study's")
+    add_image_options(parser, "default: the study's")
     add_cache_options(parser)
     return parser.parse_args()
 
@@ -53,27 +55,36 @@ def main() -> None:
     if arguments.epochs is not None and arguments.epochs < 1:
         raise UserError(f"--epochs {arguments.epochs}: at least 1")
     changes = [f"num_epochs={arguments.epochs}"] if arguments.epochs is not None else []
-    changes += [f"data_dir={arguments.data_dir}"] if arguments.data_dir is not None else []
+    changes += [f"data_dir={json.dumps(arguments.data_dir)}"] if arguments.data_dir is not None else []
+    changes += [f"{name}={value}" for name, value in image_options(arguments).items()]
+    from tuning.search import lock_folder
+
+    lock = lock_folder(study / ("ablation" if arguments.ablation else "retrain"), "retraining")
     if arguments.ablation:
         from tuning.ablation import ablate
 
         ablate(study, read_config(str(study / "best_config.yaml"), changes), arguments.seeds, cache_options(arguments))
+        lock.release()
         return
     config = read_config(str(study / "best_config.yaml"), [*changes, "holdout_images_per_identity=1"])
 
     from data.atomic import write_text
     from data.cache import open_pixels
-    from data.datasets import read_test, read_train
     from data.splits import TrainingData, hold_out_images
+    from data.usable import describe_left_out, usable_test, usable_train
     from reid_train.train import log_to, train_into
     from tuning.conclude import summary_text
     from tuning.study import Study
 
-    samples = read_train(config.data_dir, config.dataset)
-    query, gallery = read_test(config.data_dir, config.dataset)
+    samples, left_out = usable_train(**config.images, cache_dir=arguments.cache_dir)
+    query, gallery, test_left_out = usable_test(**config.images, cache_dir=arguments.cache_dir)
+    for line in filter(None, (describe_left_out(left_out, "training"), describe_left_out(test_left_out, "test"))):
+        print(line, flush=True)
     data = hold_out_images(TrainingData(samples, [], []), seed=config.split_seed)
     check_training(config, data)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
+    # The test images too, so that a bad one is found before training and not after it.
+    open_pixels([*query, *gallery], height=pixels.height, width=pixels.width, **cache_options(arguments))
     log_to(study / "retrain" / "retrain.log")
     figures = []
     for seed in range(arguments.seeds):
@@ -83,22 +94,24 @@ def main() -> None:
         figures.append({"seed": seed, **test_metrics(folder, query, gallery, arguments.cache_dir)})
     write_results(study / "retrain", config.num_epochs, figures)
     write_text(study / "summary.md", summary_text(Study(study)))  # it tells how often was evaluated
+    lock.release()
 
 
 def test_metrics(folder: Path, query: Any, gallery: Any, cache_dir: Path | None) -> dict[str, Any]:
     """The test metrics of one run, evaluated once, counted by its study and kept in its folder."""
-    from data.atomic import write_json
+    from data.atomic import read_json, write_json
     from reid_train.evaluate import evaluate_checkpoint, summary
     from reid_train.evaluations import record_evaluation, study_of
 
     file = folder / "test_metrics.json"
-    if not file.is_file():
-        metrics = summary(evaluate_checkpoint(folder, query, gallery, cache_dir=cache_dir))
-        if study := study_of(folder):
-            record_evaluation(study, f"retrain, {folder.name}")
-        write_json(file, metrics)
-    figures: dict[str, Any] = json.loads(file.read_text())
-    return figures
+    with suppress(FileNotFoundError, UserError):  # a damaged one is measured again, and counted
+        figures: dict[str, Any] = read_json(file)
+        return figures
+    metrics: dict[str, Any] = summary(evaluate_checkpoint(folder, query, gallery, cache_dir=cache_dir))
+    if study := study_of(folder):
+        record_evaluation(study, f"retrain, {folder.name}")
+    write_json(file, metrics)
+    return metrics
 
 
 SHORT = {"mAP_trapezoid": "mAP (trapezoid)", "rank1": "rank 1", "rank5": "rank 5", "rank10": "rank 10"}

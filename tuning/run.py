@@ -2,19 +2,22 @@
 
 import logging
 import os
+import secrets
 import shutil
-import socket
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.cache import Pixels, usable_cpus
-from data.errors import UserError, end_politely_on_sigterm
+from data.errors import UserError, end_politely_on_signals
 from data.splits import TrainingData
+from tuning import cluster
 from tuning.environment import gpus
+from tuning.shared_pixels import share_pixels
 from tuning.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -101,15 +104,18 @@ def run_trials(
 ) -> None:
     """Runs what the policy has left to do. Trials that fail are recorded with their cause and never end the search.
 
-    Raises KeyboardInterrupt after Ctrl-C, with the study settled.
+    Where other drivers share the study, it ends when none has anything left to do. Raises KeyboardInterrupt after
+    Ctrl-C, with the study settled.
     """
-    study = policy.study
-    if not policy.has_work():
-        return
+    study, storage = policy.study, policy.study.storage
+    with study.exclusive():
+        if not policy.has_work() and not study.in_state("running"):
+            return
     start_ray(address, resources)
     from ray import tune
     from ray.tune.execution import class_cache
 
+    from tuning.guard import SearchStopped, TrialTimeout
     from tuning.progress import Progress
     from tuning.scheduler import RungScheduler
     from tuning.searcher import StudySearcher
@@ -124,41 +130,57 @@ def run_trials(
     progress = Progress(policy, resources)
 
     ray_folder = study.folder / "ray"
-    trainable = tune.with_parameters(ReIDTrainable, data=data, pixels=pixels)
+    sent = pixels if address is None or storage is None else share_pixels(pixels)
+    trainable = tune.with_parameters(ReIDTrainable, data=data, pixels=sent, storage=storage)
     on_cluster = {"cpu": resources.cpus, "gpu": resources.gpus}
+    if address is not None and storage is None:
+        on_cluster |= cluster.this_machine()  # whatever joins later does not see the folder
+    rays_own = f"ray-{secrets.token_hex(4)}"  # another driver may have one there
+    asked = policy.settings.concurrency
+    room = None if address is None else lambda: asked or cluster.room(resources)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {PLACE: 1, "gpu": resources.gpus} if address is None else on_cluster),
         tune_config=tune.TuneConfig(
             num_samples=-1,
-            search_alg=StudySearcher(policy, lambda number: trial_config(policy, number, resources.cpus)),
+            search_alg=StudySearcher(policy, lambda number: trial_config(policy, number, resources.cpus), room),
             scheduler=RungScheduler(policy),
-            max_concurrent_trials=resources.concurrency,
+            max_concurrent_trials=resources.concurrency if address is None else None,
             reuse_actors=resources.gpus == 0,
             trial_name_creator=lambda trial: f"trial_{trial.config['number']}",
             trial_dirname_creator=lambda trial: f"trial_{trial.config['number']}_{trial.trial_id}",
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(ray_folder.absolute()),
+            storage_path=storage.path(rays_own) if storage is not None else str(ray_folder.absolute()),
+            storage_filesystem=storage and storage.filesystem,
             verbose=0,
-            callbacks=[progress],
+            callbacks=[TrialTimeout(study, policy.settings.trial_timeout), progress],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     try:
         with progress:
             tuner.fit()
+    except SearchStopped as stopped:
+        raise stopped.reason from None
     finally:
-        study.settle()
+        with suppress(Exception):  # on a full disk: it is done when the study is opened again
+            study.settle()
         shutil.rmtree(ray_folder, ignore_errors=True)  # nothing in it is needed: the study is the record
+        if storage is not None:
+            with suppress(OSError):
+                storage.remove(rays_own)
 
 
 def trial_config(policy: "Policy | Repeats", number: int, cpus: int) -> dict[str, Any]:
     """What a trial is given beside the training listing and its pixels. It leads to no query or gallery image.
 
-    Where the data set lies is withheld: the folder of the training images is not the trial's to list.
+    Where the data set lies is withheld: the folder of the training images is not the trial's to list. With a storage
+    `folder` is a place there.
     """
     training = policy.training(number)
+    if policy.study.storage is not None:
+        training["folder"] = Path(training["folder"]).relative_to(policy.study.folder.absolute()).as_posix()
     config = training["settings"]
     changed = config.changed(num_threads=config.num_threads or cpus, data_dir=WITHHELD)
     return {**training, "settings": changed.model_dump(mode="json")}
@@ -177,7 +199,14 @@ def start_ray(address: str | None, resources: Resources) -> None:
     Meanwhile it imports what the search needs next: starting Ray is waiting for other processes.
     """
     _set_ray_environment(resources)
+    if address is None:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # listens on loopback only
+    else:
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cluster.STARTING_AT_ONCE)
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # its warnings would bury ours
     import ray
+
+    from tuning.guard import watch_ray
 
     if ray.is_initialized():
         return
@@ -197,35 +226,24 @@ def start_ray(address: str | None, resources: Resources) -> None:
         )
     else:
         options.pop("include_dashboard")
-        try:
-            ray.init(address=address, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, **options)
-        except (ConnectionError, ValueError) as error:
-            raise UserError(f"--address {address}: no Ray cluster answers: {str(error).splitlines()[0]}") from error
+        cluster.join(address, options)
     importing.join()
-    end_politely_on_sigterm()  # Ray has taken the signal for itself
-
-
-def check_address(address: str) -> None:
-    """Raises UserError when nothing listens at HOST:PORT: Ray itself would try for ever. Other forms are Ray's."""
-    host, separator, port = address.removeprefix("ray://").rpartition(":")
-    if not separator or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"--address {address}: nothing answers there ({reason}); start it with `ray start`") from error
+    end_politely_on_signals()  # Ray has taken SIGTERM for itself
+    if address is None:
+        watch_ray()
 
 
 def _set_ray_environment(resources: Resources) -> None:
     """What Ray reads from the environment, before it is imported."""
     os.environ |= {
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on loopback only
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_DEDUP_LOGS": "0",
+        # Tune does not understand what Ray's own watch over the memory does to a trial, and gives up the search. The
+        # kernel takes the workers first, too (Ray sees to that), and guard.oom_kills tells of it.
+        "RAY_memory_monitor_refresh_ms": "0",
         "RAY_worker_niceness": "0",  # Ray's 15 would have trials wait for everything else on the machine
         # Processes for trials load torch while this one goes on; with GPUs only when they know theirs.
         "RAY_preload_python_modules": "" if resources.gpus else "reid_train.loop,tuning.trainable",
@@ -244,6 +262,7 @@ def _set_ray_environment(resources: Resources) -> None:
 def _log_to_file(file: Path) -> None:
     """Sends what Ray logs in this process to a file."""
     handler = logging.FileHandler(file)
+    handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk is told once, by the search
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in ("ray", "ray.tune", "ray.train", "ray._private"):
         logger = logging.getLogger(name)

@@ -2,17 +2,19 @@
 
 import time
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 from ray.exceptions import RayActorError
 from ray.tune.schedulers import TrialScheduler
 
 from tuning.causes import collapse_cause
+from tuning.guard import dead_ray_processes, oom_kills, ray_killed_for_memory, stops_search
 from tuning.policy import Policy
 from tuning.repeats import Repeats
 
 RETRIES = 2
-"""How often a trial goes on after its process died, in one session."""
+"""How often a trial goes on after its process died without having come further, in one session."""
 
 
 class RungScheduler(TrialScheduler):
@@ -21,15 +23,23 @@ class RungScheduler(TrialScheduler):
     def __init__(self, policy: Policy | Repeats):
         super().__init__()
         self.policy, self.study = policy, policy.study
-        self._deaths = Counter[int]()
+        self._deaths = Counter[tuple[int, int]]()
+        self._oom_kills = oom_kills()
 
+    @stops_search
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        goes_on = self._record_and_decide(trial.config["number"], result)
-        if not goes_on:
-            self.policy.tidy()
+        number = trial.config["number"]
+        decides = result.get("rung") == result.get("report/epoch")  # else it is the trial's alone
+        with self.study.exclusive() if decides else nullcontext():
+            # A driver that was thought dead finds its trial in other hands, and lets go of it.
+            goes_on = self.study.is_running(number) and self._record_and_decide(number, result)
+            if not goes_on:
+                self.policy.tidy()
         return str(self.CONTINUE if goes_on else self.STOP)
 
     def _record_and_decide(self, number: int, result: dict[str, Any]) -> bool:
+        if "refused" in result:
+            raise OSError(*result["refused"])
         if "cause" in result:
             self.study.finish(number, "failed", result["cause"])
             return False
@@ -44,17 +54,34 @@ class RungScheduler(TrialScheduler):
             return False
         return self.policy.at_rung_end(number, rung)
 
+    @stops_search
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """A trial whose process died goes on from its last state, a few times. What its configuration brings about is
-        no error of Ray's but a result with a cause, and final."""
+        """A trial whose process died goes on from its last state, a few times. What its configuration brings about, a
+        process that was killed for want of memory too, is final."""
         number = trial.config["number"]
-        if not self.study.is_running(number):
-            return
-        self._deaths[number] += 1
-        if _process_died(trial) and self._deaths[number] <= RETRIES:
-            self.study.interrupt(number)
-        else:
-            self.study.finish(number, "failed", _cause_of_death(trial))
+        with self.study.exclusive():
+            if not self.study.is_running(number):
+                return
+            if dead_ray_processes():  # it is not the trial's doing, and the search is about to end
+                self.study.interrupt(number)
+                return
+            deaths = number, self.study.trial(number).epochs
+            self._deaths[deaths] += 1
+            if cause := self._memory_cause(trial):
+                self.study.finish(number, "failed", cause)
+            elif _process_died(trial) and self._deaths[deaths] <= RETRIES:
+                self.study.interrupt(number)
+            else:
+                self.study.finish(number, "failed", _cause_of_death(trial))
+
+    def _memory_cause(self, trial: Any) -> str | None:
+        """One line when the trial's process was killed for want of memory; the kernel's count tells it."""
+        error, kills = trial.get_pickled_error() or trial.get_error(), oom_kills()
+        by_kernel, self._oom_kills = _process_died(trial) and kills > self._oom_kills, kills
+        if not by_kernel and not ray_killed_for_memory(error):
+            return None
+        size = self.policy.training(trial.config["number"])["settings"].batch_size
+        return f"out of memory: batch_size={size} is too large here: {'the kernel' if by_kernel else 'Ray'} killed it"
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Nothing to note: the study knows the trial since it was asked for."""

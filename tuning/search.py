@@ -5,9 +5,12 @@ python -m tuning.search [--space FILE] [--data-dir DIR] [--set name=value ...] [
 
 import argparse
 import os
+import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.atomic import lock_at, write_text
 from data.command_line import add_cache_options, cache_options
 from data.errors import UserError, exit_on_user_error, running_command
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
     from tuning.space import SearchSpace
+    from tuning.storage import Storage
+    from tuning.study import Study
 
 DEFAULT_SPACE = "search_spaces/sample.yaml"
 
@@ -51,12 +56,31 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--results", default="results", metavar="DIR", help="where studies are kept; default: results")
     add_cache_options(parser)
     parser.add_argument("--address", metavar="ADDRESS", help="an existing Ray cluster; default: this machine alone")
+    parser.add_argument(
+        "--storage",
+        metavar="FOLDER|URL",
+        help="where trials keep their states and weights when machines or drivers share no disk: a folder that all of "
+        "them see, or a URL such as s3://bucket/reid; default: the study's folder",
+    )
+    parser.add_argument(
+        "--study-storage",
+        metavar="URL",
+        help="keeps the study in a PostgreSQL server, postgresql://USER@HOST/DATABASE (password: PGPASSWORD), where "
+        "several drivers share it; default: the study's folder",
+    )
     return parser.parse_args()
 
 
 @exit_on_user_error
 def main() -> None:
-    search(parse_arguments())
+    arguments = parse_arguments()
+    if arguments.study_storage is None:
+        search(arguments)
+        return
+    from tuning.team import server_errors
+
+    with server_errors(arguments.study_storage):
+        search(arguments)
 
 
 def search(arguments: argparse.Namespace) -> None:
@@ -89,12 +113,13 @@ def search(arguments: argparse.Namespace) -> None:
 
     from data.cache import fingerprint, open_sizes
     from data.splits import describe_split
+    from data.usable import describe_left_out
     from reid_train.train import read_training
 
     config = space.base_config()
     if space.sample_data is not None and not Path(config.data_dir).exists():
         draw_sample(config.data_dir, space.sample_data)
-    samples, data = read_training(config)
+    samples, data, left_out = read_training(config, arguments.cache_dir)
     space, note = fit_to_data(space, data)
     if note:
         print(note, flush=True)
@@ -106,7 +131,7 @@ def search(arguments: argparse.Namespace) -> None:
     from tuning.policy import Policy
     from tuning.repeats import Repeats, open_record
     from tuning.run import (
-        check_address,
+        Resources,
         plan_resources,
         run_trials,
         start_ray,
@@ -114,23 +139,29 @@ def search(arguments: argparse.Namespace) -> None:
         surely_fits,
         trial_memory_bytes,
     )
+    from tuning.storage import Storage
     from tuning.study import DATABASE, Study
+    from tuning.weights import bring_back
 
+    storage = None if arguments.storage is None else Storage(arguments.storage)
+    asked = arguments.cpus_per_trial, arguments.gpus_per_trial, settings.concurrency, config.device
     if arguments.address:
+        from tuning.cluster import check_address, check_machines, plan_cluster
+
         check_address(arguments.address)
-    resources = plan_resources(
-        arguments.cpus_per_trial,
-        arguments.gpus_per_trial,
-        settings.concurrency,
-        config.device,
-        trial_memory_bytes(space),
-    )
+        start_ray(arguments.address, Resources(1, 0, 1))
+        resources = plan_cluster(*asked)
+        check_machines(storage, folder)
+    else:
+        resources = plan_resources(*asked, trial_memory_bytes(space))
     sizes = space.image_sizes()
     pixels = open_sizes(samples, sizes, **cache_options(arguments))
     for size in sizes:
         at_size = pixels.at(*size)
         decoded = f"{at_size.decoded} decoded now" if at_size.file else "decoded at every read"
         print(f"{len(at_size)} images at {size[0]} x {size[1]}: {decoded}", flush=True)
+    if left_out:
+        print(describe_left_out(left_out, "training"), flush=True)
     for line in (*pretrained_in(space, len({sample.identity for sample in data.train})), *remarks):
         print(line, flush=True)
     warn_of_missing_test(config.data_dir, config.dataset)
@@ -140,24 +171,29 @@ def search(arguments: argparse.Namespace) -> None:
         prices = measure_prices(space)
         if space.study.rungs != "auto":
             start_ray(arguments.address, resources)  # a new study runs trials for certain
-    study = Study(folder, space)
-    if "prices" not in study.attributes:
-        study.set_attribute("prices", measure_prices(space) if prices is None else prices)
-    check_unchanged(study, fingerprint(samples, cache_dir=arguments.cache_dir), describe_split(data))
-    study.settle()
-    study.set_attribute("command", running_command())
-    study.set_attribute("trials", settings.trials)
-    study.set_attribute("pick", settings.pick)
-    describe(study, arguments.space)
-    probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
-    if not study.trials() and not arguments.address and not surely_fits(space, resources):
-        together = max(1, int(1 / resources.gpus)) if resources.gpus else resources.concurrency
-        if warning := warn_of_largest(space, data, pixels, together):
-            print(warning, flush=True)
-    plan = plan_study(study, settings, data, pixels, probes=probes, concurrency=resources.concurrency)
-    for line in (*describe_prices(study.attributes["prices"]), *([plan] if plan else []), *intention(study.space)):
-        print(line, flush=True)
-    record = open_record(folder, study.space)
+    server = (arguments.study_storage, driver_name(folder)) if arguments.study_storage else None
+    study = Study(folder, space, server=server)
+    with study.exclusive():
+        settle_storage(study, storage, name)
+        if "prices" not in study.attributes:
+            study.set_attribute("prices", measure_prices(space) if prices is None else prices)
+        check_unchanged(study, fingerprint(samples, cache_dir=arguments.cache_dir), describe_split(data))
+        study.set_attribute("images_left_out", [Path(path).name for path in left_out])
+        study.settle()
+        study.set_attribute("command", running_command())
+        study.set_attribute("trials", settings.trials)
+        study.set_attribute("pick", settings.pick)
+        describe(study, arguments.space)
+        probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
+        if not study.trials() and not arguments.address and not surely_fits(space, resources):
+            together = max(1, int(1 / resources.gpus)) if resources.gpus else resources.concurrency
+            if warning := warn_of_largest(space, data, pixels, together):
+                print(warning, flush=True)
+        plan = plan_study(study, settings, data, pixels, probes=probes, concurrency=resources.concurrency)
+        for line in (*describe_prices(study.attributes["prices"]), *([plan] if plan else []), *intention(study.space)):
+            print(line, flush=True)
+    record = open_record(folder, study.space, server)
+    record.storage = study.storage
 
     def run(policy: Policy | Repeats) -> None:
         run_trials(policy, data, pixels, resources, address=arguments.address)
@@ -169,32 +205,64 @@ def search(arguments: argparse.Namespace) -> None:
         run(Policy(study, settings, reserved_epochs=reserved_epochs(study.space, resources.concurrency)))
         run(Repeats(record, confirmation_runs(study), "confirmation"))
     finally:
-        study.save_elapsed()
-        stop_ray()
+        try:
+            study.save_elapsed()
+            study.write_copy()
+        finally:
+            stop_ray()
 
     from tuning.conclude import conclude  # loads torch, which the trials need not wait for
 
-    conclude(study, record, data, pixels)
+    with study.exclusive():
+        bring_back(study, record)
+        conclude(study, record, data, pixels)
+    study.write_copy()
     lock.release()
 
 
-def lock_folder(folder: Path) -> "FileLock":
-    """Keeps other searches out of the study's folder; the system frees it when this process ends, however it ends.
+def driver_name(folder: Path) -> str:
+    """What this folder's searches are called among the drivers that share a study: the same after a restart."""
+    file = folder / "search.driver"
+    if not file.is_file():
+        write_text(file, f"{os.uname().nodename}-{secrets.token_hex(6)}\n")
+    return file.read_text().strip()
 
-    Raises UserError with the process id of a search that is using it.
+
+def settle_storage(study: "Study", storage: "Storage | None", name: str) -> None:
+    """Gives the study its own folder in the storage; raises UserError when its trials' states are somewhere else."""
+    place = str(storage or f"{os.uname().nodename}:{study.folder.absolute()}")
+    known = study.attributes.get("storage")
+    if known is None:
+        known = {"place": place, "folder": f"{name}-{secrets.token_hex(4)}", "given": storage is not None}
+        study.set_attribute("storage", known)
+    elif known["place"] != place and (storage is not None or known["given"] or study.shared):
+        raise UserError(
+            f"{study.folder}: the trials of this study keep their states in {known['place']}, not in {place}"
+            + (": give that as --storage" if known["given"] else "")
+            + ("; drivers that share a study need a --storage that all of them see" if study.shared else "")
+        )
+    if storage is not None:
+        study.storage = replace(storage, folder=known["folder"])
+
+
+def lock_folder(folder: Path, doing: str = "searching") -> "FileLock":
+    """Keeps others who are `doing` the same out of the folder; the system frees it when this process ends, however.
+
+    Raises UserError with the process id of the one who is.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    lock, holder = FileLock(folder / "search.lock"), folder / "search.pid"
+    name = "search" if doing == "searching" else "process"
+    holder = folder / f"{name}.pid"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        lock = lock_at(folder / f"{name}.lock")
         lock.acquire(timeout=0)
         holder.write_text(f"{os.getpid()}\n")
     except Timeout:
-        process = holder.read_text().strip() if holder.is_file() else "unknown"
-        raise UserError(
-            f"{folder}: process {process} is searching here; wait for it, or choose another --name"
-        ) from None
+        process = (holder.read_text().strip() if holder.is_file() else "") or "unknown"
+        way_out = ", or choose another --name" if doing == "searching" else ""
+        raise UserError(f"{folder}: process {process} is {doing} here; wait for it{way_out}") from None
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}; choose another --results") from error
     return lock

@@ -5,6 +5,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from tuning.guard import stops_search
 from tuning.policy import Policy
 from tuning.repeats import Repeats
 
@@ -12,13 +13,23 @@ from tuning.repeats import Repeats
 class StudySearcher(Searcher):
     """Hands Ray the trials that the policy picks. A trial that pauses ends for Ray and comes back as another of its."""
 
-    def __init__(self, policy: Policy | Repeats, trial_config: Callable[[int], dict[str, Any]]):
-        """`trial_config` gives what Ray hands the trainable, by the trial's number in the study."""
+    def __init__(
+        self,
+        policy: Policy | Repeats,
+        trial_config: Callable[[int], dict[str, Any]],
+        room: Callable[[], int] | None = None,
+    ):
+        """`trial_config` gives what Ray hands the trainable, by the trial's number in the study; `room` says how many
+        trials may run at once now, where that changes."""
         super().__init__()
-        self.policy, self.trial_config = policy, trial_config
+        self.policy, self.trial_config, self.room = policy, trial_config, room
 
+    @stops_search
     def suggest(self, trial_id: str) -> Any:
-        number = self.policy.next_trial()
+        if self.room is not None and len(self.policy.study.running_here()) >= self.room():
+            return None
+        with self.policy.study.exclusive():
+            number = self.policy.next_trial()
         if number is not None:
             return self.trial_config(number)
         return None if self.policy.study.in_state("running") else Searcher.FINISHED

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from data.errors import UserError
 from data.splits import TrainingData
-from reid_train.config import TrainConfig, check_fit, make_config
+from reid_train.config import IMAGE_RULES, TrainConfig, check_fit, make_config
 from reid_train.settings_file import SettingsFile
 from tuning.climb import schedules
 from tuning.study_settings import StudySettings
@@ -146,9 +146,23 @@ class SearchSpace:
         for place, parameter in enumerate(following):
             if parameter.name in self._decides_batch and parameter.applies(known):
                 rest = following[place + 1 :]
-                ways = (self._leads_to_batch({**chosen, parameter.name: v}, rest) for v in parameter.values())
+                values = parameter.values() if parameter.name in BATCH else self._telling(parameter)
+                ways = (self._leads_to_batch({**chosen, parameter.name: v}, rest) for v in values)
                 return any(ways) if parameter.name in BATCH else all(ways)
         return (known[BATCH[0]], known[BATCH[1]]) in self._batches
+
+    def _telling(self, parameter: Parameter) -> list[Any]:
+        """Of a parameter's values one of each kind that conditions tell apart: there may be billions of them."""
+        conditions = [allowed for p in self.parameters for name, allowed in p.when if name == parameter.name]
+        named = [value for allowed in conditions for value in allowed if parameter.contains(value)]
+        middle = (parameter.low + parameter.high) / 2
+        all_values = {
+            "categorical": parameter.choices,
+            "int": range(int(parameter.low), int(parameter.high) + 1, int(parameter.step or 1)),
+            "float": (parameter.low, middle, parameter.high),
+        }[parameter.kind]
+        other = [value for value in itertools.islice(all_values, len(named) + 1) if value not in named][:1]
+        return list({tuple(value in allowed for allowed in conditions): value for value in [*named, *other]}.values())
 
     @cached_property
     def _batches(self) -> frozenset[Batch]:
@@ -236,10 +250,11 @@ class SearchSpace:
     def description(self) -> dict[str, Any]:
         """All that defines the space, as plain values: what a study compares when it is opened again.
 
-        Where the images lie is left out: their fingerprint tells whether they are the same.
+        Where the images lie, and what is done about bad ones, is left out: the fingerprint of those that are used
+        tells whether they are the same.
         """
         return {
-            "fixed": {name: value for name, value in self.fixed.items() if name != "data_dir"},
+            "fixed": {n: value for n, value in self.fixed.items() if n not in ("data_dir", *IMAGE_RULES)},
             "search": {
                 p.name: [_plain(other) for other in self.parameters if other.name == p.name]
                 if p.alternative

@@ -18,6 +18,8 @@ from tuning.study_settings import INCREASING, StudySettings
 NOT_SEARCHABLE = {
     "data_dir": "trials on different data cannot be compared",
     "dataset": "trials on different data cannot be compared",
+    "outside_images": "trials on different data cannot be compared",
+    "on_bad_image": "trials on different data cannot be compared",
     "split_seed": "trials on different validation splits cannot be compared",
     "validation_fraction": "trials on different validation splits cannot be compared",
     "holdout_images_per_identity": "trials on different training images cannot be compared",
@@ -67,12 +69,12 @@ def _section(source: SettingsFile, name: str, kind: type) -> Any:
     if not isinstance(value, kind):
         shape = "`name: value` lines" if kind is dict else "a list"
         raise UserError(f"{source.at(name)}: {name} should be {shape}")
-    return value
+    return {str(key): of_key for key, of_key in value.items()} if isinstance(value, dict) else value
 
 
 def _study_settings(source: SettingsFile) -> StudySettings:
     try:
-        return StudySettings(**{str(key): value for key, value in _section(source, "study", dict).items()})
+        return StudySettings(**_section(source, "study", dict))
     except ValidationError as error:
         lines = []
         for problem in error.errors():
@@ -193,7 +195,7 @@ def _condition(
     condition = []
     for other, values in when.items():
         if other not in FIELD_NAMES:
-            raise UserError(f"{where}: {name} depends on unknown setting {other}{suggestion(str(other), FIELD_NAMES)}")
+            raise UserError(f"{where}: {name} depends on unknown setting {other}{suggestion(other, FIELD_NAMES)}")
         condition.append((str(other), tuple(values if isinstance(values, list) else [values])))
     return tuple(condition)
 
@@ -228,7 +230,7 @@ def _first_trial(
             continue  # the value belongs to another setting than the command line's
         if not own:
             names = tuple(parameter.name for parameter in parameters)
-            raise UserError(f"{where}: {name} of a first trial is not searched{suggestion(str(name), names)}")
+            raise UserError(f"{where}: {name} of a first trial is not searched{suggestion(name, names)}")
         counting = [one for one in own if all(trial.get(key, allowed[0]) in allowed for key, allowed in one.when)]
         if not any(parameter.contains(value) for parameter in counting or own):
             raise UserError(f"{where}: {name}={value!r} of a first trial lies outside its range")

@@ -1,6 +1,7 @@
 """The study on disk: the one record of what a search tried and what came of it.
 
-An Optuna study (SQLite in the study's folder), written by the driver alone. Each row is a configuration; its
+An Optuna study: SQLite in the study's folder, written by one driver alone, or in a PostgreSQL server that several
+drivers share (tuning/team.py), of which the folder then holds a copy. Each row is a configuration; its
 intermediate values are the scores at the ends of complete schedules, under the schedule's length in epochs; every
 epoch's report and the cause of every failure are attributes of the row. Tables and plots are made from it alone.
 """
@@ -8,20 +9,28 @@ epoch's report and the cause of every failure are attributes of the row. Tables 
 import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from data.atomic import replacing
+from data.credentials import without_passwords
 from data.errors import UserError
 from reid_train.config import TrainConfig
 from reid_train.evaluations import DATABASE
+from tuning.database import check_database
 from tuning.space import Parameter, SearchSpace, setting_of
+from tuning.storage import Storage
+
+if TYPE_CHECKING:
+    from tuning.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +44,10 @@ STATES = {
 """Optuna's states in the words of our tables; a waiting row is one that was interrupted and will go on, or pauses."""
 REPORT = "report"
 DECISION = "decision"
+DRIVER = "driver"
+SERVER = "server"
+NAMES = ("study", "repeats")
+"""The records of a study."""
 Decision = Literal["promoted", "fair", "paused"]
 """At a rung's end: among the best; goes on whatever its score; waits for a promotion."""
 
@@ -58,6 +71,8 @@ class TrialRecord:
     """What was decided at the end of each rung but the last."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What the sampler wants to find again."""
+    driver: str = ""
+    """Which of several drivers trains it, or did; empty where there is but one."""
     costs: dict[str, float] = field(default_factory=dict)
     """The metrics that are minimised."""
 
@@ -95,27 +110,56 @@ class TrialRecord:
 class Study:
     """Opens or creates the record in `folder`; everything that is told to it is on disk when the call returns."""
 
+    storage: Storage | None = None
+    """Where its trials keep their states; None for its folder."""
+
     def __init__(
-        self, folder: str | Path, space: SearchSpace | None = None, *, name: str = "study", in_memory: bool = False
+        self,
+        folder: str | Path,
+        space: SearchSpace | None = None,
+        *,
+        name: str = "study",
+        in_memory: bool = False,
+        server: tuple[str, str] | None = None,
     ):
         """Opens the study in `folder`; with `space`, creates it when there is none.
 
         `name` tells the records in the file apart: the search's, "study", and its "repeats". `in_memory` leaves
-        nothing on disk: for searches that are only simulated. Raises UserError when there is no study, when the file
-        is damaged, or when it belongs to another space.
+        nothing on disk: for searches that are only simulated. `server` is a PostgreSQL server's URL, and the name of
+        this driver among those that share the study there. Raises UserError when there is no study, when the file is
+        damaged, or when it belongs to another space.
         """
         self.folder = Path(folder)
         database = self.folder / DATABASE
         if space is None and not database.is_file():
             raise UserError(f"{self.folder}: holds no study ({DATABASE} is missing)")
+        if not in_memory and server is None:
+            check_database(database)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.simplefilter("ignore", ExperimentalWarning)
+        self._server = server
+        shared_name = f"{self.folder.name}/{name}"
+        self._team: Team | None = None
+        if server is not None:
+            from tuning import team  # loads SQLAlchemy, which is loaded beside Ray's start where there is no server
+
+            self._team = team.Team(server[0], shared_name, server[1])
         try:
             if in_memory:
                 storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
+            elif server is not None and self._team is not None:
+                name = shared_name
+                with self._team.exclusive():  # two must not make Optuna's tables at once
+                    storage = optuna.storages.RDBStorage(
+                        team.engine_url(server[0]), engine_kwargs={"pool_pre_ping": True, "pool_size": 2}
+                    )
             else:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                storage = optuna.storages.RDBStorage(f"sqlite:///{database.absolute()}")
+                database.open("a").close()  # SQLite's own would be written by nobody else, whatever the umask says
+                storage = optuna.storages.RDBStorage(
+                    f"sqlite:///{database.absolute()}",
+                    skip_table_creation=space is None,  # who only reads must not disturb a search that is beginning
+                )
             if space is None:
                 self._optuna = optuna.load_study(storage=storage, study_name=name)
             else:
@@ -123,16 +167,16 @@ class Study:
                     storage=storage, study_name=name, direction="maximize", load_if_exists=True
                 )
             self._storage = storage
+            # The rows are read once, here, and kept up to date: nobody else writes them while a search runs, or
+            # tells so (tuning/team.py).
+            if self._team is not None:
+                self._team.changes()
+            self._read_all()
             description = self._optuna.user_attrs.get("space")
-            # The rows are read once, here, and kept up to date: nobody else writes them while a search runs.
-            rows = self._optuna.get_trials(deepcopy=False)
-            self._records = {row.number: _record(row) for row in rows}
-            self._row_ids = {row.number: row._trial_id for row in rows if not row.state.is_finished()}
-            reports = [report for record in self._records.values() for report in record.reports]
-            self._epochs, self._epochs_s = len(reports), float(sum(report["seconds"] for report in reports))
         except Exception as error:  # SQLAlchemy and Optuna raise many kinds for a damaged file
+            where = database if server is None else f"--study-storage {without_passwords(server[0])}"
             raise UserError(
-                f"{database}: cannot be opened as a study ({_reason(error)}); restore it or choose another --name"
+                f"{where}: cannot be opened as a study ({_reason(error)}); restore it or choose another --name"
             ) from error
         if space is None:
             if description is None:
@@ -149,8 +193,97 @@ class Study:
             )
         # Those that it began with, whatever has become of the studies that they came from.
         self.space = replace(space, warm_starts=tuple(self._optuna.user_attrs.get("warm_starts", ())))
+        self._check_place()
         self._started = time.monotonic()
         self._elapsed_before = float(self._optuna.user_attrs.get("elapsed_s", 0.0))
+
+    def _read_all(self) -> None:
+        rows = self._optuna.get_trials(deepcopy=False)
+        self._records = {row.number: _record(row) for row in rows}
+        self._row_ids = {row.number: row._trial_id for row in rows if not row.state.is_finished()}
+        self._count_epochs()
+
+    def _count_epochs(self) -> None:
+        reports = [report for record in self._records.values() for report in record.reports]
+        self._epochs, self._epochs_s = len(reports), float(sum(report["seconds"] for report in reports))
+
+    def _check_place(self) -> None:
+        """Raises UserError where the folder's own file and the server's study are not the same study."""
+        if self._server is None:
+            if server := self._optuna.user_attrs.get(SERVER):
+                raise UserError(
+                    f"{self.folder / DATABASE}: is a copy; the study itself is in {server}: give it as --study-storage"
+                )
+            return
+        url, database = without_passwords(self._server[0]), self.folder / DATABASE
+        if database.is_file():
+            try:
+                copy = optuna.load_study(storage=f"sqlite:///{database.absolute()}", study_name=NAMES[0])
+                known = copy.user_attrs.get(SERVER)
+            except Exception:  # a damaged copy is made anew
+                known = url
+            if known is None:
+                raise UserError(f"{database}: is a study of this folder's own; choose another --name")
+        self._optuna.set_user_attr(SERVER, url)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """What is done meanwhile is done by no other driver of the study, with what they did before in view."""
+        if self._team is None:
+            yield
+            return
+        with self._team.exclusive() as first:
+            if first:
+                self._refresh()
+            yield
+
+    def _refresh(self) -> None:
+        """Reads again what others changed, and makes what a silent driver left running wait."""
+        assert self._team is not None
+        changed = self._team.changes()
+        for number in changed:
+            self._read_again(number)
+        owners = {record.driver for record in self._records.values() if record.state == "running"}
+        if owners - {self._team.driver} and (silent := owners & self._team.silent()):
+            self._read_all()  # it may have died between a change and its note
+            for number in self.in_state("running"):
+                if self._records[number].driver in silent:
+                    logger.warning("trial %d: its driver fell silent; it waits to go on here", number)
+                    self.interrupt(number)
+        elif changed:
+            self._count_epochs()
+
+    def _read_again(self, number: int) -> None:
+        assert isinstance(self._storage, optuna.storages.RDBStorage)
+        row_id = self._storage.get_trial_id_from_study_id_trial_number(self._optuna._study_id, number)
+        row = self._storage.get_trial(row_id)
+        self._records[number] = _record(row)
+        self._row_ids[number] = row_id
+        if row.state.is_finished():
+            del self._row_ids[number]
+
+    def _changing(self, number: int) -> None:
+        """To be called before a change of a row that other drivers decide by."""
+        if self._team is not None:
+            self._team.note(number)
+
+    def write_copy(self) -> None:
+        """Writes the server's study into the folder, for the commands that read it; nothing without a server."""
+        if self._server is None:
+            return
+        with replacing(self.folder / DATABASE) as temporary:
+            copy = optuna.storages.RDBStorage(f"sqlite:///{temporary.absolute()}")
+            for name in NAMES:
+                there = f"{self.folder.name}/{name}"
+                if there in optuna.get_all_study_names(self._storage):
+                    optuna.copy_study(
+                        from_study_name=there, from_storage=self._storage, to_storage=copy, to_study_name=name
+                    )
+
+    def leave(self) -> None:
+        """Gives the other drivers no more signs of life."""
+        if self._team is not None:
+            self._team.leave()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles what it is given, and the study's record is on disk, not in Ray's."""
@@ -184,15 +317,17 @@ class Study:
         return self._records[number]
 
     def settle(self) -> int:
-        """Makes every row that was running wait to go on from its last state; gives how many there were."""
-        running = [number for number, record in self._records.items() if record.state == "running"]
-        for number in running:
-            self.interrupt(number)
+        """Makes every row that was running here wait to go on from its last state; gives how many there were."""
+        with self.exclusive():
+            running = self.running_here()
+            for number in running:
+                self.interrupt(number)
         self.save_elapsed()
         return len(running)
 
     def interrupt(self, number: int) -> None:
         """Makes a row that was running wait to go on from its last state."""
+        self._changing(number)
         self._storage.set_trial_state_values(self._row_ids[number], TrialState.WAITING)
         self._records[number] = replace(self._records[number], state="waiting")
 
@@ -206,13 +341,14 @@ class Study:
             params=params,
             distributions={key: known[key] for key in params},
             system_attrs=notes,
-            user_attrs={"costs": costs} if costs else None,
+            user_attrs=({"costs": costs} if costs else {}) | ({DRIVER: self._driver} if self._driver else {}),
         )
         row_id = self._storage.create_new_trial(self._optuna._study_id, template_trial=row)
         number = self._storage.get_trial_number_from_id(row_id)
         self._row_ids[number] = row_id
+        self._changing(number)
         self._records[number] = TrialRecord(
-            number, "running", "", parameters, {}, [], notes=notes or {}, costs=costs or {}
+            number, "running", "", parameters, {}, [], notes=notes or {}, costs=costs or {}, driver=self._driver
         )
         return number
 
@@ -221,8 +357,11 @@ class Study:
         record = self._records[number]
         if record.state == "paused":
             self.decide(number, record.rung, "promoted")
+        self._changing(number)
+        if self._driver:
+            self._storage.set_trial_user_attr(self._row_ids[number], DRIVER, self._driver)
         self._storage.set_trial_state_values(self._row_ids[number], TrialState.RUNNING)
-        self._records[number] = replace(self._records[number], state="running")
+        self._records[number] = replace(self._records[number], state="running", driver=self._driver)
 
     def config(self, number: int) -> TrainConfig:
         """The configuration of a row."""
@@ -245,6 +384,7 @@ class Study:
         self._storage.set_trial_user_attr(row_id, f"{REPORT}:{rung:05d}:{report['epoch']:05d}", report)
         scores = known.scores
         if report["epoch"] == rung:
+            self._changing(number)
             # After a crash an epoch may be told again: the storage replaces its value.
             scores = {**scores, rung: float(report[self.space.study.metric])}
             self._storage.set_trial_intermediate_value(row_id, rung, scores[rung])
@@ -257,6 +397,7 @@ class Study:
     def decide(self, number: int, rung: int, decision: Decision) -> None:
         """Records what was decided at the end of a rung; "paused" makes the row wait."""
         row_id, known = self._row_ids[number], self._records[number]
+        self._changing(number)
         self._storage.set_trial_user_attr(row_id, f"{DECISION}:{rung:05d}", decision)
         self._records[number] = replace(known, decisions={**known.decisions, rung: decision})
         if decision == "paused":
@@ -266,6 +407,7 @@ class Study:
 
     def finish(self, number: int, state: str, cause: str = "") -> None:
         """Ends a trial: "complete" with its last score, "pruned", or "failed" with its cause."""
+        self._changing(number)
         row_id = self._row_ids.pop(number)
         if cause:
             self._storage.set_trial_user_attr(row_id, "cause", cause)
@@ -280,8 +422,22 @@ class Study:
         self.save_elapsed()
 
     def is_running(self, number: int) -> bool:
-        """Whether the trial runs."""
-        return self._records[number].state == "running"
+        """Whether the trial runs, and here: it may have been taken over by another driver."""
+        record = self._records[number]
+        return record.state == "running" and record.driver == self._driver
+
+    def running_here(self) -> list[int]:
+        """The numbers of the rows that this driver runs, or left running when it was killed."""
+        return [number for number in sorted(self._records) if self.is_running(number)]
+
+    @property
+    def shared(self) -> bool:
+        """Whether other drivers may take part: the study is in a server."""
+        return self._team is not None
+
+    @property
+    def _driver(self) -> str:
+        return "" if self._team is None else self._team.driver
 
     def save_elapsed(self) -> None:
         """Records the time spent so far."""
@@ -307,6 +463,7 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         reports=reports,
         decisions=decisions,
         notes=dict(trial.system_attrs),
+        driver=trial.user_attrs.get(DRIVER, ""),
         costs=trial.user_attrs.get("costs", {}),
     )
 

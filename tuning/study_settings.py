@@ -32,6 +32,10 @@ class StudySettings(BaseModel):
     """Configurations to try."""
     time_budget: float | None = Field(None, gt=0)
     """Seconds for the search, or with a unit: 90s, 45m, 2h, 1d. Nothing begins that would not end within it."""
+    trial_timeout: float | None = Field(None, gt=0)
+    """Seconds, or with a unit, after which a trial that has reported no epoch is ended; null: it is waited for."""
+    state_interval: float = Field(60.0, gt=0)
+    """Seconds, or with a unit, between two saves of a trial's training state, at least: what a crash can cost."""
     rungs: tuple[int, ...] | Literal["auto"] | None = None
     """Epochs after which trials are compared, e.g. [4, 12]; auto: chosen up to num_epochs so that the search fits
     its budget; null: num_epochs alone."""
@@ -74,10 +78,10 @@ class StudySettings(BaseModel):
             raise ValueError("should be a number or a name, not true or false")
         return value
 
-    @field_validator("time_budget", mode="before")
+    @field_validator("time_budget", "trial_timeout", "state_interval", mode="before")
     @classmethod
-    def _seconds(cls, value: Any) -> Any:
-        return parse_duration(value) if isinstance(value, str) else value
+    def _seconds(cls, value: Any, info: ValidationInfo) -> Any:
+        return parse_duration(value, str(info.field_name).replace("_", " ")) if isinstance(value, str) else value
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -125,9 +129,9 @@ class StudySettings(BaseModel):
         return value
 
 
-def parse_duration(text: str) -> float:
-    """Seconds of "90", "90s", "45m", "1.5h" or "1d". Raises UserError for anything else."""
+def parse_duration(text: str, what: str = "time budget") -> float:
+    """Seconds of "90", "90s", "45m", "1.5h" or "1d". Raises UserError that names `what` for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
     if match is None or float(match[1]) == 0:
-        raise UserError(f"time budget {text!r} should be a number with s, m, h or d, e.g. 45m or 2h")
+        raise UserError(f"{what} {text!r} should be a number with s, m, h or d, e.g. 45m or 2h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]

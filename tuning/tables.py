@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.atomic import replacing
-from reid_train.history import read_history, write_history
+from reid_train.history import write_history
 from tuning.front import best_trials, pareto_front
 from tuning.ranking import estimated_finals
 from tuning.study import Study, TrialRecord
@@ -138,7 +138,7 @@ ABLATION_HEADER = ("step", "changed", "from", "to", "val_mAP", "points")
 def ablation_rows(study: Study) -> list[list[str]]:
     """Cells of the ablation's table; none where it was not run, or was run for an earlier winner."""
     best = best_trials(study)[:1]
-    rows = [row for row in read_history(study.folder / "ablation.csv") if best and row["trial"] == best[0].number]
+    rows = [row for row in study.attributes.get("ablation", []) if best and row["trial"] == best[0].number]
     cells = []
     for row in rows:
         values = ["" if row[end] is None else show_value(row[end]) for end in ("from", "to")]

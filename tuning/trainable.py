@@ -11,10 +11,13 @@ from typing import Any
 from ray import tune
 
 from data.cache import Pixels
+from data.errors import refused_write
 from data.splits import TrainingData
 from reid_train.config import make_config
 from tuning.causes import failure_cause
 from tuning.climb import climb
+from tuning.shared_pixels import SharedPixels
+from tuning.storage import Storage, trial_workspace
 
 logger = logging.getLogger(__name__)
 
@@ -22,15 +25,23 @@ logger = logging.getLogger(__name__)
 class ReIDTrainable(tune.Trainable):
     """Trains config["settings"] up config["rungs"] by config["promotion"], in config["folder"], one epoch a step.
 
-    config["behind"] is the last rung that was decided upon, 0 for none.
+    config["behind"] is the last rung that was decided upon, 0 for none. With a storage the folder is a place there.
 
     A result holds `rung` and the epoch's report, or `cause` when training failed: a trial that fails is a result
-    like any other, not an error of Ray's. The scheduler ends the trial in every case.
+    like any other, not an error of Ray's. With a full disk it holds `refused`, the error's arguments. The scheduler
+    ends the trial in every case.
     """
 
-    def setup(self, config: dict[str, Any], *, data: TrainingData | None = None, pixels: Pixels | None = None) -> None:
+    def setup(
+        self,
+        config: dict[str, Any],
+        *,
+        data: TrainingData | None = None,
+        pixels: Pixels | SharedPixels | None = None,
+        storage: Storage | None = None,
+    ) -> None:
         assert data is not None and pixels is not None
-        self.data, self.pixels = data, pixels
+        self.data, self.pixels, self.storage = data, pixels, storage
         self._begin(config)
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -39,14 +50,21 @@ class ReIDTrainable(tune.Trainable):
     def _train(self, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         settings = make_config(config["settings"], "trial")
         way = config["rungs"], config["promotion"]
-        epochs = climb(settings, *way, self.data, self.pixels, config["folder"], behind=config["behind"])
-        for rung, report in epochs:
-            yield {"rung": rung, "report": asdict(report)}
+        pixels = self.pixels
+        if isinstance(pixels, SharedPixels):
+            pixels = pixels.at(settings.image_height, settings.image_width).here()
+        options: dict[str, Any] = {"behind": config["behind"], "state_interval_s": config["state_interval_s"]}
+        with trial_workspace(self.storage, config["folder"]) as (folder, keep):
+            for rung, report in climb(settings, *way, self.data, pixels, folder, **options):
+                keep()
+                yield {"rung": rung, "report": asdict(report)}
 
     def step(self) -> dict[str, Any]:
         try:
             return next(self._epochs)
         except Exception as error:  # whatever it is, it is this trial's and not the search's
+            if refused := refused_write(error):  # but for a full disk
+                return {"refused": [refused.errno, refused.strerror, refused.filename]}
             cause = failure_cause(error, self._batch_size)
             if not cause.startswith(("diverged", "does not fit")):
                 logger.exception("trial failed")

@@ -1,13 +1,15 @@
 """Where trials keep their weights on disk, which ones stay, and how the winner's become best/."""
 
-import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.atomic import write_json
+from data.atomic import read_json, write_json
+from data.credentials import without_passwords
 from data.errors import UserError
 from tuning.front import best_trials
+from tuning.repeats import repeat_folder
 from tuning.study import Study
 
 if TYPE_CHECKING:
@@ -25,12 +27,38 @@ def trial_folder(study: Study, number: int) -> Path:
 def prune_weights(study: Study) -> None:
     """Removes the weights and states of trials that are not among the best few and do not need them to go on."""
     trials = study.trials()
-    kept = {trial.number for trial in best_trials(study)[:KEPT_TRIALS]}
+    kept = _best_few(study)
     going_on = {"running", "waiting"} | ({"paused"} if study.space.study.promotion != "restart" else set())
     kept |= {trial.number for trial in trials if trial.state in going_on}
     for folder in (study.folder / "trials").glob("*"):
         if folder.name.isdigit() and int(folder.name) not in kept:
             shutil.rmtree(folder, ignore_errors=True)
+    if study.storage is not None:
+        study.storage.keep_only("trials", kept)
+
+
+def bring_back(study: Study, record: Study) -> None:
+    """Copies what a winner may be made of from the storage into the study's folder; `record` is the repeats'.
+
+    Raises UserError when the storage does not answer.
+    """
+    if study.storage is None:
+        return
+    places = [trial_folder(study, number) for number in sorted(_best_few(study))]
+    runs = [repeat_folder(record, run.number) for run in record.trials() if run.state == "complete"]
+    places += [folder for folder in runs if not folder.is_dir()]  # one that is complete changes no more
+    try:
+        for folder in places:
+            study.storage.load(folder.relative_to(study.folder).as_posix(), folder)
+    except OSError as error:
+        reason = without_passwords(str(error)).splitlines()[0]
+        raise UserError(
+            f"--storage {study.storage}: the winner's weights do not come back: {reason}; give the same command again"
+        ) from error
+
+
+def _best_few(study: Study) -> set[int]:
+    return {trial.number for trial in best_trials(study)[:KEPT_TRIALS]}
 
 
 def keep_best(folder: Path, best: "Winner") -> None:
@@ -42,8 +70,9 @@ def keep_best(folder: Path, best: "Winner") -> None:
 
     source, target, epochs = best.weights, folder / "best", best.config.num_epochs
     label = {"of": best.of, "epochs": epochs, "seed": best.config.seed, "score": best.score}
-    if (target / "trial.json").is_file() and json.loads((target / "trial.json").read_text()) == label:
-        return
+    with suppress(FileNotFoundError, UserError):  # what is damaged is copied again
+        if read_json(target / "trial.json") == label and load_checkpoint(target).config == best.config:
+            return
     if source is None:
         raise UserError(f"{folder}: the weights of {best.of}, the winner, are gone; train it again with tuning.retrain")
     unfinished = target.with_name(".best.tmp")

@@ -310,8 +310,8 @@ class StubTrial:
     status: str = "RUNNING"
 
 
-def drive(sampler: str, trials: int, folder: Path) -> dict[str, float]:
-    """The driver's whole part of a search, with trials that cost nothing, in this process."""
+def drive(sampler: str, trials: int, folder: Path, server: tuple[str, str] | None = None) -> dict[str, float]:
+    """The driver's whole part of a search, with trials that cost nothing, in this process; `server` as Study's."""
     from tuning.policy import Policy
     from tuning.progress import Progress
     from tuning.run import Resources
@@ -323,9 +323,9 @@ def drive(sampler: str, trials: int, folder: Path) -> dict[str, float]:
 
     write_space(folder / "bench.yaml", data="none", rungs=[1, 2], trials=trials, sampler=sampler)
     space = read_space(folder / "bench.yaml")
-    study = Study(folder / "study", space)
-    display = Progress(study, space.study, Resources(1, 0, 1))
+    study = Study(folder / "study", space, server=server)
     policy = Policy(study, space.study)
+    display = Progress(policy, Resources(1, 0, 1))
     scheduler = RungScheduler(policy)
     searcher = StudySearcher(policy, lambda number: {"number": number, **study.trial(number).parameters})
     chance, spent_s, memory = random.Random(0), list[float](), list[float]()
@@ -350,6 +350,7 @@ def drive(sampler: str, trials: int, folder: Path) -> dict[str, float]:
                 break
         spent_s.append(time.perf_counter() - began_s - waited_s)
         memory.append(memory_mb(os.getpid()))
+    study.leave()
     trials = len(spent_s)  # one that was promoted later counts twice, for Ray as here
     hundred = trials // 10
     early, late = sum(spent_s[:hundred]), sum(spent_s[-hundred:])
@@ -358,7 +359,7 @@ def drive(sampler: str, trials: int, folder: Path) -> dict[str, float]:
         "first_ms": 1e3 * early / hundred,
         "last_ms": 1e3 * late / hundred,
         "growth_mb": memory[-1] - memory[hundred],
-        "record_kb": (study.folder / "study.db").stat().st_size / 1e3 / trials,
+        "record_kb": (study.folder / "study.db").stat().st_size / 1e3 / trials if server is None else 0.0,
         "kept": len(list((study.folder / "trials").iterdir())),
     }
 

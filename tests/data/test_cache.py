@@ -14,17 +14,9 @@ import pytest
 from PIL import Image
 
 import data.cache
-from data.cache import (
-    Pixels,
-    content_digests,
-    decode,
-    default_cache_dir,
-    fingerprint,
-    load_image,
-    open_pixels,
-    open_sizes,
-)
+from data.cache import Pixels, content_digests, default_cache_dir, fingerprint, open_pixels, open_sizes
 from data.errors import UserError
+from data.image import decode, load_image
 from data.samples import Sample
 
 HEIGHT, WIDTH = 24, 16
@@ -218,7 +210,7 @@ def test_over_the_limit_each_read_decodes_the_same_pixels(
     assert pickle.loads(pickle.dumps(pixels)).read([samples[2].path]).shape == (1, HEIGHT, WIDTH, 3)
     assert len(caplog.records) == 1
     assert "limit" in caplog.text
-    assert not cache_dir.exists()
+    assert not list(cache_dir.glob("*.pixels"))
     assert opened(samples, cache_dir, limit_bytes=needed).decoded == 6
 
 

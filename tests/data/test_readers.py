@@ -1,6 +1,7 @@
 """The readers against the official protocols, on folders of empty files: reading looks at names alone."""
 
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -202,12 +203,106 @@ def test_manifest_keeps_different_texts_apart(tmp_path: Path, one: str, other: s
 
 
 def test_manifest_paths_are_relative_to_it_or_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    touch(tmp_path / "elsewhere", ["far.jpg"])
-    far = tmp_path / "elsewhere" / "far.jpg"
-    make_manifest(tmp_path / "set", f"deep/near.jpg,1,1,train\n{far},2,1,train\n")
+    near = tmp_path / "set" / "deep" / "near.jpg"
+    make_manifest(tmp_path / "set", f"deep/near.jpg,1,1,train\n{near.with_name('far.jpg')},2,1,train\n")
     monkeypatch.chdir(tmp_path)
     paths = [Path(sample.path) for sample in manifest.read_train(Path("set"))]
-    assert paths == sorted([far, tmp_path / "set" / "deep" / "near.jpg"])
+    assert paths == [near.with_name("far.jpg"), near]
+
+
+# --- what leads out of the data folder ---
+
+
+def outside(root: Path) -> Path:
+    """An image beside the data folder, of which it is none."""
+    touch(root.parent, ["0009_c001_private.jpg"])
+    return root.parent / "0009_c001_private.jpg"
+
+
+@pytest.mark.parametrize("way", ["..", "absolute", "link", "linked folder", "..in the middle"])
+def test_manifest_that_leaves_its_folder_is_refused_unless_that_is_allowed(tmp_path: Path, way: str) -> None:
+    root = make_manifest(tmp_path / "set", "a.jpg,1,1,train\n")
+    private = outside(root)
+    (root / "link.jpg").symlink_to(private)
+    (root / "folder").symlink_to(tmp_path)
+    path = {
+        "..": f"../{private.name}",
+        "absolute": str(private),
+        "link": "link.jpg",
+        "linked folder": f"folder/{private.name}",
+        "..in the middle": f"./../set/../{private.name}",
+    }[way]
+    (root / "manifest.csv").write_text(f"path,identity,camera,split\na.jpg,1,1,train\n{path},2,1,train\n")
+    with pytest.raises(UserError, match=r"manifest\.csv:3: .*leads out of the data folder, .*outside_images=true"):
+        read_train(root)
+    assert len(read_train(root, outside_images=True)) == 2
+    with pytest.raises(UserError, match="no usable images"):
+        read_test(root, outside_images=True)  # nothing of the training rows is told there
+
+
+def test_links_and_dots_that_stay_in_the_folder_are_taken(tmp_path: Path) -> None:
+    root = make_manifest(tmp_path / "set", "deep/a.jpg,1,1,train\n")
+    (root / "link.jpg").symlink_to("deep/a.jpg")
+    rows = "deep/../deep/a.jpg,1,1,train\nlink.jpg,1,2,train\n"
+    (root / "manifest.csv").write_text(f"path,identity,camera,split\n{rows}")
+    assert len(manifest.read_train(root)) == 2
+
+
+@pytest.mark.parametrize("kind", ["market1501", "veri", "manifest"])
+@pytest.mark.parametrize("named", [False, True], ids=["itself", "parent"])
+def test_a_data_folder_that_is_a_link_is_taken(tmp_path: Path, kind: str, named: bool) -> None:
+    MAKERS[kind](tmp_path / "disk" / "set")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "set").symlink_to(tmp_path / "disk" / "set")
+    where = tmp_path / "data" / ("" if named else "set")
+    assert read_train(where, kind) and all(read_test(where, kind))
+
+
+def test_official_layout_may_link_its_folders_but_no_file_leads_out(tmp_path: Path) -> None:
+    root = make_veri(tmp_path / "set")
+    folder = root / veri.FOLDERS[TRAIN]
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    (folder / "0003_c001_within.jpg").symlink_to(tmp_path / "elsewhere" / VERI_TRAIN[0])
+    (folder / "0004_c001_set.jpg").symlink_to(root / veri.FOLDERS[QUERY] / VERI_QUERY[0])
+    assert len(read_train(root)) == 4
+    (folder / "0009_c001_link.jpg").symlink_to(outside(root))
+    with pytest.raises(UserError, match=r"elsewhere/0009_c001_link\.jpg: leads out .*outside_images=true"):
+        read_train(root)
+    assert len(read_train(root, outside_images=True)) == 5 and all(read_test(root))
+
+
+@pytest.mark.parametrize("name", ["0001_c001_\n1.jpg", "0001_c001_\x1b[31m.jpg", os.fsdecode(b"0001_c001_\xff.jpg")])
+def test_names_that_no_terminal_shows_are_left_out(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    root = make_veri(tmp_path)
+    (root / veri.FOLDERS[TRAIN] / name).touch()
+    assert len(read_train(root)) == 2
+    assert "1 images left out" in caplog.text and name not in caplog.text
+    caplog.text.encode()
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("a\x00.jpg,1,1,train", "path 'a\\\\x00.jpg' holds control characters"),
+        ("a.jpg,1\x1b[2J,1,train", "identity .* holds control characters"),
+        ("a.jpg," + "7" * 5000 + ",1,train", "identity has 5,000 letters"),
+        ("x" * 1_000_000 + ",1,1,train", r"field larger than field limit .*quotation mark"),
+        ("n" * 300 + ".jpg,1,1,train", "no such image"),
+    ],
+    ids=["zero", "escape", "long", "longer", "no such name"],
+)
+def test_absurd_cells_are_one_line_with_file_and_line(tmp_path: Path, row: str, words: str) -> None:
+    root = make_manifest(tmp_path, "a.jpg,1,1,train\n")
+    (root / "manifest.csv").write_text(f"path,identity,camera,split\na.jpg,1,1,train\n{row}\n")
+    with pytest.raises(UserError, match=rf"manifest\.csv:3: .*{words}") as caught:
+        manifest.read_train(root)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
+
+
+def test_numbers_that_no_tensor_holds_are_names(tmp_path: Path) -> None:
+    make_manifest(tmp_path, "1.jpg,99999999999999999999,1,train\n2.jpg,5,1,train\n")
+    assert described(manifest.read_train(tmp_path)) == [("1.jpg", 2, 1), ("2.jpg", 1, 1)]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])

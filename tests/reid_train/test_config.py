@@ -148,7 +148,24 @@ def test_settings_that_do_not_go_together_are_refused(config_file, line, said):
         (b"\x89PNG\r\n\x1a\n\x00\xff", "not a text file"),
         (b"a: \x00\x01\n", ": not valid YAML"),
         ("a: ü".encode("utf-16"), "not a text file"),
-        (b"a: " + b"9" * 5000, ": not valid YAML"),
+        (b"a: " + b"9" * 5000, ":1: a number of 5,000 letters"),
+        (b"a: 0x" + b"f" * 4000, ":1: a number of 4,002 letters"),
+        (b"a: " + b"9" * 100_000 + b"z", ":1: a value of 100,001 letters"),
+        (b"a: " + b"x" * 2**20, ": more than 1,048,576 bytes"),
+        (
+            b"a: &a [x, x]\n"
+            + b"".join(b"%c: &%c [*%c, *%c, *%c]\n" % (c + 1, c + 1, c, c, c) for c in range(97, 120)),
+            ": more than 20,000 values, those that aliases stand for included",
+        ),
+        (
+            b"a: &a {x: 1}\n"
+            + b"".join(b"%c: &%c {<<: [*%c, *%c, *%c]}\n" % (c + 1, c + 1, c, c, c) for c in range(97, 120)),
+            ": more than 20,000 values",
+        ),
+        (b"? [a, b]\n: 1\n", ":1: expected a name before the colon"),
+        (b"a: !!bool maybe\n", ": not valid YAML"),
+        (b"a: !!int ''\n", ": not valid YAML"),
+        (b"a: !!timestamp soon\n", ": not valid YAML"),
         (b"? " + b"[" * 700, ": not valid YAML"),
     ],
 )

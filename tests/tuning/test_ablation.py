@@ -1,6 +1,5 @@
 """From the default to the winner: one parameter at a time, resumably, on validation identities alone."""
 
-import csv
 import itertools
 import shutil
 
@@ -11,6 +10,7 @@ from reid_train.checkpoint import WEIGHTS
 from reid_train.config import TrainConfig
 from reid_train.history import read_history
 from tuning.ablation import plan_steps
+from tuning.study import Study
 
 SEARCH = {
     "learning_rate": {"low": 1e-4, "high": 1e-1},
@@ -99,10 +99,7 @@ def test_a_step_that_diverges_is_a_row_like_others_and_a_table_of_another_winner
     assert done.returncode == 0, done.stdout + done.stderr
     assert "training diverged" in done.stdout
     assert "| 2 | weight_decay | 0.0001 | 1 | diverged |  |" in (study / "summary.md").read_text()
-    rows = list(csv.DictReader((study / "ablation.csv").open()))
-    with (study / "ablation.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows({**row, "trial": 4711} for row in rows)
+    record = Study(study)
+    record.set_attribute("ablation", [{**row, "trial": 4711} for row in record.attributes["ablation"]])
     assert run_module("tuning.report", study).returncode == 0
     assert "From the default" not in (study / "summary.md").read_text()

@@ -14,6 +14,7 @@ from data.errors import UserError
 from reid_train.config import TrainConfig
 from reid_train.losses import NonFiniteLoss
 from tuning.causes import collapse_cause, failure_cause, shows_bad_region
+from tuning.guard import SearchStopped, TrialTimeout, oom_kills
 from tuning.policy import Policy
 from tuning.scheduler import RETRIES, RungScheduler
 from tuning.space_file import read_space
@@ -127,3 +128,60 @@ def test_what_would_come_again_is_not_retried(running, error):
     trial.get_pickled_error = lambda: error
     scheduler.on_trial_error(None, trial)
     assert study.trial(0).state == "failed"
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_process_that_the_kernel_killed_for_memory_is_told_from_one_that_died(killed, running, monkeypatch):
+    scheduler, study, trial = running
+    trial.get_pickled_error, trial.get_error = ActorDiedError, lambda: None
+    before = oom_kills()
+    monkeypatch.setattr("tuning.scheduler.oom_kills", lambda: before + killed)
+    scheduler.on_trial_error(None, trial)
+    if killed:
+        assert study.trial(0).cause == "out of memory: batch_size=32 is too large here: the kernel killed it"
+        assert shows_bad_region(study.trial(0).cause)
+    else:
+        assert study.trial(0).state == "waiting"
+
+
+def test_a_trial_is_not_blamed_for_the_death_of_rays_own_processes(running, monkeypatch):
+    scheduler, study, trial = running
+    monkeypatch.setattr("tuning.scheduler.dead_ray_processes", lambda: ["raylet"])
+    trial.get_pickled_error = lambda: RayActorError(actor_init_failed=True)
+    scheduler.on_trial_error(None, trial)
+    assert study.trial(0).state == "waiting"
+
+
+def test_what_goes_wrong_in_the_schedulers_own_work_stops_the_search(running, monkeypatch):
+    scheduler, study, trial = running
+    full = OSError(28, "No space left on device")
+
+    def refuse(*arguments):
+        raise full
+
+    monkeypatch.setattr(study, "record", refuse)
+    with pytest.raises(SearchStopped) as caught:
+        scheduler.on_trial_result(None, trial, result(1, 0.5))
+    assert caught.value.reason is full and not isinstance(caught.value, Exception)
+    with pytest.raises(SearchStopped, match="No space left"):
+        scheduler.on_trial_result(None, trial, {"refused": [28, "No space left on device", "state.pt"]})
+
+
+def test_a_silent_trial_is_ended_after_the_timeout_and_one_that_reports_is_not(running, monkeypatch):
+    _, study, trial = running
+    killed, now = [], [100.0]
+    monkeypatch.setattr("tuning.guard.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tuning.guard.ray.kill", killed.append)
+    trial.status, trial.temporary_state = "RUNNING", SimpleNamespace(ray_actor="actor")
+    timeout = TrialTimeout(study, 60.0)
+    timeout.on_trial_start(0, [trial], trial)
+    for _ in range(3):
+        now[0] += 59
+        timeout.on_step_end(0, [trial])
+        timeout.on_trial_result(0, [trial], trial, {})
+    assert killed == [] and study.is_running(0)
+    now[0] += 61
+    timeout.on_step_end(0, [trial])
+    timeout.on_step_end(0, [trial])
+    assert killed == ["actor"]
+    assert study.trial(0).cause == "timed out: no epoch was reported for 1:00 (study.trial_timeout)"

@@ -276,3 +276,13 @@ def test_durations(text, seconds):
 def test_durations_that_are_none(text):
     with pytest.raises(UserError, match="should be a number with s, m, h or d"):
         parse_duration(text)
+
+
+def test_a_condition_on_billions_of_values_is_checked_at_once(tmp_path):
+    file = tmp_path / "space.yaml"
+    search = "seed: {low: 0, high: 2147483647}, batch_size: {choices: [16, 32], when: {seed: [5, 7]}}"
+    file.write_text(f"fixed: {{images_per_identity: 8}}\nsearch: {{{search}}}\n")
+    assert read_space(file).batches == ((32, 8), (16, 8))
+    file.write_text(file.read_text().replace("identity: 8", "identity: 5"))
+    with pytest.raises(UserError, match="batch_size=32 is not a multiple of images_per_identity=5"):
+        read_space(file)

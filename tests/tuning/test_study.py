@@ -134,7 +134,7 @@ def test_a_folder_without_a_study_and_a_damaged_one_give_one_line(tmp_path, spac
     assert not (tmp_path / "nothing").exists()
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "study.db").write_bytes(b"not a data base at all" * 100)
-    with pytest.raises(UserError, match=r"study\.db: cannot be opened as a study"):
+    with pytest.raises(UserError, match=r"study\.db: damaged \(file is not a database\)"):
         Study(tmp_path / "study", space)
 
 

@@ -13,9 +13,10 @@ import pytest
 import ray
 from ray import tune
 
-from data.cache import decode, open_pixels
+from data.cache import open_pixels
 from data.datasets import READERS, read_test, read_train
 from data.errors import UserError
+from data.image import decode
 from data.splits import split_identities
 from reid_train.backbones import BACKBONES
 from tests.narrow_resnet import NarrowResNet
@@ -35,17 +36,20 @@ def note(event, arguments):
 
 
 @pytest.fixture(params=["market1501", "manifest"])
-def data_dir(request, tiny_data, tmp_path):
+def data_dir(request, tiny_data):
     """The same images in Market-1501's layout and as a manifest, whose one file lists training and test images."""
     if request.param == "market1501":
-        return tiny_data
+        yield tiny_data
+        return
     (query, gallery), train = read_test(tiny_data), read_train(tiny_data)
-    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+    manifest = tiny_data.parent / "manifest.csv"
+    with manifest.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "identity", "camera", "split"])
         for split, samples in (("train", train), ("query", query), ("gallery", gallery)):
-            rows.writerows([os.path.relpath(s.path, tmp_path), s.identity, s.camera, split] for s in samples)
-    return tmp_path / "manifest.csv"
+            rows.writerows([os.path.relpath(s.path, manifest.parent), s.identity, s.camera, split] for s in samples)
+    yield manifest
+    manifest.unlink()
 
 
 @pytest.fixture
@@ -71,8 +75,8 @@ def given(data_dir, tiny_space, tmp_path, monkeypatch):
     pixels = open_pixels(samples, height=32, width=16, cache_dir=tmp_path / "cache")
     study = Study(tmp_path / "study", space)
     resources = run.Resources(cpus=1, gpus=0, concurrency=1)
-    run.run_trials(Policy(study, space.study), split_identities(samples), pixels, resources, address="none")
-    assert set(found) == {"config", "data", "pixels"}
+    run.run_trials(Policy(study, space.study), split_identities(samples), pixels, resources)
+    assert set(found) == {"config", "data", "pixels", "storage"}
     return found
 
 

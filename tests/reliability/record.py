@@ -1,0 +1,199 @@
+"""What a study's folder holds at one moment, and whether what it holds in the end agrees with that and with itself."""
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from data.errors import UserError
+from reid_train.checkpoint import load_checkpoint
+from tuning.study import Study, TrialRecord
+
+Key = tuple[str, int]
+"""The record ("study" or "repeats") and the number of a row in it."""
+FINISHED = ("complete", "pruned", "failed")
+TOLD = re.compile(r"\] (trial \d+|(?:default|trial \d+), seed \d+) (complete|pruned|failed): ")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The rows, and the epoch that each unfinished one's files on disk stand at."""
+
+    rows: dict[Key, TrialRecord]
+    saved_epoch: dict[Key, int]
+
+
+@dataclass
+class Findings:
+    """What was not as it should be, over all kills."""
+
+    finished_before_kills: int = 0
+    """Trials and runs that had ended at some kill."""
+    lost: list[str] = field(default_factory=list)
+    trained_twice: list[str] = field(default_factory=list)
+    left_running: list[str] = field(default_factory=list)
+    repeated_epochs: int = 0
+    """Epochs after the last saved state, trained once more: the price of a kill."""
+    problems: list[str] = field(default_factory=list)
+
+
+def rows_of(folder: Path) -> dict[Key, TrialRecord]:
+    rows = {("study", row.number): row for row in Study(folder).trials()}
+    with suppress(UserError):  # there are none yet
+        rows |= {("repeats", row.number): row for row in Study(folder, name="repeats").trials()}
+    return rows
+
+
+def snapshot(folder: Path) -> Snapshot:
+    """To be taken where environment.json is there: opening a data base that is being made disturbs its making."""
+    rows = rows_of(folder)
+    unfinished = [key for key, row in rows.items() if row.state not in FINISHED]
+    return Snapshot(rows, {key: _saved_epoch(folder / _place(key)) for key in unfinished})
+
+
+def _place(key: Key) -> str:
+    return f"{'trials' if key[0] == 'study' else 'repeats'}/{key[1]}"
+
+
+def _saved_epoch(folder: Path) -> int:
+    """By the files alone, with rungs [3, 6] and promotion continue: the schedule to 6 begins after 3 epochs."""
+    reached = 0
+    for schedule in folder.glob("*-epochs"):
+        ends = int(schedule.name.split("-")[0])
+        begins = 3 if ends == 6 and folder.parent.name == "trials" else 0
+        if (schedule / "model.safetensors").is_file():
+            reached = max(reached, ends)
+        elif (schedule / "state.pt").is_file():
+            reached = max(reached, begins + torch.load(schedule / "state.pt", weights_only=True)["report"]["epoch"])
+    return reached
+
+
+def compare(folder: Path, snapshots: list[Snapshot], said: str, trials: int, found: Findings) -> None:
+    """Adds to `found` what the finished study shows when it is held against what was known at each kill."""
+    final = rows_of(folder)
+    numbers = sorted(number for record, number in final if record == "study")
+    if numbers != list(range(trials)):
+        found.problems.append(f"{folder}: trials {numbers} instead of {trials}")
+    found.left_running += [str(key) for key, row in final.items() if row.state in ("running", "waiting")]
+    ended: set[Key] = set()
+    repeated: set[tuple[Any, ...]] = set()
+    for moment in snapshots:
+        for key, before in moment.rows.items():
+            if key not in final:
+                found.lost.append(f"{folder} {key}")
+            elif before.state in FINISHED:
+                ended.add(key)
+                _compare_finished(f"{folder} {key}", before, final[key], found)
+            else:
+                of = f"{folder} {key}"
+                for again in _compare_unfinished(of, before, final[key], moment.saved_epoch[key], found):
+                    repeated.add((key, *again))
+    found.finished_before_kills += len(ended)
+    found.repeated_epochs += len(repeated)
+    _compare_told(folder, said, final, found)
+    for key, row in final.items():
+        _check_epochs(f"{folder} {key}", key, row, found)
+
+
+def _compare_finished(what: str, before: TrialRecord, after: TrialRecord, found: Findings) -> None:
+    if [_stamp(report) for report in after.reports] != [_stamp(report) for report in before.reports]:
+        found.trained_twice.append(what)
+    elif after != before:
+        found.lost.append(f"{what}: was {before.state}, is {after.state}")
+
+
+def _compare_unfinished(
+    what: str, before: TrialRecord, after: TrialRecord, saved_epoch: int, found: Findings
+) -> list[tuple[Any, ...]]:
+    """Gives the epochs that were trained once more; those that a state had behind it must not have been."""
+    again = []
+    then = {(report["rung"], report["epoch"]): report for report in after.reports}
+    if after.parameters != before.parameters:
+        found.lost.append(f"{what}: other parameters")
+    for report in before.reports:
+        later = then.get((report["rung"], report["epoch"]))
+        if later is None:
+            found.lost.append(f"{what}: epoch {report['epoch']}")
+        elif _stamp(later) != _stamp(report):
+            again.append(_stamp(report))
+            if report["epoch"] <= saved_epoch:
+                found.problems.append(f"{what}: epoch {report['epoch']} again, in spite of the state of {saved_epoch}")
+            if (later["loss"], later["val_mAP"]) != (report["loss"], report["val_mAP"]):
+                found.problems.append(f"{what}: epoch {report['epoch']} came out otherwise the second time")
+    return again
+
+
+def _stamp(report: dict[str, Any]) -> tuple[Any, ...]:
+    """Tells one training of an epoch from another: no two take the same time."""
+    return report["rung"], report["epoch"], report["seconds"], report["images_per_s"]
+
+
+def _compare_told(folder: Path, said: str, final: dict[Key, TrialRecord], found: Findings) -> None:
+    """What the command said of trials that ended, in all of its sessions, is on record."""
+    names = {_name(key, row): row.state for key, row in final.items()}
+    told: dict[str, str] = {}
+    for name, state in TOLD.findall(said):
+        if name in told:
+            found.trained_twice.append(f"{folder} {name}: told {told[name]}, then {state}")
+        told[name] = state
+        if names.get(name) != state:
+            found.lost.append(f"{folder} {name}: told {state}, is {names.get(name)}")
+
+
+def _name(key: Key, row: TrialRecord) -> str:
+    return f"trial {row.number}" if key[0] == "study" else f"{row.notes['of']}, seed {row.notes['seed']}"
+
+
+def _check_epochs(what: str, key: Key, row: TrialRecord, found: Findings) -> None:
+    """Every epoch of a trial that was trained to its end is there once."""
+    if row.state == "failed":
+        return
+    continued = [(3, 1), (3, 2), (3, 3), (6, 4), (6, 5), (6, 6)][: row.rung]
+    expected = continued if key[0] == "study" else [(6, epoch) for epoch in range(1, 7)]
+    if [(report["rung"], report["epoch"]) for report in row.reports] != expected:
+        found.problems.append(f"{what}: epochs {[(r['rung'], r['epoch']) for r in row.reports]}")
+
+
+def check_files(folder: Path, found: Findings) -> None:
+    """The files that people read say what the record says."""
+    rows = rows_of(folder)
+    trials = [row for (record, _), row in sorted(rows.items()) if record == "study"]
+    table = pd.read_csv(folder / "trials.csv", keep_default_na=False)
+    agree = [
+        (table["number"].tolist(), [row.number for row in trials]),
+        (table["state"].tolist(), [row.state for row in trials]),
+        (table["cause"].tolist(), [row.cause for row in trials]),
+        (table["epochs"].tolist(), [row.epochs for row in trials]),
+        ([f"{float(v):.5f}" if v else "" for v in table["val_mAP"].astype(str)],
+         ["" if row.score is None else f"{row.score:.5f}" for row in trials]),
+        ([len(pd.read_csv(folder / "history" / f"{row.number}.csv")) for row in trials if row.epochs],
+         [row.epochs for row in trials if row.epochs]),
+    ]  # fmt: skip
+    found.problems += [f"{folder}: trials.csv or history: {one} is not {other}" for one, other in agree if one != other]
+    label = json.loads((folder / "best" / "trial.json").read_text())
+    weights = load_checkpoint(folder / "best")
+    runs = [row for (record, _), row in rows.items() if record == "repeats" and row.state == "complete"]
+    if (folder / "confirmation.csv").is_file():
+        confirmed = pd.read_csv(folder / "confirmation.csv")
+        for line in confirmed.to_dict("records"):
+            mine = {run.notes["seed"]: run.score for run in runs if run.notes["of"] == line["configuration"]}
+            shown = {seed: line[f"seed {seed}"] for seed in (1, 2)}
+            if any(abs(shown[seed] - (mine[seed] or 0)) > 1e-5 for seed in shown):
+                found.problems.append(f"{folder}: confirmation.csv: {shown} is not {mine}")
+        winners = [run for run in runs if run.notes["of"] == confirmed["configuration"][0]]
+        best = next((run for run in winners if run.notes["seed"] == label["seed"]), None)
+    else:
+        complete = [row for row in trials if row.state == "complete"]
+        best = max(complete, key=lambda row: row.score or 0.0)
+        if label["of"] != f"trial {best.number}":
+            found.problems.append(f"{folder}: best/ is {label['of']}, not trial {best.number}")
+    if best is None or weights.metrics["val_mAP"] != best.score or label["score"] != best.score:
+        found.problems.append(f"{folder}: best/ scored {weights.metrics['val_mAP']}, the record has {best}")
+    test = json.loads((folder / "test_metrics.json").read_text())
+    if test.get("best") != label or not 0 < test["mAP"] <= 1 or len(test["evaluations"]) != 1:
+        found.problems.append(f"{folder}: test_metrics.json is not of best/, or was counted wrongly: {test}")

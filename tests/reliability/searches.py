@@ -1,0 +1,126 @@
+"""A real `python -m tuning.search` in a session of its own, whose processes are known by id and by role."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = ("driver", "worker", "raylet", "gcs")
+
+SPACE = """\
+fixed:
+  image_height: 32
+  image_width: 16
+  backbone: resnet18
+  pretrained: none
+  last_stride: 2
+  batch_size: 16
+  optimizer: sgd
+  fc_layers: 3
+  fc_width: 32
+  pct_start: 0.4
+search:
+  learning_rate: {low: 1e-6, high: 10, log: true}
+  weight_decay: [0.0001, 1.0]
+first_trials:
+  - {learning_rate: 0.05, weight_decay: 0.0001}
+  - {learning_rate: 10, weight_decay: 1.0}  # diverges
+study: {trials: TRIALS, rungs: [3, 6], audit: 4, noise_seeds: NOISE, top_k: TOP, seeds: 2, state_interval: 1.5s}
+"""
+"""All stages are there: noise, rungs, promotion, a failure, confirmation, the test images, tables."""
+
+
+def write_space(file: Path, *, trials: int, noise_seeds: int = 0, top_k: int = 0) -> Path:
+    text = SPACE.replace("TRIALS", str(trials)).replace("NOISE", str(noise_seeds)).replace("TOP", str(top_k))
+    file.write_text(text)
+    return file
+
+
+class Search:
+    """One process of the command and all that it starts. Only processes that were seen in its session are killed."""
+
+    def __init__(self, log: Path, *arguments: object, module: str = "tuning.search"):
+        self.log, self.arguments = log, arguments
+        command = [sys.executable, "-m", module, *map(str, arguments)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
+        with log.open("wb") as out:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self.pid = self.process.pid
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def alive(self) -> dict[int, str]:
+        """Process id -> role, of all that live in the session; "" for those without one of ROLES."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                state, _, _, session = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:4]
+                argv = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:  # it ended
+                continue
+            if int(session) == self.pid and state != "Z":
+                found[int(entry.name)] = "driver" if int(entry.name) == self.pid else _role(argv[0].decode())
+        return found
+
+    def kill(self, target: str, rng: random.Random) -> bool:
+        """Kills (-9) a process of that role, or "all" at once; whether there was one."""
+        alive = self.alive()
+        chosen = list(alive) if target == "all" else [pid for pid, role in sorted(alive.items()) if role == target]
+        for pid in chosen if target == "all" else rng.sample(chosen, min(1, len(chosen))):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:  # the death of another took it along
+                continue
+        return bool(chosen)
+
+    def wait_until(self, condition: Callable[[], bool], limit_s: float = 600) -> bool:
+        """Whether the condition came true before the command ended. Raises TimeoutError when neither happens."""
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            if self.process.poll() is not None:
+                return condition()
+            if time.monotonic() > deadline:
+                self.kill("all", random.Random())
+                raise TimeoutError(f"{self.log}: nothing happened for {limit_s} s:\n{self.said()[-2000:]}")
+            time.sleep(0.05)
+        return True
+
+    def wait(self, limit_s: float = 600) -> int:
+        """The exit code. Raises TimeoutError, with all killed, when it hangs."""
+        try:
+            return self.process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            self.kill("all", random.Random())
+            raise TimeoutError(f"{self.log}: still running after {limit_s} s:\n{self.said()[-2000:]}") from None
+
+    def orphans(self, roles_let_live: tuple[str, ...] = ("agent",), limit_s: float = 30) -> dict[int, str]:
+        """What lives on in the session when the command has ended, after a while.
+
+        Two helpers of Ray's, its agents, look for their raylet once in a while, and end within a minute or so.
+        """
+
+        def left() -> dict[int, str]:
+            return {pid: role for pid, role in self.alive().items() if role not in roles_let_live}
+
+        deadline = time.monotonic() + limit_s
+        while left() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return left()
+
+
+def _role(program: str) -> str:
+    if program.startswith("ray::ResourceTrainable"):
+        return "worker"
+    if program.startswith(("ray::DashboardAgent", "ray::RuntimeEnvAgent")):
+        return "agent"
+    return {"raylet": "raylet", "gcs_server": "gcs"}.get(Path(program).name, "")
