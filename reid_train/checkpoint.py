@@ -130,7 +130,8 @@ def load_model(folder: str | Path) -> tuple[ReIDModel, Checkpoint]:
     classifier = checkpoint.weights.get("classifier.weight")
     if classifier is None or classifier.shape[:1] != (len(checkpoint.identities),):  # before so large a one is built
         raise UserError(
-            f"{folder}: its weights do not fit its own description: {len(checkpoint.identities)} identities"
+            f"{folder}: its weights do not fit its own description: "
+            f"classifier.weight is not of {len(checkpoint.identities)} identities"
         )
     model = build_model(checkpoint.config, len(checkpoint.identities))
     try:
