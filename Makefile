@@ -16,7 +16,8 @@ test: setup
 
 # An hour or so; the last line is the JSON object that tests/reliability/README.md speaks of.
 test-reliability: setup
-	@FUZZ_EXAMPLES=2000 .venv/bin/python -m pytest tests/reliability -m "reliability or not reliability"
+	@.venv/bin/python -m pytest -m reliability
+	@FUZZ_EXAMPLES=2000 .venv/bin/python -m pytest tests/reliability
 	@.venv/bin/python -m tests.reliability.crashes
 
 # The stamp is written last: an installation that was interrupted starts again.

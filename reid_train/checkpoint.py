@@ -132,7 +132,8 @@ def load_model(folder: str | Path) -> tuple[ReIDModel, Checkpoint]:
     outputs += [w.shape[1] for w in [margin] if w is not None and w.ndim == 2]
     if outputs != [len(checkpoint.identities)]:  # before so large a one is built
         raise UserError(
-            f"{folder}: its weights do not fit its own description: {len(checkpoint.identities)} identities"
+            f"{folder}: its weights do not fit its own description: "
+            f"classifier.weight is not of {len(checkpoint.identities)} identities"
         )
     model = build_model(checkpoint.config, len(checkpoint.identities))
     try:

@@ -57,7 +57,7 @@ def main() -> None:
     changes = [f"num_epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"data_dir={json.dumps(arguments.data_dir)}"] if arguments.data_dir is not None else []
     changes += [f"{name}={value}" for name, value in image_options(arguments).items()]
-    from tuning.search import lock_folder
+    from tuning.lock import lock_folder
 
     lock = lock_folder(study / ("ablation" if arguments.ablation else "retrain"), "retraining")
     if arguments.ablation:

@@ -4,21 +4,13 @@ python -m tuning.search [--space FILE] [--data-dir DIR] [--set name=value ...] [
 """
 
 import argparse
-import os
-import secrets
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from data.atomic import lock_at, write_text
-from data.command_line import add_cache_options, cache_options
-from data.errors import UserError, exit_on_user_error, running_command
+from data.command_line import add_cache_options
+from data.errors import exit_on_user_error
 
 if TYPE_CHECKING:
-    from filelock import FileLock
-
-    from tuning.space import SearchSpace
-    from tuning.storage import Storage
+    from tuning.prepare import Prepared
     from tuning.study import Study
 
 DEFAULT_SPACE = "search_spaces/sample.yaml"
@@ -85,124 +77,38 @@ def main() -> None:
 
 def search(arguments: argparse.Namespace) -> None:
     """Runs or goes on with the study that the arguments name."""
-    from tuning.space import fit_to_data
-    from tuning.space_file import read_space
-    from tuning.study_settings import parse_duration
-
-    space = read_space(arguments.space, arguments.set, arguments.data_dir)
-    changes: dict[str, Any] = {}
-    if arguments.trials is not None:
-        if arguments.trials < 1:
-            raise UserError(f"--trials {arguments.trials}: at least 1")
-        changes["trials"] = arguments.trials
-    if arguments.time_budget is not None:
-        changes["time_budget"] = parse_duration(arguments.time_budget)
-    settings = space.study.model_copy(update=changes)
-    name = space.name if arguments.name is None else arguments.name
-    if not name or Path(name).name != name or name in (".", ".."):
-        raise UserError(f"--name {name}: a folder's name is needed, without slashes")
-    folder = Path(arguments.results) / name
-
-    from tuning.warm_start import warm_started
-
-    begun = (folder / "environment.json").is_file()
-    if begun:
-        remarks = ["warm starts: those that the study began with"] if arguments.warm_start else []
-    else:
-        space, remarks = warm_started(space, arguments.warm_start)
-
-    from data.cache import fingerprint, open_sizes
-    from data.splits import describe_split
-    from data.usable import describe_left_out
-    from reid_train.train import read_training
-
-    config = space.base_config()
-    if space.sample_data is not None and not Path(config.data_dir).exists():
-        draw_sample(config.data_dir, space.sample_data)
-    samples, data, left_out = read_training(config, arguments.cache_dir)
-    space, note = fit_to_data(space, data)
-    if note:
-        print(note, flush=True)
-
-    from tuning.confirm import confirmation_runs, expectations, intention, noise_runs, reserved_epochs
-    from tuning.costs import Prices, describe_prices, measure_prices
-    from tuning.environment import check_unchanged, describe
-    from tuning.plan import plan_study, warn_of_largest
-    from tuning.policy import Policy
-    from tuning.repeats import Repeats, open_record
-    from tuning.run import (
-        Resources,
-        plan_resources,
-        run_trials,
-        start_ray,
-        stop_ray,
-        surely_fits,
-        trial_memory_bytes,
-    )
-    from tuning.storage import Storage
-    from tuning.study import DATABASE, Study
+    from tuning.prepare import open_records, prepare
     from tuning.weights import bring_back
 
-    storage = None if arguments.storage is None else Storage(arguments.storage)
-    asked = arguments.cpus_per_trial, arguments.gpus_per_trial, settings.concurrency, config.device
-    if arguments.address:
-        from tuning.cluster import check_address, check_machines, plan_cluster
+    ready = prepare(arguments)
+    with ready.lock:
+        study, record = open_records(arguments, ready)
+        train_all(study, record, ready, arguments.address)
 
-        check_address(arguments.address)
-        start_ray(arguments.address, Resources(1, 0, 1))
-        resources = plan_cluster(*asked)
-        check_machines(storage, folder)
-    else:
-        resources = plan_resources(*asked, trial_memory_bytes(space))
-    sizes = space.image_sizes()
-    pixels = open_sizes(samples, sizes, **cache_options(arguments))
-    for size in sizes:
-        at_size = pixels.at(*size)
-        decoded = f"{at_size.decoded} decoded now" if at_size.file else "decoded at every read"
-        print(f"{len(at_size)} images at {size[0]} x {size[1]}: {decoded}", flush=True)
-    if left_out:
-        print(describe_left_out(left_out, "training"), flush=True)
-    for line in (*pretrained_in(space, len({sample.identity for sample in data.train})), *remarks):
-        print(line, flush=True)
-    warn_of_missing_test(config.data_dir, config.dataset)
-    lock = lock_folder(folder)
-    prices: Prices | None = None
-    if not (folder / DATABASE).exists():
-        prices = measure_prices(space)
-        if space.study.rungs != "auto":
-            start_ray(arguments.address, resources)  # a new study runs trials for certain
-    server = (arguments.study_storage, driver_name(folder)) if arguments.study_storage else None
-    study = Study(folder, space, server=server)
-    with study.exclusive():
-        settle_storage(study, storage, name)
-        if "prices" not in study.attributes:
-            study.set_attribute("prices", measure_prices(space) if prices is None else prices)
-        check_unchanged(study, fingerprint(samples, cache_dir=arguments.cache_dir), describe_split(data))
-        study.set_attribute("images_left_out", [Path(path).name for path in left_out])
-        study.settle()
-        study.set_attribute("command", running_command())
-        study.set_attribute("trials", settings.trials)
-        study.set_attribute("pick", settings.pick)
-        describe(study, arguments.space)
-        probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
-        if not study.trials() and not arguments.address and not surely_fits(space, resources):
-            together = max(1, int(1 / resources.gpus)) if resources.gpus else resources.concurrency
-            if warning := warn_of_largest(space, data, pixels, together):
-                print(warning, flush=True)
-        plan = plan_study(study, settings, data, pixels, probes=probes, concurrency=resources.concurrency)
-        for line in (*describe_prices(study.attributes["prices"]), *([plan] if plan else []), *intention(study.space)):
-            print(line, flush=True)
-    record = open_record(folder, study.space, server)
-    record.storage = study.storage
+        from tuning.conclude import conclude  # loads torch, which the trials need not wait for
+
+        with study.exclusive():
+            bring_back(study, record)
+            conclude(study, record, ready.data, ready.pixels)
+        study.write_copy()
+
+
+def train_all(study: "Study", record: "Study", ready: "Prepared", address: str | None) -> None:
+    """The three stages: runs of the default that show the noise, the trials, and the confirmation of the best."""
+    from tuning.confirm import confirmation_runs, expectations, noise_runs, reserved_epochs
+    from tuning.policy import Policy
+    from tuning.repeats import Repeats
+    from tuning.run import run_trials, stop_ray
 
     def run(policy: Policy | Repeats) -> None:
-        run_trials(policy, data, pixels, resources, address=arguments.address)
+        run_trials(policy, ready.data, ready.pixels, ready.resources, address=address)
 
+    at_once = ready.resources.concurrency
     try:
         run(Repeats(record, noise_runs(study.space), "noise of the default"))
-        for line in expectations(study, record, settings, resources.concurrency):
+        for line in expectations(study, record, ready.settings, at_once):
             print(line, flush=True)
-        run(Policy(study, settings, reserved_epochs=reserved_epochs(study.space, resources.concurrency)))
+        run(Policy(study, ready.settings, reserved_epochs=reserved_epochs(study.space, at_once)))
         run(Repeats(record, confirmation_runs(study), "confirmation"))
     finally:
         try:
@@ -210,101 +116,6 @@ def search(arguments: argparse.Namespace) -> None:
             study.write_copy()
         finally:
             stop_ray()
-
-    from tuning.conclude import conclude  # loads torch, which the trials need not wait for
-
-    with study.exclusive():
-        bring_back(study, record)
-        conclude(study, record, data, pixels)
-    study.write_copy()
-    lock.release()
-
-
-def driver_name(folder: Path) -> str:
-    """What this folder's searches are called among the drivers that share a study: the same after a restart."""
-    file = folder / "search.driver"
-    if not file.is_file():
-        write_text(file, f"{os.uname().nodename}-{secrets.token_hex(6)}\n")
-    return file.read_text().strip()
-
-
-def settle_storage(study: "Study", storage: "Storage | None", name: str) -> None:
-    """Gives the study its own folder in the storage; raises UserError when its trials' states are somewhere else."""
-    place = str(storage or f"{os.uname().nodename}:{study.folder.absolute()}")
-    known = study.attributes.get("storage")
-    if known is None:
-        known = {"place": place, "folder": f"{name}-{secrets.token_hex(4)}", "given": storage is not None}
-        study.set_attribute("storage", known)
-    elif known["place"] != place and (storage is not None or known["given"] or study.shared):
-        raise UserError(
-            f"{study.folder}: the trials of this study keep their states in {known['place']}, not in {place}"
-            + (": give that as --storage" if known["given"] else "")
-            + ("; drivers that share a study need a --storage that all of them see" if study.shared else "")
-        )
-    if storage is not None:
-        study.storage = replace(storage, folder=known["folder"])
-
-
-def lock_folder(folder: Path, doing: str = "searching") -> "FileLock":
-    """Keeps others who are `doing` the same out of the folder; the system frees it when this process ends, however.
-
-    Raises UserError with the process id of the one who is.
-    """
-    from filelock import Timeout
-
-    name = "search" if doing == "searching" else "process"
-    holder = folder / f"{name}.pid"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = lock_at(folder / f"{name}.lock")
-        lock.acquire(timeout=0)
-        holder.write_text(f"{os.getpid()}\n")
-    except Timeout:
-        process = (holder.read_text().strip() if holder.is_file() else "") or "unknown"
-        way_out = ", or choose another --name" if doing == "searching" else ""
-        raise UserError(f"{folder}: process {process} is {doing} here; wait for it{way_out}") from None
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}; choose another --results") from error
-    return lock
-
-
-def pretrained_in(space: "SearchSpace", identities: int) -> list[str]:
-    """What each of the space's starting weights gives each of its backbones, a line each; none for random weights.
-
-    Raises UserError for weights that are not there: once, and not in every trial.
-    """
-    config = space.base_config()
-    choices = {p.name: p.values() for p in space.parameters if p.name in ("backbone", "pretrained")}
-    lines = []
-    for backbone in choices.get("backbone", (config.backbone,)):
-        for pretrained in choices.get("pretrained", (config.pretrained,)):
-            if pretrained != "none":
-                from reid_train.checkpoint import build_model, load_pretrained
-
-                model = build_model(config.changed(backbone=backbone), identities)
-                lines.append(f"{backbone}: {load_pretrained(model, pretrained, backbone)}")
-    return lines
-
-
-def warn_of_missing_test(data_dir: str, dataset: str | None) -> None:
-    """Says at once when there will be nothing to test on. Looks for the folders alone: what is in them is for later."""
-    from data.datasets import READERS, find_dataset
-
-    name, place = find_dataset(data_dir, dataset)
-    folders = [place / folder for folder in getattr(READERS[name], "FOLDERS", {}).values()]
-    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
-        print(f"note: the winner will not be tested: {', '.join(missing)} is missing", flush=True)
-
-
-def draw_sample(folder: str, settings: dict[str, Any]) -> None:
-    """Draws the sample data set that a space describes, where it is not there yet."""
-    from data.synthetic import draw_dataset
-
-    print(f"drawing sample data in {folder}", flush=True)
-    try:
-        draw_dataset(out_dir=folder, **settings)
-    except TypeError as error:
-        raise UserError(f"sample_data: {error}") from None
 
 
 if __name__ == "__main__":

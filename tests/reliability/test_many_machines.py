@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tests.clusters import cluster, start_search
 from tuning.study import Study
 
@@ -29,6 +31,7 @@ study:
 """
 
 
+@pytest.mark.reliability
 def test_trials_of_a_lost_machine_go_on_from_their_states_on_one_that_joined(tiny_data, tmp_path):
     (tmp_path / "long.yaml").write_text(SPACE)
     command = ["--space", tmp_path / "long.yaml", "--data-dir", tiny_data, "--results", tmp_path / "results"]

@@ -15,6 +15,7 @@ pytest.importorskip("psycopg", reason="psycopg is not installed (the extra `post
 PASSWORD = "hunter2-is-secret"
 
 
+@pytest.mark.reliability
 def test_two_searches_share_a_study_and_one_is_killed(tiny_space, tiny_data, tmp_path):
     with server(PASSWORD) as url:
         common = ["--space", tiny_space, "--data-dir", tiny_data, "--study-storage", url, "--name", "shared"]

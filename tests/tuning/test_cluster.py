@@ -79,6 +79,7 @@ def test_a_cluster_without_a_token_is_warned_of(searched):
     assert "RAY_AUTH_MODE=token" in NO_TOKEN and "RAY_AUTH_TOKEN" in NO_TOKEN
 
 
+@pytest.mark.reliability
 def test_a_cluster_that_asks_for_a_token_is_joined_with_it_alone(tmp_path, tiny_data, tiny_space):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment["HOME"] = str(tmp_path)  # no token of the user's

@@ -21,7 +21,7 @@ SECRETS = {
 }
 
 
-@pytest.fixture(scope="module", params=[0o077, 0o002], ids=oct)
+@pytest.fixture(scope="module", params=[0o077, pytest.param(0o002, marks=pytest.mark.reliability)], ids=oct)
 def watched(request, tmp_path_factory, tiny_space, tiny_data):
     """A small local search under a umask: its folder, that umask, and the sockets and programs seen while it ran."""
     folder, mark = tmp_path_factory.mktemp("doors"), secrets.token_hex(8)

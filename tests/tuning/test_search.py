@@ -172,7 +172,7 @@ def test_retrain_uses_all_identities_and_reports_every_seed(finished_search, run
         assert (run / "history.png").is_file()
 
 
-@pytest.mark.parametrize("polite", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("polite", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.reliability)])
 def test_interrupted_search_goes_on_with_the_command_it_prints(polite, tmp_path, tiny_data, tiny_space, run_module):
     arguments = ["--space", str(tiny_space), "--data-dir", str(tiny_data), "--results", str(tmp_path)]
     arguments += ["--trials", "3", "--cpus-per-trial", "1", "--set", "learning_rate=0.05", "--set", "optimizer=adamw"]
