@@ -17,7 +17,6 @@ from data.errors import UserError, exit_on_user_error, running_command
 if TYPE_CHECKING:
     from filelock import FileLock
 
-    from tuning.space import SearchSpace
     from tuning.storage import Storage
     from tuning.study import Study
 
@@ -139,6 +138,7 @@ def search(arguments: argparse.Namespace) -> None:
         surely_fits,
         trial_memory_bytes,
     )
+    from tuning.starts import starts_of
     from tuning.storage import Storage
     from tuning.study import DATABASE, Study
     from tuning.weights import bring_back
@@ -162,7 +162,7 @@ def search(arguments: argparse.Namespace) -> None:
         print(f"{len(at_size)} images at {size[0]} x {size[1]}: {decoded}", flush=True)
     if left_out:
         print(describe_left_out(left_out, "training"), flush=True)
-    for line in (*pretrained_in(space, len({sample.identity for sample in data.train})), *remarks):
+    for line in (*starts_of(space, len({sample.identity for sample in data.train})), *remarks):
         print(line, flush=True)
     warn_of_missing_test(config.data_dir, config.dataset)
     lock = lock_folder(folder)
@@ -266,24 +266,6 @@ def lock_folder(folder: Path, doing: str = "searching") -> "FileLock":
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}; choose another --results") from error
     return lock
-
-
-def pretrained_in(space: "SearchSpace", identities: int) -> list[str]:
-    """What each of the space's starting weights gives each of its backbones, a line each; none for random weights.
-
-    Raises UserError for weights that are not there: once, and not in every trial.
-    """
-    config = space.base_config()
-    choices = {p.name: p.values() for p in space.parameters if p.name in ("backbone", "pretrained")}
-    lines = []
-    for backbone in choices.get("backbone", (config.backbone,)):
-        for pretrained in choices.get("pretrained", (config.pretrained,)):
-            if pretrained != "none":
-                from reid_train.checkpoint import build_model, load_pretrained
-
-                model = build_model(config.changed(backbone=backbone), identities)
-                lines.append(f"{backbone}: {load_pretrained(model, pretrained, backbone)}")
-    return lines
 
 
 def warn_of_missing_test(data_dir: str, dataset: str | None) -> None:
