@@ -89,7 +89,7 @@ def build_backbone(name: str, *, last_stride: int, image_size: tuple[int, int]) 
 
 
 def layers_of(backbone: nn.Module) -> dict[str, int]:
-    """The layer of each of a backbone's parameters, from 0 at the images: as timm counts, or a ResNet's stem and stages."""
+    """The layer of each of a backbone's parameters, from 0 at the images: timm's, or a ResNet's stem and stages."""
     if hasattr(backbone, "layers"):
         layers: dict[str, int] = backbone.layers()  # type: ignore[operator]
         return layers

@@ -170,7 +170,8 @@ def _fitted(model: ReIDModel, weights: dict[str, torch.Tensor], source: str) -> 
     if not own or not hasattr(model.backbone, "fitted"):
         return weights
     head = {name: tensor for name, tensor in weights.items() if not name.startswith(begin)}
-    return head | {f"{begin}{name}": tensor for name, tensor in model.backbone.fitted(own, source).items()}
+    fitted = model.backbone.fitted(own, source)  # type: ignore[operator]
+    return head | {f"{begin}{name}": tensor for name, tensor in fitted.items()}
 
 
 def _describes_itself(path: Path) -> bool:

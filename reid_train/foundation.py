@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import timm
@@ -37,16 +37,9 @@ class TimmBackbone(nn.Module):
     def __init__(self, name: str, image_size: tuple[int, int]):
         super().__init__()
         self.name = name
-        check_name(name)
-        with torch.device("meta"):  # what it gives is found without computing it
-            probe = _create(name, image_size, as_map=True)
-            patch = getattr(getattr(probe, "patch_embed", None), "patch_size", (1, 1))
-            height, width = (max(1, round(side / of)) * of for side, of in zip(image_size, patch, strict=True))
-            self.size = None if (height, width) == image_size else (height, width)
-            probe = _create(name, (height, width), as_map=True)
-            as_map = probe is not None and _output(probe, name, height, width).ndim == 4
-            shape = _output(probe if as_map else _create(name, (height, width)), name, height, width).shape
-        self.recipe = partial(_create, name, (height, width), as_map=as_map)
+        size, as_map, shape = _found_out(name, image_size)
+        self.size = None if size == image_size else size
+        self.recipe = partial(_create, name, size, as_map=as_map)
         self.net = self.recipe()
         self.gives_vector = not as_map
         self.channels_last = as_map and getattr(self.net, "output_fmt", None) == "NHWC"
@@ -111,6 +104,24 @@ class TimmBackbone(nn.Module):
             reason = " ".join(str(error).split())[:160] or type(error).__name__
             raise UserError(f"pretrained={source}: its tensors are not those of timm/{self.name} ({reason})") from error
         return fitted
+
+
+@cache
+def _found_out(name: str, image_size: tuple[int, int]) -> tuple[tuple[int, int], bool, tuple[int, ...]]:
+    """The size that the model works at, whether it gives a map, and the shape of what it gives, without computing it.
+
+    Raises UserError as TimmBackbone does.
+    """
+    check_name(name)
+    with torch.device("meta"):
+        probe = _create(name, image_size, as_map=True)
+        patch = getattr(getattr(probe, "patch_embed", None), "patch_size", (1, 1))
+        height, width = (max(1, round(side / of)) * of for side, of in zip(image_size, patch, strict=True))
+        probe = _create(name, (height, width), as_map=True)
+        if probe is not None and (output := _output(probe, name, height, width)).ndim == 4:
+            return (height, width), True, tuple(output.shape)
+        output = _output(_create(name, (height, width)), name, height, width)
+        return (height, width), False, tuple(output.shape)
 
 
 def check_name(name: str) -> None:
