@@ -21,8 +21,21 @@ COPIED_AT_ONCE = 512
 """Images, on the way to a device."""
 
 
-class AugmentedBatches(Dataset[Batch]):
-    """Batches by (epoch, step, indices): each step has random numbers of its own, so any process gives the same.
+def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
+    """The random numbers of one step's augmentation."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch, step]).generate_state(1)[0]))
+
+
+class LabelledBatches(Dataset[Batch]):
+    """Batches by (epoch, step, indices)."""
+
+    labels: torch.Tensor
+    """Of all images: int64, on the CPU."""
+    seed: int
+
+
+class AugmentedBatches(LabelledBatches):
+    """Augmented pictures: each step has random numbers of its own, so that any process gives the same.
 
     With `device`, all pixels are copied there once, and batches are put together and augmented there.
     """
@@ -58,8 +71,7 @@ class AugmentedBatches(Dataset[Batch]):
             images_NHWC, labels_N = self.resident
             chosen = to_device(torch.tensor(indices), images_NHWC.device)
             images_BHWC, labels_B = images_NHWC[chosen], labels_N[chosen]
-        seed = int(np.random.SeedSequence([self.seed, epoch, step]).generate_state(1)[0])
-        images = self.augmentation(images_BHWC.permute(0, 3, 1, 2), torch.Generator().manual_seed(seed))
+        images = self.augmentation(images_BHWC.permute(0, 3, 1, 2), step_generator(self.seed, epoch, step))
         return images, labels_B
 
 
@@ -89,7 +101,7 @@ class _Plan:
 
 
 def training_batches(
-    batches: AugmentedBatches,
+    batches: LabelledBatches,
     *,
     batch_size: int,
     images_per_identity: int | None,

@@ -260,6 +260,11 @@ class Pixels:
             self.decoded += 1
         return batch_BHWC
 
+    def rows(self, images: Sequence[str]) -> np.ndarray:
+        """The places of these images, by path, in the pixel file; where there is none, in `paths`."""
+        indices = np.array([self.index[image] for image in images], dtype=np.int64)
+        return indices if self._rows_N is None else self._rows_N[indices]
+
     def in_file(self, file: Path) -> "Pixels":
         """The same pixels in a copy of their file."""
         return Pixels(self.paths, self.height, self.width, file=file, rows_N=self._rows_N)

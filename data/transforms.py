@@ -30,6 +30,11 @@ ATTEMPTS = 10
 Operation = Callable[[torch.Tensor], torch.Tensor]
 
 
+def draw_flips(count: int, probability: float, generator: torch.Generator) -> torch.Tensor:
+    """Which of `count` pictures are mirrored: bool (count)."""
+    return torch.rand(count, generator=generator) < probability
+
+
 class Augmentation:
     """The training recipe: uint8 RGB pictures (B x 3 x H x W) and a CPU generator -> uint8 (B x 3 x H x W).
 
@@ -59,7 +64,7 @@ class Augmentation:
         if self.crop_scale < 1:
             images = crop_and_resize(images, draw_crops(images, self.crop_scale, generator))
         if self.flip_probability > 0:
-            flipped_B = torch.rand(len(images), generator=generator) < self.flip_probability
+            flipped_B = draw_flips(len(images), self.flip_probability, generator)
             chosen = to_device(flipped_B.nonzero()[:, 0], images.device)
             images[chosen] = images[chosen].flip(3)
         if self.randaugment_operations > 0:

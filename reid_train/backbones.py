@@ -1,15 +1,20 @@
-"""Backbones: image -> feature map, with their width and the weights they may start from."""
+"""Backbones: image -> features, with their width, layers and the weights they may start from.
+
+`reid_train.foundation` has those of timm.
+"""
 
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torchvision import models
 
 from data.errors import UserError
+from data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from reid_train.config import TIMM
 
 IBN_WEIGHTS = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0/resnet50_ibn_a-d9d0bb7b.pth"
 
@@ -45,12 +50,30 @@ BACKBONES: dict[str, tuple[Callable[..., models.ResNet], str, int]] = {
 """Name -> (builder, where its ImageNet weights are, channels of the last feature map)."""
 
 
-def build_backbone(name: str, *, last_stride: int) -> tuple[nn.Module, int]:
-    """The backbone with random weights, up to its last feature map, and the map's channels.
+class Backbone(NamedTuple):
+    """A network with random weights, from normalised images (B x 3 x H x W) to features."""
 
-    Takes images (B x 3 x H x W), gives (B x channels x H/32 x W/32), twice that height and width with
-    `last_stride` 1. Layers are named as in torchvision.
+    module: nn.Module
+    width: int
+    """Channels of the features."""
+    gives_vector: bool = False
+    """Whether it gives pooled features (B x C), and not a map of them (B x C x H' x W')."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    """Of red, green and blue, of 1: by what the network wants its images normalised."""
+    std: tuple[float, ...] = IMAGENET_STD
+
+
+def build_backbone(name: str, *, last_stride: int, image_size: tuple[int, int]) -> Backbone:
+    """The backbone of this name, for images of this height and width.
+
+    torchvision's give a map of H/32 x W/32, twice that height and width with `last_stride` 1, from images of any
+    size; their layers are named as in torchvision. Raises UserError for what timm does not have.
     """
+    if name.startswith(TIMM):
+        from reid_train.foundation import TimmBackbone
+
+        module = TimmBackbone(name.removeprefix(TIMM), image_size)
+        return Backbone(module, module.width, module.gives_vector, module.mean, module.std)
     builder, _, width = BACKBONES[name]
     # Blocks that begin as the identity train faster from scratch (Goyal et al. 2017); loaded weights replace it.
     network = builder(weights=None, zero_init_residual=True)
@@ -62,7 +85,17 @@ def build_backbone(name: str, *, last_stride: int) -> tuple[nn.Module, int]:
     trunk = nn.Sequential()
     for key, layer in layers.items():
         trunk.add_module(key, layer)
-    return trunk, width
+    return Backbone(trunk, width)
+
+
+def layers_of(backbone: nn.Module) -> dict[str, int]:
+    """The layer of each of a backbone's parameters, from 0 at the images: timm's, or a ResNet's stem and stages."""
+    if hasattr(backbone, "layers"):
+        layers: dict[str, int] = backbone.layers()  # type: ignore[operator]
+        return layers
+    stage = re.compile(r"layer(\d+)\.")
+    matches = {name: stage.match(name) for name, _ in backbone.named_parameters()}
+    return {name: int(match[1]) if match else 0 for name, match in matches.items()}
 
 
 def imagenet_state(name: str) -> dict[str, torch.Tensor]:

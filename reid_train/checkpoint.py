@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from data.atomic import replacing, write_json
 from data.errors import UserError, refused_write
 from reid_train.backbones import first_not_finite, imagenet_state, load_matching, why_unreadable
-from reid_train.config import MODEL_SETTINGS, TrainConfig, make_config
+from reid_train.config import MODEL_SETTINGS, TIMM, TrainConfig, make_config
 from reid_train.model import ReIDModel
 
 WEIGHTS, DESCRIPTION, STATE = "model.safetensors", "model.json", "state.pt"
@@ -48,7 +48,8 @@ class Checkpoint(NamedTuple):
 
 def build_model(config: TrainConfig, identities: int) -> ReIDModel:
     """The configured model with random weights."""
-    return ReIDModel(identities=identities, **{name: getattr(config, name) for name in MODEL_SETTINGS})
+    size = config.image_height, config.image_width
+    return ReIDModel(identities=identities, image_size=size, **{name: getattr(config, name) for name in MODEL_SETTINGS})
 
 
 def save_checkpoint(
@@ -68,7 +69,7 @@ def save_checkpoint(
         "metrics": metrics,
         "identities": identities,
         "versions": {name: version(name) for name in ("torch", "torchvision")},
-        "sha256": _digest(tensors),
+        "sha256": weights_digest(tensors),
     }
     folder = Path(folder)
     with replacing(folder / WEIGHTS) as temporary, _refusal_as_os_error():
@@ -105,7 +106,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
             raise TypeError("epoch or metrics are of another type")
         if not isinstance(identities, list) or any(type(identity) is not int for identity in identities):
             raise TypeError("identities are no list of whole numbers")
-        if description.get("sha256", digest := _digest(weights)) != digest:
+        if description.get("sha256", digest := weights_digest(weights)) != digest:
             raise ValueError("its weights are not those that were written")
     except Exception as error:  # hostile descriptions raise nearly anything
         if isinstance(error, UserError):
@@ -115,7 +116,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     return Checkpoint(config, epoch, metrics, identities, weights)
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+def weights_digest(tensors: Mapping[str, torch.Tensor]) -> str:
     """The SHA-256 of all weights, in hex. A flipped bit is another weight, and nobody would see it."""
     sha256 = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
@@ -151,11 +152,50 @@ def load_pretrained(model: ReIDModel, pretrained: str, backbone: str) -> str:
     if pretrained == "none":
         return "pretrained=none: random weights"
     if pretrained == "imagenet":
-        return load_matching(model.backbone, imagenet_state(backbone), "imagenet")
+        own = backbone.startswith(TIMM)
+        state = model.backbone.imagenet_state() if own else imagenet_state(backbone)  # type: ignore[operator]
+        return load_matching(model.backbone.net if own else model.backbone, state, "imagenet")  # type: ignore[arg-type]
     path = Path(os.path.expanduser(pretrained))  # noqa: PTH111 - Path's raises for users that there are not
-    if path.is_dir() or path.suffix == ".safetensors":
-        return load_matching(model, load_checkpoint(path).weights, str(path))
-    return load_matching(model, read_state_dict(path), str(path))
+    is_ours = path.is_dir() or path.suffix == ".safetensors"
+    if backbone.startswith(TIMM) and not (is_ours and _describes_itself(path)):
+        return _load_foreign(model, path)
+    if not is_ours:
+        return load_matching(model, read_state_dict(path), str(path))
+    return load_matching(model, _fitted(model, load_checkpoint(path).weights, str(path)), str(path))
+
+
+def _fitted(model: ReIDModel, weights: dict[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
+    """A checkpoint's weights; of a timm backbone, position embeddings resized to this model's images."""
+    begin = "backbone.net."
+    own = {name.removeprefix(begin): tensor for name, tensor in weights.items() if name.startswith(begin)}
+    if not own or not hasattr(model.backbone, "fitted"):
+        return weights
+    head = {name: tensor for name, tensor in weights.items() if not name.startswith(begin)}
+    fitted = model.backbone.fitted(own, source)  # type: ignore[operator]
+    return head | {f"{begin}{name}": tensor for name, tensor in fitted.items()}
+
+
+def _describes_itself(path: Path) -> bool:
+    """Whether a safetensors file, or a folder's, is a checkpoint of this project's: others hold no description."""
+    file = path / WEIGHTS if path.is_dir() else path
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return "description" in (opened.metadata() or {})
+    except (OSError, SafetensorError):
+        return (file.parent / DESCRIPTION).is_file()  # cut, say: load_checkpoint tells of it
+
+
+def _load_foreign(model: ReIDModel, path: Path) -> str:
+    """Loads a timm backbone from timm's or its authors' file (a folder's model.safetensors); gives what matched."""
+    file = path / WEIGHTS if path.is_dir() else path
+    if file.suffix == ".safetensors" and file.is_file():
+        try:
+            state = load_file(file)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"pretrained={path}: no safetensors file, or damaged: {error}") from error
+    else:
+        state = read_state_dict(file)
+    return load_matching(model.backbone.net, model.backbone.fitted(state, str(path)), str(path))  # type: ignore
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:

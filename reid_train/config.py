@@ -1,6 +1,7 @@
 """TrainConfig: every setting of a training run, with its unit, range and meaning, checked once, here."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self, get_args
@@ -14,6 +15,9 @@ from data.usable import OnBadImage
 from reid_train.settings_file import SettingsFile, parse_assignments, read_settings, suggestion
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+TORCHVISION_BACKBONES = ("resnet50", "resnet50_ibn", "resnet18")
+TIMM = "timm/"
+"""What the names of timm's models begin with."""
 
 
 class TrainConfig(BaseModel):
@@ -59,14 +63,17 @@ class TrainConfig(BaseModel):
     """Chance that a random rectangle is filled with the mean colour."""
 
     # Model
-    backbone: Literal["resnet50", "resnet50_ibn", "resnet18"] = "resnet50"
-    """The convolutional network, from torchvision; resnet50_ibn has IBN-a layers."""
+    backbone: str = "resnet50"
+    """resnet50, resnet50_ibn (with IBN-a layers) or resnet18, from torchvision, or timm/NAME, any model of timm."""
     pretrained: str = "imagenet"
-    """imagenet, none, or the path of a checkpoint folder of this project or of a .pth state dict."""
+    """imagenet (of a timm model: the weights that timm has of that name), none, or the path of a checkpoint folder of
+    this project, of a .pth state dict or, of a timm model, of a .safetensors, .pth or .bin file."""
+    freeze: str = Field("none", pattern=r"^(none|backbone|first_[1-9]\d{0,3})$")
+    """What stays as it starts: none, the backbone, or its N first layers (first_N; of a ResNet stem and stages)."""
     last_stride: Literal[1, 2] = 1
-    """Stride of the last stage; 1 doubles the height and width of the final feature map."""
+    """Stride of a ResNet's last stage; 1 doubles the height and width of the final feature map."""
     pooling: Literal["avg", "gem"] = "avg"
-    """Average or generalised-mean pooling (exponent learned, from 3)."""
+    """Average or generalised-mean pooling (exponent learned, from 3); of no effect where the backbone has pooled."""
     parts: int = Field(1, ge=1, le=16)
     """Horizontal stripes of the feature map, each with features and a classifier of its own (PCB); 1: the whole map."""
     part_width: int = Field(256, ge=8, le=2048)
@@ -122,6 +129,8 @@ class TrainConfig(BaseModel):
     """Peak of the OneCycle schedule."""
     backbone_lr_factor: float = Field(1.0, ge=0, le=10)
     """Factor on the backbone's learning rate; below 1 spares pretrained weights."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Factor on the learning rate from each layer of the backbone to the one before it; 1: the same for all."""
     weight_decay: float = Field(1e-4, ge=0, le=1)
     """Decoupled weight decay (AdamW) or L2 penalty (SGD), on weights but not on biases and normalisation."""
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -155,6 +164,15 @@ class TrainConfig(BaseModel):
         if isinstance(value, bool) and annotation is not bool and bool not in get_args(annotation):
             raise ValueError("should be a number or a name, not true or false")
         return value
+
+    @field_validator("backbone")
+    @classmethod
+    def _check_backbone(cls, name: str) -> str:
+        # Whether timm has it is seen where timm is loaded: the process that steers a search must not.
+        if name not in TORCHVISION_BACKBONES and not re.fullmatch(rf"{TIMM}[\w.-]+", name):
+            near = suggestion(name, TORCHVISION_BACKBONES)
+            raise ValueError(f"should be {', '.join(TORCHVISION_BACKBONES)} or {TIMM}NAME{near}")
+        return name
 
     @model_validator(mode="after")
     def _check_batch(self) -> Self:
@@ -229,6 +247,8 @@ def _explain(problem: dict[str, Any], source: SettingsFile, values: Mapping[str,
     rule = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
     if name == "margin":
         rule = "should be a number above 0 and at most 100, or soft"
+    if name == "freeze":
+        rule = "should be none, backbone or first_N, e.g. first_4"
     if name == "compile":
         rule = "should be true, false or auto"
     return f"{source.at(name)}: {name}={values.get(name)!r:.200} {rule}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from data.cache import Pixels
     from data.samples import Sample
+    from reid_train.frozen import FrozenFeatures
     from reid_train.metrics import RetrievalMetrics
     from reid_train.model import ReIDModel
 
@@ -33,10 +34,12 @@ def extract_features(
     device: "torch.device",
     precision: "torch.dtype",
     flip_tta: bool = False,
+    frozen: "FrozenFeatures | None" = None,
 ) -> "torch.Tensor":
     """Features before the BNNeck (images x D, float32, on `device`); `model.neck` turns them into embeddings.
 
-    With `flip_tta` each is the mean of the picture's and its mirror image's. Leaves the model in evaluation mode.
+    With `flip_tta` each is the mean of the picture's and its mirror image's. With `frozen` nothing is read but that.
+    Leaves the model in evaluation mode.
     """
     import torch
 
@@ -45,6 +48,9 @@ def extract_features(
     with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
         for start in range(0, len(samples), EVALUATION_BATCH):
             paths = [sample.path for sample in samples[start : start + EVALUATION_BATCH]]
+            if frozen is not None:
+                parts.append(model.routed(frozen.of(paths))[0].float())
+                continue
             images = torch.from_numpy(pixels.read(paths)).permute(0, 3, 1, 2).to(device, non_blocking=True)
             features = model.features(images).float()
             if flip_tta:

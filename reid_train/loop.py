@@ -30,6 +30,7 @@ from reid_train.checkpoint import (
 )
 from reid_train.config import TrainConfig, check_training, difference
 from reid_train.device import as_cuda_graph, choose_compiling, choose_device, choose_precision, keep_freed_memory
+from reid_train.frozen import FrozenBatches, frozen_features
 from reid_train.losses import NonFiniteLoss
 from reid_train.model import ReIDModel
 from reid_train.objective import Objective
@@ -126,14 +127,19 @@ def train_epochs(
     with _seeded(config.seed, 0, device):
         model = build_model(config, len(identities))
     logger.info(load_pretrained(model, config.pretrained, config.backbone))
+    model.freeze(config.freeze)
     model.to(device).to(memory_format=torch.channels_last)
-    compiled = choose_compiling(config.compile, device, config.num_epochs * steps)
-    forward = torch.compile(model, dynamic=False) if compiled else model
+    # Of a frozen backbone: what it makes of the images, in whose place it is trained on. None without, or where
+    # augmentation makes it another in each epoch.
+    frozen = frozen_features(model, config, pixels, device=device, precision=precision)
+    compiled = frozen is None and choose_compiling(config.compile, device, config.num_epochs * steps)
+    forward = model.from_pooled if frozen else torch.compile(model, dynamic=False) if compiled else model
     optimizer = build_optimizer(
         model,
         name=config.optimizer,
         learning_rate=config.learning_rate,
         backbone_lr_factor=config.backbone_lr_factor,
+        layer_decay=config.layer_decay,
         weight_decay=config.weight_decay,
         momentum=config.momentum,
     )
@@ -150,28 +156,28 @@ def train_epochs(
     if told is not None:
         yield told
     saved_at = time.monotonic()
-    workers = _num_workers(config, device)
-    resident = workers == 0 and _fits_beside_training(pixels, len(data.train), device)
+    workers = 0 if frozen else _num_workers(config, device)
+    resident = workers == 0 and not frozen and _fits_beside_training(pixels, len(data.train), device)
+    paths = [sample.path for sample in data.train]
+    all_labels = [label_of[sample.identity] for sample in data.train]
+    augmentation = Augmentation(
+        crop_scale=config.crop_scale,
+        flip_probability=config.flip_probability,
+        randaugment_operations=config.randaugment_operations,
+        randaugment_magnitude=config.randaugment_magnitude,
+        erasing_probability=config.erasing_probability,
+    )
     batches = training_batches(
-        AugmentedBatches(
-            pixels,
-            [sample.path for sample in data.train],
-            [label_of[sample.identity] for sample in data.train],
-            Augmentation(
-                crop_scale=config.crop_scale,
-                flip_probability=config.flip_probability,
-                randaugment_operations=config.randaugment_operations,
-                randaugment_magnitude=config.randaugment_magnitude,
-                erasing_probability=config.erasing_probability,
-            ),
-            config.seed,
-            device=device if resident else None,
+        FrozenBatches(frozen, paths, all_labels, config.flip_probability, config.seed)
+        if frozen
+        else AugmentedBatches(
+            pixels, paths, all_labels, augmentation, config.seed, device=device if resident else None
         ),
         batch_size=config.batch_size,
         images_per_identity=config.images_per_identity,
         epochs=range(first_epoch, config.num_epochs),
         num_workers=workers,
-        pin_memory=device.type == "cuda" and not resident,
+        pin_memory=device.type == "cuda" and not (resident or frozen),
     )
 
     def compute(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -188,7 +194,7 @@ def train_epochs(
     step_figures: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = compute
     # The other losses choose pairs by their values, which a recorded step cannot.
     by_shape = config.mining == "batch_hard" and (config.metric_loss, config.identity_loss) == PLAIN_LOSSES
-    if device.type == "cuda" and not scaler.is_enabled() and by_shape:
+    if device.type == "cuda" and not scaler.is_enabled() and by_shape and not frozen:
         shape = (config.batch_size, 3, config.image_height, config.image_width)
         with _seeded(config.seed, 0, device):
             step_figures = as_cuda_graph(compute, model.train(), shape)
@@ -219,7 +225,7 @@ def train_epochs(
 
         kept: ReIDModel = average.module if average is not None else model  # type: ignore[assignment]
         _check_finite(epoch + 1, means, kept)
-        validation = validate(kept, config, data, pixels, label_of, device=device, precision=precision)
+        validation = validate(kept, config, data, pixels, label_of, device=device, precision=precision, frozen=frozen)
         _check_finite(epoch + 1, validation)
         report = EpochReport(
             epoch=epoch + 1,

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from data.transforms import IMAGENET_MEAN, IMAGENET_STD
-from reid_train.backbones import build_backbone
+from data.errors import UserError
+from reid_train.backbones import build_backbone, layers_of
 from reid_train.classifiers import build_classifier
 from reid_train.moe import MixtureOfExperts, Routing
 
@@ -78,7 +78,7 @@ class PartPooling(nn.Module):
 class ReIDModel(nn.Module):
     """uint8 RGB images (B x 3 x H x W) -> ModelOutput in training, embeddings (B x D) in evaluation.
 
-    Normalisation by ImageNet's mean and deviation is part of the model.
+    Normalisation by the mean and deviation that the backbone was trained with is part of the model.
     """
 
     mean: torch.Tensor
@@ -89,6 +89,7 @@ class ReIDModel(nn.Module):
         *,
         identities: int,
         backbone: str = "resnet50",
+        image_size: tuple[int, int] = (256, 256),
         last_stride: int = 1,
         pooling: str = "avg",
         parts: int = 1,
@@ -104,10 +105,17 @@ class ReIDModel(nn.Module):
         angular_scale: float = 30.0,
     ):
         super().__init__()
-        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-        self.backbone, width = build_backbone(backbone, last_stride=last_stride)
-        self.pooling = POOLING[pooling]()
+        self.backbone, width, gives_vector, mean, std = build_backbone(
+            backbone, last_stride=last_stride, image_size=image_size
+        )
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.frozen: list[nn.Module] = []
+        self.pooling = nn.Identity() if gives_vector else POOLING[pooling]()
+        if parts > 1 and gives_vector:
+            raise UserError(
+                f"parts={parts}: backbone={backbone} gives one vector an image, which has no stripes; set parts to 1"
+            )
         if parts > 1:
             self.pooling = PartPooling(self.pooling, channels=width, parts=parts, width=part_width)
             width = parts * part_width
@@ -129,6 +137,33 @@ class ReIDModel(nn.Module):
             identity_loss, identities=identities, width=width, parts=parts, margin=angular_margin, scale=angular_scale
         )
 
+    def freeze(self, freeze: str) -> None:
+        """Keeps layers as they are: none, those of the whole backbone, or of it the first N (`first_N`).
+
+        Their parameters get no gradients, and they stay in evaluation mode, which is BatchNorm's with its own
+        statistics. Raises UserError for more layers than there are.
+        """
+        layers = layers_of(self.backbone)
+        count = 1 + max(layers.values())
+        first = {"none": 0, "backbone": count}[freeze] if "_" not in freeze else int(freeze.removeprefix("first_"))
+        if first > count:
+            raise UserError(
+                f"freeze={freeze}: the backbone has {count} layers; set first_{count} or fewer, or backbone"
+            )
+        for name, parameter in self.backbone.named_parameters():
+            if layers[name] < first:
+                parameter.requires_grad_(False)
+        own = {module: [*module.parameters(recurse=False)] for module in self.backbone.modules()}
+        still = [module for module, weights in own.items() if weights and not any(w.requires_grad for w in weights)]
+        self.frozen = [self.backbone] if first == count else still if first else []
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "ReIDModel":
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
     def pooled(self, images: torch.Tensor) -> torch.Tensor:
         """What the backbone makes of uint8 images, pooled: B x C."""
         normalised = (images.float() - self.mean) / self.std
@@ -147,7 +182,11 @@ class ReIDModel(nn.Module):
         return self.routed(self.pooled(images))[0]
 
     def forward(self, images: torch.Tensor) -> ModelOutput | torch.Tensor:
-        feature_BD, routing = self.routed(self.pooled(images))
+        return self.from_pooled(self.pooled(images))
+
+    def from_pooled(self, pooled_BC: torch.Tensor) -> ModelOutput | torch.Tensor:
+        """`forward`, from what `pooled` makes of images."""
+        feature_BD, routing = self.routed(pooled_BC)
         embedding_BD = self.neck(feature_BD)
         if not self.training:
             return embedding_BD

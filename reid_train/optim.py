@@ -5,6 +5,7 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from reid_train.backbones import layers_of
 from reid_train.model import ReIDModel
 
 
@@ -14,25 +15,30 @@ def build_optimizer(
     name: str,
     learning_rate: float,
     backbone_lr_factor: float,
+    layer_decay: float = 1.0,
     weight_decay: float,
     momentum: float,
 ) -> torch.optim.Optimizer:
-    """AdamW or SGD over four groups: backbone and head, with and without weight decay.
+    """AdamW or SGD over groups: the backbone's layers and, last, the head, each with and without weight decay.
 
-    Biases, normalisation and pooling parameters (fewer than two dimensions) are not decayed.
+    Of L layers of the backbone, layer l (from 0, `layers_of`) has the rate of the head times `backbone_lr_factor`
+    times `layer_decay` ** (L - l). Biases, normalisation and pooling parameters (fewer than two dimensions) are not
+    decayed, nor is what timm would not (position embeddings). What is frozen is in no group.
     """
-    groups = []
-    for part, factor in (("backbone", backbone_lr_factor), ("head", 1.0)):
-        named = [
-            parameter
-            for key, parameter in model.named_parameters()
-            if key.startswith("backbone.") == (part == "backbone") and parameter.requires_grad
-        ]
-        for decayed in (True, False):
-            parameters = [p for p in named if (p.ndim >= 2) == decayed]
-            if parameters:
-                decay = weight_decay if decayed else 0.0
-                groups.append({"params": parameters, "lr": learning_rate * factor, "weight_decay": decay})
+    layers = {f"backbone.{name}": layer for name, layer in layers_of(model.backbone).items()}
+    count = 1 + max(layers.values())
+    spared = {f"backbone.{name}" for name in getattr(model.backbone, "undecayed", set)()}
+    gathered: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
+    for key, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            is_head = key not in layers
+            factor = 1.0 if is_head else backbone_lr_factor * layer_decay ** (count - layers[key])
+            decayed = parameter.ndim >= 2 and key not in spared
+            gathered.setdefault((is_head, factor, decayed), []).append(parameter)
+    groups = [
+        {"params": parameters, "lr": learning_rate * factor, "weight_decay": weight_decay if decayed else 0.0}
+        for (_, factor, decayed), parameters in gathered.items()
+    ]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in model.parameters())
     if name == "sgd":
         return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, fused=fused)

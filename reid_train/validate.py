@@ -13,6 +13,7 @@ from reid_train.classifiers import cross_entropy
 from reid_train.config import TrainConfig
 from reid_train.device import choose_device, choose_precision
 from reid_train.evaluate import extract_features, score
+from reid_train.frozen import FrozenFeatures
 from reid_train.losses import NonFiniteLoss
 from reid_train.metrics import RetrievalMetrics
 from reid_train.model import ReIDModel
@@ -28,21 +29,23 @@ def validate(
     *,
     device: torch.device,
     precision: torch.dtype,
+    frozen: FrozenFeatures | None = None,
 ) -> dict[str, float]:
     """The `val_` fields of an EpochReport that `data` allows: none without query and holdout images.
 
-    `label_of` is the classifier's output of each training identity. Leaves the model in evaluation mode.
+    `label_of` is the classifier's output of each training identity, `frozen` what a frozen backbone makes of the
+    images, where that is known. Leaves the model in evaluation mode.
     """
     report: dict[str, float] = {}
     with torch.inference_mode():
         if data.query:
-            features, metrics = _retrieve(model, data, pixels, device, precision)
+            features, metrics = _retrieve(model, data, pixels, device, precision, frozen)
             ranks = {f"val_rank{rank}": float(metrics.cmc[min(rank, len(metrics.cmc)) - 1]) for rank in (1, 5, 10)}
             report |= {"val_mAP": metrics.mAP, "val_mINP": metrics.mINP, **ranks}
             identities = [sample.identity for sample in (*data.query, *data.gallery)]
             report["val_metric_loss"] = _metric_loss(features, identities, config)
         if data.holdout:
-            features = extract_features(model, pixels, data.holdout, device=device, precision=precision)
+            features = extract_features(model, pixels, data.holdout, device=device, precision=precision, frozen=frozen)
             logits_PBI = model.classifier(model.neck(features))
             labels = torch.tensor([label_of[sample.identity] for sample in data.holdout], device=device)
             report["val_ce_loss"] = cross_entropy(logits_PBI, labels, config.label_smoothing).item()
@@ -61,10 +64,16 @@ def validation_metrics(folder: str | Path, data: TrainingData, pixels: Pixels) -
 
 
 def _retrieve(
-    model: ReIDModel, data: TrainingData, pixels: Pixels, device: torch.device, precision: torch.dtype
+    model: ReIDModel,
+    data: TrainingData,
+    pixels: Pixels,
+    device: torch.device,
+    precision: torch.dtype,
+    frozen: FrozenFeatures | None = None,
 ) -> tuple[torch.Tensor, RetrievalMetrics]:
     """Features of query and gallery, and how well queries find theirs."""
-    features = extract_features(model, pixels, [*data.query, *data.gallery], device=device, precision=precision)
+    samples = [*data.query, *data.gallery]
+    features = extract_features(model, pixels, samples, device=device, precision=precision, frozen=frozen)
     embeddings = model.neck(features)
     if not torch.isfinite(torch.linalg.vector_norm(embeddings, dim=1)).all():
         raise NonFiniteLoss("embeddings of the validation images are not finite: the weights have diverged")

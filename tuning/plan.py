@@ -218,6 +218,10 @@ def warn_of_largest(space: SearchSpace, data: TrainingData, pixels: Pixels, toge
     three_steps: dict[str, Any] = {"num_epochs": 3, "pct_start": 0.9}  # an epoch each; one is made
     config = space.config({**batch, **largest, "last_stride": space.smallest("last_stride"), "pretrained": "none"})
     config = config.changed(**three_steps)
+    learning = {freeze for values in space.reach("freeze") for freeze in values} - {"backbone"}
+    if not learning:  # a head alone, and a backbone that keeps nothing for gradients
+        return None
+    config = config.changed(freeze=min(learning, key=("none", config.freeze, *sorted(learning)).index))
     backbones = sorted({name for names in space.reach("backbone") for name in names})
     # As many identities as there are, and no more images than a step takes.
     ranked, seen = list[tuple[int, Sample]](), Counter[int]()
@@ -244,12 +248,15 @@ def _step_cause(config: TrainConfig, backbones: list[str], part: TrainingData, p
     """Why a step with the largest of the backbones fails; None when it does not."""
     import torch
 
-    from reid_train.backbones import build_backbone
+    from reid_train.checkpoint import build_model
     from reid_train.loop import train_epochs
 
     def weights(name: str) -> int:
         with torch.device("meta"):
-            return sum(weight.numel() for weight in build_backbone(name, last_stride=1)[0].parameters())
+            return sum(
+                weight.numel()
+                for weight in build_model(config.changed(backbone=name), identities=1).backbone.parameters()
+            )
 
     try:
         next(train_epochs(config.changed(backbone=max(backbones, key=weights)), part, pixels))

@@ -20,6 +20,7 @@ from tuning.lock import lock_folder
 from tuning.run import Resources, plan_resources, start_ray, surely_fits, trial_memory_bytes
 from tuning.space import SearchSpace, fit_to_data
 from tuning.space_file import read_space
+from tuning.starts import starts_of
 from tuning.storage import Storage
 from tuning.study_settings import StudySettings, parse_duration
 
@@ -63,7 +64,7 @@ def prepare(arguments: argparse.Namespace) -> Prepared:
     pixels = open_sizes(samples, space.image_sizes(), **cache_options(arguments))
     lines = describe_pixels(space, pixels)
     lines += [describe_left_out(left_out, "training")] if left_out else []
-    lines += [*pretrained_in(space, len({sample.identity for sample in data.train})), *remarks]
+    lines += [*starts_of(space, len({sample.identity for sample in data.train})), *remarks]
     for line in (*lines, *missing_test(config.data_dir, config.dataset)):
         print(line, flush=True)
     lock = lock_folder(folder)
@@ -193,24 +194,6 @@ def describe_pixels(space: SearchSpace, pixels: Pixels) -> list[str]:
         at_size = pixels.at(height, width)
         decoded = f"{at_size.decoded} decoded now" if at_size.file else "decoded at every read"
         lines.append(f"{len(at_size)} images at {height} x {width}: {decoded}")
-    return lines
-
-
-def pretrained_in(space: SearchSpace, identities: int) -> list[str]:
-    """What each of the space's starting weights gives each of its backbones, a line each; none for random weights.
-
-    Raises UserError for weights that are not there: once, and not in every trial.
-    """
-    config = space.base_config()
-    choices = {p.name: p.values() for p in space.parameters if p.name in ("backbone", "pretrained")}
-    lines = []
-    for backbone in choices.get("backbone", (config.backbone,)):
-        for pretrained in choices.get("pretrained", (config.pretrained,)):
-            if pretrained != "none":
-                from reid_train.checkpoint import build_model, load_pretrained
-
-                model = build_model(config.changed(backbone=backbone), identities)
-                lines.append(f"{backbone}: {load_pretrained(model, pretrained, backbone)}")
     return lines
 
 

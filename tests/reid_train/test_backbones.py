@@ -185,7 +185,7 @@ def test_imagenet_takes_the_file_that_was_put_there(empty_cache):
     empty_cache.mkdir(parents=True)
     network = models.resnet18()
     torch.save(network.state_dict(), empty_cache / "resnet18-f37072fd.pth")
-    trunk, _ = build_backbone("resnet18", last_stride=1)
+    trunk = build_backbone("resnet18", last_stride=1, image_size=(32, 16)).module
     state = imagenet_state("resnet18")
     assert "fc.weight" in state
     load_matching(trunk, {name: tensor for name, tensor in state.items() if name == "conv1.weight"}, "imagenet")

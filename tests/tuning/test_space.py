@@ -47,7 +47,7 @@ def test_every_setting_is_searchable_or_refused_with_a_reason(field, tmp_path):
         assert getattr(space.config({field: value}), field) == value
 
 
-@pytest.mark.parametrize("name", ["sample", "veri", "market1501"])
+@pytest.mark.parametrize("name", ["sample", "veri", "market1501", "frozen"])
 def test_shipped_spaces_are_valid(name):
     space = read_space(ROOT / "search_spaces" / f"{name}.yaml")
     assert space.parameters and min(space.rungs(space.base_config())) >= 4

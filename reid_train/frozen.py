@@ -1,0 +1,161 @@
+"""What a frozen backbone makes of the images: computed once, kept beside the decoded pixels, used by every trial.
+
+Where the backbone learns nothing and pictures are only mirrored, training needs the pooled features of each image and
+of its mirror image, and no pixels. The file's name is made of all that they follow from: the weights, the settings of
+the architecture, the images' content and size, and how it is computed. It can be deleted at any time; its digest is
+checked whenever it is read, and a damaged file is made again.
+"""
+
+# B images of a batch, N images, C channels of the pooled feature
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from data.atomic import lock_at, replacing
+from data.batches import Batch, Item, LabelledBatches, step_generator
+from data.cache import Pixels
+from data.transforms import draw_flips
+from reid_train.checkpoint import weights_digest
+from reid_train.config import TrainConfig
+from reid_train.evaluate import EVALUATION_BATCH
+from reid_train.model import ReIDModel
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Raised whenever the same key would stand for other features."""
+
+
+class FrozenFeatures(NamedTuple):
+    """Pooled features of images and of their mirror images."""
+
+    pooled_2NC: torch.Tensor
+    """float32: of the images, then of the mirrored ones."""
+    row_of: Mapping[str, int]
+    """Path -> its place among the N."""
+
+    def of(self, paths: Sequence[str]) -> torch.Tensor:
+        """Those of the images as they are: len(paths) x C."""
+        rows = torch.tensor([self.row_of[path] for path in paths], device=self.pooled_2NC.device)
+        return self.pooled_2NC[0, rows]
+
+
+class FrozenBatches(LabelledBatches):
+    """Pooled features (B x C) in place of pictures, mirrored where AugmentedBatches would mirror."""
+
+    def __init__(
+        self,
+        frozen: FrozenFeatures,
+        paths: Sequence[str],
+        labels: Sequence[int],
+        flip_probability: float,
+        seed: int,
+    ):
+        device = frozen.pooled_2NC.device
+        self.pooled_2NC = frozen.pooled_2NC
+        self.rows = torch.tensor([frozen.row_of[path] for path in paths], device=device)
+        self.labels = torch.tensor(labels, dtype=torch.int64)
+        self.flip_probability = flip_probability
+        self.seed = seed
+
+    def __getitem__(self, item: Item) -> Batch:
+        epoch, step, indices = item
+        chosen = torch.tensor(indices)
+        mirrored_B = draw_flips(len(indices), self.flip_probability, step_generator(self.seed, epoch, step))
+        device = self.pooled_2NC.device
+        return self.pooled_2NC[mirrored_B.long().to(device), self.rows[chosen.to(device)]], self.labels[chosen]
+
+
+def can_be_kept(config: TrainConfig, model: ReIDModel) -> bool:
+    """Whether all that training sees of an image is one of two vectors that stay the same."""
+    pictures_stay = config.crop_scale == 1 and config.erasing_probability == 0
+    no_randaugment = 0 in (config.randaugment_operations, config.randaugment_magnitude)
+    return config.freeze == "backbone" and pictures_stay and no_randaugment and not [*model.pooling.parameters()]
+
+
+def frozen_features(
+    model: ReIDModel, config: TrainConfig, pixels: Pixels, *, device: torch.device, precision: torch.dtype
+) -> FrozenFeatures | None:
+    """The features of all images of `pixels`, on `device`, from the file where it has them; None where they change in
+    training. Of several processes that ask at once one computes, the others wait.
+
+    Leaves the model in evaluation mode.
+    """
+    if not can_be_kept(config, model):
+        return None
+    rows_N = pixels.rows(pixels.paths)
+    row_of = {path: int(row) for path, row in zip(pixels.paths, rows_N, strict=True)}
+    ordered = [pixels.paths[index] for index in np.argsort(rows_N)]
+    if pixels.file is None:  # no disk for the pixels: there is none for this either
+        return FrozenFeatures(_compute(model, pixels, ordered, device, precision).to(device), row_of)
+    key = _key(model, config, pixels.file, device, precision)
+    file = pixels.file.parent / f"{key[:32]}.features"
+    pooled_2NC = _read(file, key)
+    if pooled_2NC is None:
+        pooled_2NC = _made(file, key, lambda: _compute(model, pixels, ordered, device, precision))
+    return FrozenFeatures(pooled_2NC.to(device), row_of)
+
+
+def _key(model: ReIDModel, config: TrainConfig, pixel_file: Path, device: torch.device, precision: torch.dtype) -> str:
+    weights = weights_digest({name: tensor.cpu().contiguous() for name, tensor in model.backbone.state_dict().items()})
+    settings = [config.backbone, config.last_stride, config.pooling, pixel_file.name]
+    computed = [str(precision), device.type, version("torch"), version("timm"), FORMAT]
+    return hashlib.sha256(json.dumps([weights, *settings, *computed]).encode()).hexdigest()
+
+
+def _compute(
+    model: ReIDModel, pixels: Pixels, paths: Sequence[str], device: torch.device, precision: torch.dtype
+) -> torch.Tensor:
+    """2 x N x C, float32, on the CPU."""
+    logger.info("computing the frozen backbone's features of %d images and their mirror images, once", len(paths))
+    started = time.monotonic()
+    model.eval()
+    straight, mirrored = [], []
+    with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        for start in range(0, len(paths), EVALUATION_BATCH):
+            images = torch.from_numpy(pixels.read(paths[start : start + EVALUATION_BATCH])).permute(0, 3, 1, 2)
+            images = images.to(device, non_blocking=True)
+            straight.append(model.pooled(images).float().cpu())
+            mirrored.append(model.pooled(images.flip(3)).float().cpu())
+    logger.info("computed them in %.1f s", time.monotonic() - started)
+    return torch.stack([torch.cat(straight), torch.cat(mirrored)])
+
+
+def _made(file: Path, key: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """Computes the features into `file`, under its lock, unless another process has meanwhile."""
+    try:
+        with lock_at(file.with_suffix(".features-lock")):
+            pooled_2NC = _read(file, key)
+            if pooled_2NC is not None:
+                return pooled_2NC
+            if file.exists():
+                logger.warning("%s is damaged; it is made again", file)
+            pooled_2NC = compute()
+            with replacing(file) as temporary:
+                save_file({"pooled": pooled_2NC}, temporary, metadata={"sha256": weights_digest({key: pooled_2NC})})
+            return pooled_2NC
+    except (OSError, SafetensorError) as error:  # a full disk, or a cache that can only be read
+        logger.warning("%s: cannot be written, each run computes these features: %s", file, error)
+        return compute()
+
+
+def _read(file: Path, key: str) -> torch.Tensor | None:
+    """The features in `file`; None when it is not there, or not whole."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            digest = (opened.metadata() or {}).get("sha256")
+            pooled_2NC: torch.Tensor = opened.get_tensor("pooled")
+    except (OSError, SafetensorError):
+        return None
+    return pooled_2NC if digest == weights_digest({key: pooled_2NC}) else None
