@@ -7,6 +7,7 @@ it as an evaluation.
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -52,8 +53,8 @@ def rank(
     return sorted(ranked, key=lambda image: -image.similarity), same_camera
 
 
-def print_ranking(ranked: Sequence[Ranked], title: str) -> None:
-    """The table; identities, cameras and what is right only where they are known."""
+def print_ranking(ranked: Sequence[Ranked], title: str, folder: str) -> None:
+    """The table, of paths from `folder`; identities, cameras and what is right only where they are known."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -71,7 +72,7 @@ def print_ranking(ranked: Sequence[Ranked], title: str) -> None:
         if label:
             right = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[image.right]
             of_label = [str(label.identity), str(label.camera), right]
-        name = escape(printable(Path(image.path).name))
+        name = escape(printable(os.path.relpath(image.path, os.path.realpath(folder))))
         table.add_row(str(place), f"{image.similarity:.4f}", *(of_label if known else ()), name)
     Console().print(table)
 
@@ -118,7 +119,7 @@ def main() -> None:
     shown, own = ranked[: arguments.top], gallery.label(arguments.image)
     counted = count_look(arguments.checkpoint, arguments.image, arguments.gallery, shown)
     known = f" (identity {own.identity}, camera {own.camera})" if own else ""
-    print_ranking(shown, f"{arguments.image}{known} in {arguments.gallery}")
+    print_ranking(shown, f"{Path(arguments.image).name}{known} in {arguments.gallery}", arguments.gallery)
     for line in _remarks(ranked, shown, same_camera, counted):
         print(line)
     from reid_train.plots import plot_ranking
