@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from data.atomic import replacing
-from data.errors import printable
 from data.image import load_image
 
 if TYPE_CHECKING:
+    from data.gallery import Label
     from reid_train.query import Ranked
 
 TRAIN, VALIDATION, THIRD, FOURTH = "#2563eb", "#ea580c", "#16a34a", "#7c3aed"
@@ -107,7 +107,7 @@ THUMBNAIL = 256
 """Pixels of an image's longer side."""
 
 
-def plot_ranking(query: str | Path, title: str, ranked: "Sequence[Ranked]", file: str | Path) -> None:
+def plot_ranking(query: str | Path, label: "Label | None", ranked: "Sequence[Ranked]", file: str | Path) -> None:
     """The query, and beside it the ranked images with their similarity; framed green where right and red where not."""
     columns = 1 + min(len(ranked), RANKS_A_ROW)
     rows = -(-len(ranked) // RANKS_A_ROW)
@@ -118,12 +118,17 @@ def plot_ranking(query: str | Path, title: str, ranked: "Sequence[Ranked]", file
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
         for panel in axes.flat:
             panel.set_axis_off()
-        _frame(axes[0, 0], thumbnails[0], "#111827", printable(title).replace(" (", "\n("))
+        _frame(axes[0, 0], thumbnails[0], "#111827", f"query{_identity(label)}")
         for place, (image, thumbnail) in enumerate(zip(ranked, thumbnails[1:], strict=True)):
-            known = f"\nidentity {image.label.identity}" if image.label else ""
             panel = axes[place // RANKS_A_ROW, 1 + place % RANKS_A_ROW]
-            _frame(panel, thumbnail, FRAMES[image.right], f"{place + 1}: {image.similarity:.3f}{known}")
+            _frame(
+                panel, thumbnail, FRAMES[image.right], f"{place + 1}: {image.similarity:.3f}{_identity(image.label)}"
+            )
         save_figure(figure, file)
+
+
+def _identity(label: "Label | None") -> str:
+    return f"\nidentity {label.identity}" if label else ""
 
 
 def _thumbnail(path: str | Path) -> Any:

@@ -126,7 +126,7 @@ def main() -> None:
 
     out = Path(arguments.out or f"results/query/{Path(arguments.image).stem}.png")
     try:
-        plot_ranking(arguments.image, f"query{known}", shown, out)
+        plot_ranking(arguments.image, own, shown, out)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
     print(f"rank list: {out}")
