@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data.errors import UserError, exit_on_user_error
+from data.errors import UserError, exit_on_user_error, printable
 
 if TYPE_CHECKING:
     import torch
@@ -227,7 +227,7 @@ def main() -> None:
     print(f"in   {description['input']}")
     print(f"out  {description['output']}")
     print(f"differs from PyTorch by {difference:.2g} at most (allowed: {TOLERANCE:g})")
-    print(f"written to {out}")
+    print(printable(f"written to {out}"))
 
 
 if __name__ == "__main__":

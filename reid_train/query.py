@@ -129,7 +129,7 @@ def main() -> None:
         plot_ranking(arguments.image, own, shown, out)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
-    print(f"rank list: {out}")
+    print(printable(f"rank list: {out}"))
 
 
 def look(arguments: argparse.Namespace, gallery: "Gallery") -> tuple[list[Ranked], int]:

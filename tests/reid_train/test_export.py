@@ -1,6 +1,7 @@
 """Exported files against PyTorch: every kind of head, batches of any size, and what the file says of itself."""
 
 import json
+import sys
 
 import numpy as np
 import onnx
@@ -130,7 +131,7 @@ def test_the_command_says_what_goes_in_what_comes_out_and_the_difference(narrow_
 
 def test_mistakes_give_one_line(narrow_checkpoint, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
-    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
     for arguments, message in (
         (["--checkpoint", tmp_path / "nothing", "--format", "pt2"], "nothing: no such checkpoint; give a folder"),
         (["--checkpoint", narrow_checkpoint], "--format onnx needs onnxscript, which is not installed: pip install"),
