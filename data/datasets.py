@@ -13,11 +13,15 @@ MAXIMUM_SHOWN = 300
 """Letters of a path that a message repeats."""
 
 
+class NoDataset(UserError):
+    """A folder that is there and holds no data set."""
+
+
 def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str, Path]:
     """The reader's name and the folder (or CSV file) that `data_dir` means.
 
     `data_dir` may be the set itself or its parent. `dataset` names the reader; None detects it.
-    Raises UserError when nothing, or more than one set, is found.
+    Raises UserError when nothing (NoDataset), or more than one set, is found.
     """
     root = Path(os.path.expanduser(data_dir))  # noqa: PTH111 - Path's raises for users that there are not
     shown = printable(str(root)[:MAXIMUM_SHOWN])
@@ -41,7 +45,7 @@ def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str,
         raise UserError(f"data_dir {shown} holds several data sets: {listed}; point at one or set dataset")
     kinds = [f"{FOLDERS['train']}/ ({name})" for name in names if (FOLDERS := getattr(READERS[name], "FOLDERS", None))]
     empty = " is empty:" if root.is_dir() and not any(root.iterdir()) else ""
-    raise UserError(f"data_dir {shown}{empty} holds no data set; looked for {', '.join([*kinds, 'manifest.csv'])}")
+    raise NoDataset(f"data_dir {shown}{empty} holds no data set; looked for {', '.join([*kinds, 'manifest.csv'])}")
 
 
 def read_train(data_dir: str | Path, dataset: str | None = None, *, outside_images: bool = False) -> list[Sample]:

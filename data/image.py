@@ -53,12 +53,17 @@ def load_image(path: str | Path) -> Image.Image:
                 raise ValueError(f"{image.width} x {image.height} pixels are more than 64 million")
             _check_scans(image)
             image.load()
-            _turn_upright(image)
-            if image.mode.startswith("I"):  # Pillow's own conversion would clip all above 255 to white
-                return Image.fromarray(np.uint8(np.clip(np.asarray(image), 0, 65535) >> 8)).convert("RGB")
-            return image.convert("RGB")
+            return upright_rgb(image)
     except Exception as error:  # a decoder fed with broken bytes raises nearly anything
         raise UnreadableImage(f"{path}: {_reason(error)}") from error
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """The picture as `load_image` gives it; turns `image` itself."""
+    _turn_upright(image)
+    if image.mode.startswith("I"):  # Pillow's own conversion would clip all above 255 to white
+        return Image.fromarray(np.uint8(np.clip(np.asarray(image), 0, 65535) >> 8)).convert("RGB")
+    return image.convert("RGB")
 
 
 def problem_with(path: str | Path) -> str | None:
@@ -72,7 +77,12 @@ def problem_with(path: str | Path) -> str | None:
 
 def decode(path: str | Path, height: int, width: int) -> np.ndarray:
     """The image as uint8 (height, width, 3), resized bilinearly with antialiasing. Raises UnreadableImage."""
-    return np.asarray(load_image(path).resize((width, height), Image.Resampling.BILINEAR))
+    return resized(load_image(path), height, width)
+
+
+def resized(image: Image.Image, height: int, width: int) -> np.ndarray:
+    """An RGB picture as uint8 (height, width, 3), resized bilinearly with antialiasing."""
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _check_scans(image: Image.Image) -> None:

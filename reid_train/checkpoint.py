@@ -44,6 +44,8 @@ class Checkpoint(NamedTuple):
     identities: list[int]
     """The identity of each of the classifier's outputs."""
     weights: dict[str, torch.Tensor]
+    digest: str
+    """The weights' SHA-256, in hex."""
 
 
 def build_model(config: TrainConfig, identities: int) -> ReIDModel:
@@ -106,14 +108,15 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
             raise TypeError("epoch or metrics are of another type")
         if not isinstance(identities, list) or any(type(identity) is not int for identity in identities):
             raise TypeError("identities are no list of whole numbers")
-        if description.get("sha256", digest := weights_digest(weights)) != digest:
+        digest = weights_digest(weights)
+        if description.get("sha256", digest) != digest:
             raise ValueError("its weights are not those that were written")
     except Exception as error:  # hostile descriptions raise nearly anything
         if isinstance(error, UserError):
             raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DamagedFile(file, f"not a checkpoint of this project, or damaged ({reason})") from error
-    return Checkpoint(config, epoch, metrics, identities, weights)
+    return Checkpoint(config, epoch, metrics, identities, weights, digest)
 
 
 def weights_digest(tensors: Mapping[str, torch.Tensor]) -> str:

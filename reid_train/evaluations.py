@@ -1,7 +1,7 @@
 """Counts what was evaluated on a study's test images: every look at them makes the next figure a little less honest.
 
 The list is `evaluations` in the study's test_metrics.json: what each was for, and when. It is kept here, and not in
-tuning/, because `reid_train.evaluate` counts too when its checkpoint lies in a study's folder.
+tuning/, because `reid_train.evaluate` and `reid_train.query` count too when their checkpoint lies in a study's folder.
 """
 
 from collections import Counter

@@ -66,7 +66,7 @@ class PartPooling(nn.Module):
         self.reduce = nn.ModuleList(nn.Linear(channels, width, bias=False) for _ in range(parts))
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
-        height = map_BCHW.shape[2]
+        height = int(map_BCHW.shape[2])  # TorchScript's tracing gives a tensor
         bounds = [round(part * height / self.parts) for part in range(self.parts + 1)]
         reduced = [
             layer(self.pooling(map_BCHW[:, :, top:bottom]))

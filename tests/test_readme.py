@@ -3,11 +3,17 @@
 import importlib
 import re
 import shlex
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from data import manifest
+from reid_train.checkpoint import build_model, save_checkpoint
+from reid_train.config import TrainConfig
 from tuning.space_file import read_space
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +52,23 @@ def test_example_manifest_is_read(tmp_path):
         (tmp_path / line.split(",")[0]).touch()
     assert len(manifest.read_train(tmp_path)) == 1
     assert [len(samples) for samples in manifest.read_test(tmp_path)] == [1, 1]
+
+
+def test_example_in_python_runs(tmp_path, monkeypatch):
+    (text,) = blocks("python")
+    assert len(text.splitlines()) == 5
+    torch.manual_seed(0)
+    config = TrainConfig(backbone="resnet18", image_height=32, image_width=16, device="cpu")
+    described = {"config": config, "epoch": 1, "metrics": {}, "identities": [1, 2]}
+    save_checkpoint(tmp_path / "results/sample/best", build_model(config, 2).state_dict(), **described)
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        Image.fromarray(rng.integers(0, 256, (40, 20, 3), dtype=np.uint8)).save(tmp_path / f"{name}.jpg")
+    shutil.copy(tmp_path / "b.jpg", tmp_path / "mine.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(text, found := {})
+    assert found["gallery"].shape == (3, 512) and found["gallery"].dtype == np.float32
+    assert found["similarities"].argmax() == 1 and found["similarities"][1] == pytest.approx(1, abs=1e-5)
 
 
 def test_linked_files_are_there():

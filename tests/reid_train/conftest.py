@@ -12,9 +12,11 @@ import torch
 from PIL import Image
 
 from data.cache import Pixels, open_pixels
+from data.image import decode
 from data.market1501 import read_train
 from data.splits import TrainingData, hold_out_images, split_identities
 from reid_train.backbones import BACKBONES
+from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import TrainConfig
 from tests.narrow_resnet import NarrowResNet
 
@@ -91,6 +93,20 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny_config(**changes: Any) -> TrainConfig:
     """ResNet-18 at 32 x 16, batches of 4 x 2; 4 steps an epoch on the tiny data."""
     return TrainConfig(**{**TINY, **changes})
+
+
+@pytest.fixture
+def narrow_checkpoint(narrow: None, tmp_path: Path, data_dir: Path) -> Path:
+    """A folder with a narrow model of 9 identities, random but for its normalisation, which has seen pictures."""
+    torch.manual_seed(0)
+    model = build_model(tiny_config(), 9).train()
+    paths = sorted(map(str, (data_dir / "bounding_box_train").iterdir()))
+    for start in range(0, len(paths), 28):
+        batch = np.stack([decode(path, HEIGHT, WIDTH) for path in paths[start : start + 28]])
+        model(torch.from_numpy(batch).permute(0, 3, 1, 2))
+    described = {"config": tiny_config(), "epoch": 3, "metrics": {}, "identities": list(range(9))}
+    save_checkpoint(tmp_path / "checkpoint", model.state_dict(), **described)
+    return tmp_path / "checkpoint"
 
 
 def run_module(module: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,8 @@ COMMANDS = [
     "data.doctor",
     "reid_train.train",
     "reid_train.evaluate",
+    "reid_train.export",
+    "reid_train.query",
     "tuning.search",
     "tuning.retrain",
     "tuning.report",
@@ -93,7 +95,7 @@ ANY = "search:\n  margin: [0.3, soft]\n"
         (
             f"{ANY}study:\n  warm_start: [brief, sbss]",
             [],
-            "mine.yaml:4: 'sbss' is no recipe; there are brief, mbr, sbs, sbs_veri, strong_baseline",
+            "mine.yaml:4: 'sbss' is no recipe; there are brief, mbr, sbs, sbs_veri, strong_baseline, voc_reid",
         ),
         (ANY, ["--warm-start", "/nowhere"], "/nowhere: holds no study (study.db is missing)"),
         (ANY, ["--trials", "0"], "--trials 0: at least 1"),

@@ -1,14 +1,20 @@
 """Warm starts: what becomes of recipes and of earlier studies' best, once, and never with their scores."""
 
 import pytest
+import torch
 
 from data.errors import UserError
+from reid_train.checkpoint import build_model
 from reid_train.config import read_config
+from reid_train.objective import Objective
+from reid_train.optim import build_optimizer
+from reid_train.settings_file import read_settings
 from tuning.sampler import Sampler
 from tuning.space_file import read_space
 from tuning.study import Study
 from tuning.warm_start import RECIPES, warm_started
 
+NAMES = sorted(file.stem for file in RECIPES.glob("*.yaml"))
 EARLIER = """\
 fixed: {backbone: resnet18, pretrained: none, weight_decay: 0.02}
 search:
@@ -61,8 +67,9 @@ def add(study, parameters, score):
         ("brief", (256, 256), 50, (8, 4), 1e-3, {"weight_decay": 1e-4, "pct_start": 0.1, "margin": 0.3}),
         ("strong_baseline", (256, 128), 120, (16, 4), 3.5e-4, {"weight_decay": 5e-4, "erasing_probability": 0.5}),
         ("sbs", (384, 128), 60, (4, 16), 3.5e-4, {"margin": "soft", "pooling": "gem", "optimizer": "adamw"}),
-        ("sbs_veri", (256, 256), 60, (4, 16), 0.01, {"margin": "soft", "pooling": "gem", "optimizer": "sgd"}),
-        ("mbr", (256, 256), 130, (6, 8), 1e-4, {"margin": 0.1}),
+        ("sbs_veri", (256, 256), 60, (4, 16), 0.01, {"backbone": "resnet50_ibn", "margin": "soft", "optimizer": "sgd"}),
+        ("voc_reid", (320, 320), 50, (4, 16), 3.5e-4, {"backbone": "resnet50_ibn", "pooling": "gem", "margin": 0.3}),
+        ("mbr", (256, 256), 130, (6, 8), 1e-4, {"backbone": "resnet50_ibn", "margin": 0.1, "ce_weight": 0.6}),
     ],
 )
 def test_a_recipe_is_what_was_published(name, size, epochs, places, rate, other):
@@ -158,7 +165,34 @@ def test_a_folder_without_a_study_or_without_scores_is_told(tmp_path, make_space
         warm_started(make_space(LATER), [tmp_path / "empty"])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_builds_and_takes_a_step(name):
+    """With its own backbone, losses and optimizer; the pictures are small, and what it starts from is random."""
+    published = read_config(str(RECIPES / f"{name}.yaml"))
+    config = published.changed(image_height=32, image_width=32, batch_size=4, images_per_identity=2, pretrained="none")
+    torch.manual_seed(0)
+    model = build_model(config, identities=2).train()
+    settings = ("learning_rate", "backbone_lr_factor", "weight_decay", "momentum")
+    optimizer = build_optimizer(model, name=config.optimizer, **{s: getattr(config, s) for s in settings})
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    step = Objective(config)(model, model(images), torch.tensor([0, 0, 1, 1]))
+    step.loss.backward()
+    before = [weight.detach().clone() for weight in model.parameters()]
+    optimizer.step()
+    learned = [weight for weight in model.parameters() if weight.requires_grad]
+    assert step.figures.isfinite().all() and all(weight.isfinite().all() for weight in model.parameters())
+    changed = sum(not torch.equal(was, weight) for was, weight in zip(before, model.parameters(), strict=True))
+    assert changed > 0.5 * len(learned)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_states_all_that_the_others_state_so_that_none_rests_on_defaults(name):
+    stated, brief = (set(read_settings(RECIPES / f"{recipe}.yaml").values) for recipe in (name, "brief"))
+    assert stated - {"momentum"} == brief and ("momentum" in stated) == (name == "sbs_veri")
+    text = (RECIPES / f"{name}.yaml").read_text()
+    assert name == "brief" or ("mAP" in text.split("image_height")[0] and "There" in text)
+
+
 def test_every_recipe_can_be_tried_whole(make_space):
-    names = sorted(file.stem for file in RECIPES.glob("*.yaml"))
-    space = make_space(f"search:\n  learning_rate: {{low: 1e-6, high: 1}}\nstudy: {{warm_start: {names}}}\n")
+    space = make_space(f"search:\n  learning_rate: {{low: 1e-6, high: 1}}\nstudy: {{warm_start: {NAMES}}}\n")
     assert {start["learning_rate"] for start in warm_started(space, [])[0].warm_starts} == {1e-4, 3.5e-4, 1e-3, 1e-2}

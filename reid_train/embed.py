@@ -1,0 +1,125 @@
+"""Pictures -> embeddings by a trained model.
+
+from reid_train.embed import load_model
+
+model = load_model("results/sample/best")
+embedding_ND = model.embed(["a.jpg", "b.jpg"])  # of unit length: the product of two is their cosine similarity
+"""
+
+# N images, B images of a batch, H height, W width, D embedding width
+
+import hashlib
+import json
+import logging
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL import __version__ as pillow_version
+from torch.nn import functional as F
+
+from data.atomic import replacing
+from data.cache import content_digests, default_cache_dir, in_threads
+from data.errors import UserError
+from data.image import decode, resized, upright_rgb
+from reid_train import checkpoint
+from reid_train.config import ARCHITECTURE
+from reid_train.device import choose_device, choose_precision
+from reid_train.evaluate import EVALUATION_BATCH
+
+logger = logging.getLogger(__name__)
+
+Picture = str | Path | Image.Image | np.ndarray
+"""An image file, a PIL image, or a uint8 RGB array (H x W x 3) of any size."""
+
+
+class Embedder:
+    """A trained model, ready for use. `load_model` makes one."""
+
+    def __init__(self, folder: str | Path, device: torch.device):
+        network, loaded = checkpoint.load_model(folder)
+        self.config = loaded.config
+        self.device = device
+        self.precision = choose_precision(loaded.config.precision, device)
+        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self.width = network.neck.num_features
+        """Numbers in an embedding, D."""
+        self.digest = loaded.digest
+        """The weights' SHA-256, in hex."""
+
+    def embed(self, images: Sequence[Picture]) -> np.ndarray:
+        """Embeddings of unit length (N x D, float32), in the order of the pictures; as evaluation computes them.
+
+        Raises UserError for what is no picture (UnreadableImage for a file that cannot be decoded).
+        """
+        if isinstance(images, str | Path | Image.Image):
+            raise UserError("embed takes a list of pictures: put the one in brackets")
+        embedding_ND = np.empty((len(images), self.width), dtype=np.float32)
+        for start in range(0, len(images), EVALUATION_BATCH):
+            batch = images[start : start + EVALUATION_BATCH]
+            embedding_ND[start : start + len(batch)] = self._embed_batch(batch)
+        return embedding_ND
+
+    def _embed_batch(self, images: Sequence[Picture]) -> np.ndarray:
+        pixels_BHWC = np.stack(list(in_threads(self._pixels, images)))
+        images_BCHW = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self.device)
+        mixed = self.precision != torch.float32
+        with torch.inference_mode(), torch.autocast(self.device.type, self.precision, enabled=mixed):
+            feature_BD = self.network.features(images_BCHW)
+        with torch.inference_mode():
+            return F.normalize(self.network.neck(feature_BD.float())).cpu().numpy()
+
+    def _pixels(self, image: Picture) -> np.ndarray:
+        size = self.config.image_height, self.config.image_width
+        if isinstance(image, str | Path):
+            return decode(image, *size)
+        if isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+                raise UserError(f"an array of {image.dtype} {image.shape} is no picture: give uint8 RGB, H x W x 3")
+            image = Image.fromarray(image)
+        elif isinstance(image, Image.Image):
+            image = image.copy()  # which is turned, and stays as it is
+        else:
+            raise UserError(f"{type(image).__name__} is no picture: give a path, a PIL image or a uint8 array")
+        return resized(upright_rgb(image), *size)
+
+
+def load_model(folder: str | Path, *, device: str = "auto") -> Embedder:
+    """The model of a checkpoint folder, on "auto", "cpu", "cuda" or "mps". Raises UserError."""
+    return Embedder(folder, choose_device(device))
+
+
+def embed_cached(model: Embedder, paths: Sequence[str], cache_dir: Path | None = None) -> tuple[np.ndarray, int]:
+    """`model.embed` of image files, and how many it computed: the others an earlier call left in `cache_dir`.
+
+    What is kept counts for the same weights, architecture, precision and decoder, and the same content of the image,
+    wherever it lies. A file that is damaged is made again; one that cannot be written is told in the log.
+    """
+    cache_dir = cache_dir or default_cache_dir()
+    architecture = {name: getattr(model.config, name) for name in ARCHITECTURE}
+    key = json.dumps([model.digest, architecture, str(model.precision), pillow_version])
+    file = cache_dir / "embeddings" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+    known = _read_embeddings(file, model.width)
+    digests = content_digests(paths, cache_dir=cache_dir)
+    new = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in known}
+    if new:
+        known |= dict(zip(new, model.embed(list(new.values())), strict=True))
+        try:
+            with replacing(file) as temporary, temporary.open("wb") as out:
+                np.savez(out, digests=np.array(list(known)), embeddings=np.stack(list(known.values())))
+        except OSError as error:
+            logger.warning("%s: not written, the images will be embedded again: %s", file, error)
+    return np.stack([known[digest] for digest in digests]), len(new)
+
+
+def _read_embeddings(file: Path, width: int) -> dict[str, np.ndarray]:
+    """Image digest -> embedding; nothing when the file is missing or damaged."""
+    try:
+        with np.load(file) as kept:
+            digests, embedding_ND = kept["digests"].tolist(), kept["embeddings"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return {}
+    return dict(zip(digests, embedding_ND, strict=True)) if embedding_ND.shape == (len(digests), width) else {}
