@@ -1,5 +1,7 @@
 """Optimizer with parameter groups, the OneCycle schedule and the moving average of weights."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
@@ -16,18 +18,21 @@ def build_optimizer(
     backbone_lr_factor: float,
     weight_decay: float,
     momentum: float,
+    also: Iterable[nn.Parameter] = (),
 ) -> torch.optim.Optimizer:
     """AdamW or SGD over four groups: backbone and head, with and without weight decay.
 
-    Biases, normalisation and pooling parameters (fewer than two dimensions) are not decayed.
+    `also` is trained with the head and no part of the model. Biases, normalisation and pooling parameters (fewer than
+    two dimensions) are not decayed.
     """
-    groups = []
+    groups, others = [], list(also)
     for part, factor in (("backbone", backbone_lr_factor), ("head", 1.0)):
         named = [
             parameter
             for key, parameter in model.named_parameters()
             if key.startswith("backbone.") == (part == "backbone") and parameter.requires_grad
         ]
+        named += others if part == "head" else []
         for decayed in (True, False):
             parameters = [p for p in named if (p.ndim >= 2) == decayed]
             if parameters:

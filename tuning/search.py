@@ -17,10 +17,13 @@ from data.errors import UserError, exit_on_user_error, running_command
 if TYPE_CHECKING:
     from filelock import FileLock
 
+    from data.splits import TrainingData
     from tuning.space import SearchSpace
     from tuning.storage import Storage
     from tuning.study import Study
 
+MOST_LESSONS = 10_000
+"""Teachers with weights of their losses that a space may search."""
 DEFAULT_SPACE = "search_spaces/sample.yaml"
 
 
@@ -162,6 +165,7 @@ def search(arguments: argparse.Namespace) -> None:
         print(f"{len(at_size)} images at {size[0]} x {size[1]}: {decoded}", flush=True)
     if left_out:
         print(describe_left_out(left_out, "training"), flush=True)
+    teachers = teachers_in(space, data)
     for line in (*pretrained_in(space, len({sample.identity for sample in data.train})), *remarks):
         print(line, flush=True)
     warn_of_missing_test(config.data_dir, config.dataset)
@@ -177,7 +181,7 @@ def search(arguments: argparse.Namespace) -> None:
         settle_storage(study, storage, name)
         if "prices" not in study.attributes:
             study.set_attribute("prices", measure_prices(space) if prices is None else prices)
-        check_unchanged(study, fingerprint(samples, cache_dir=arguments.cache_dir), describe_split(data))
+        check_unchanged(study, fingerprint(samples, cache_dir=arguments.cache_dir), describe_split(data), teachers)
         study.set_attribute("images_left_out", [Path(path).name for path in left_out])
         study.settle()
         study.set_attribute("command", running_command())
@@ -284,6 +288,25 @@ def pretrained_in(space: "SearchSpace", identities: int) -> list[str]:
                 model = build_model(config.changed(backbone=backbone), identities)
                 lines.append(f"{backbone}: {load_pretrained(model, pretrained, backbone)}")
     return lines
+
+
+def teachers_in(space: "SearchSpace", data: "TrainingData") -> str | None:
+    """What the space's teachers can be compared by, when the study is gone on with; None without any.
+
+    Raises UserError for one that is not there, or that cannot teach on this data: once, and not in every trial.
+    """
+    from reid_train.config import KD_WEIGHTS
+
+    if all(teacher is None for values in space.reach("teacher") for teacher in values):
+        return None
+    from reid_train.distill import load_teacher, teacher_digest
+
+    lessons = space.combinations(("teacher", *KD_WEIGHTS), MOST_LESSONS, "ways to be taught, each checked")
+    asked = {(config.teacher, config.kd_logits_weight > 0): config for config in lessons if config.distills}
+    for config in asked.values():
+        load_teacher(config, data)
+    digests = {config.teacher: teacher_digest(config) for config in asked.values()}
+    return ", ".join(digest for digest in digests.values() if digest) or None
 
 
 def warn_of_missing_test(data_dir: str, dataset: str | None) -> None:
