@@ -259,6 +259,8 @@ def _checked(space: SearchSpace, source: SettingsFile) -> SearchSpace:
         alone.pop("batch_size", None)
     make_config(alone, _under(source, "fixed"))
     for parameter in space.parameters:
+        _check_condition(space, parameter, source)
+    for parameter in space.parameters:
         for value in parameter.extremes():
             values = {**alone, **_first_met(parameter, space), parameter.name: value}
             if parameter.name == "images_per_identity" and isinstance(value, int):
@@ -267,8 +269,6 @@ def _checked(space: SearchSpace, source: SettingsFile) -> SearchSpace:
             if parameter.name in BATCH and not isinstance(value, int | None):
                 raise UserError(f"{source.at('search', parameter.name)}: {parameter.name} takes whole numbers")
     space = _with_batches(space, source)
-    for parameter in space.parameters:
-        _check_condition(space, parameter, source)
     if not space.parameters:
         raise UserError(f"{source.where}: nothing to search; list settings under search, or use reid_train.train")
     return space
@@ -297,7 +297,7 @@ def _first_met(parameter: Parameter, space: SearchSpace) -> dict[str, Any]:
     """Values with which the parameter counts: the first ones that its condition, and theirs, name."""
     met = {name: allowed[0] for name, allowed in parameter.when}
     for other in space.parameters:
-        if other.name in met and met[other.name] in other.values():
+        if other.name in met and other.contains(met[other.name]):
             met = {**_first_met(other, space), **met}
     return met
 
