@@ -120,6 +120,19 @@ class TrainConfig(BaseModel):
     mining: Literal["batch_hard", "random"] = "batch_hard"
     """Which triplets: each anchor's hardest of the batch, or one at random for each anchor (TripletMarginLoss)."""
 
+    # Distillation
+    teacher: str | None = None
+    """A checkpoint folder of this project, or timm/NAME for a foundation backbone, that the model learns from; null:
+    from nobody. It must not have been trained on the validation identities."""
+    kd_logits_weight: float = Field(1.0, ge=0, le=1000)
+    """Weight of the loss that has the classifier score as the teacher's; timm/NAME has none, and needs 0 here."""
+    kd_temperature: float = Field(4.0, gt=0, le=100)
+    """What both classifiers' scores are divided by for that loss; above 1 tells more of the less likely identities."""
+    kd_embedding_weight: float = Field(0.0, ge=0, le=1000)
+    """Weight of the loss that turns embeddings in the direction of the teacher's, 1 - cosine."""
+    kd_relation_weight: float = Field(0.0, ge=0, le=1000)
+    """Weight of the loss that has images lie as near to each other as the teacher's embeddings do."""
+
     # Optimisation
     num_epochs: int = Field(50, ge=1, le=10_000)
     """Epochs of one complete OneCycle schedule."""
@@ -194,11 +207,31 @@ class TrainConfig(BaseModel):
             raise ValueError(f"moe_experts={self.moe_experts} are copies of the additional layers; set fc_layers to 1")
         if self.moe_top_k > self.moe_experts:
             raise ValueError(f"moe_top_k={self.moe_top_k} is more than moe_experts={self.moe_experts}; lower it")
+        rows = -(-self.image_height // (16 * self.last_stride))
+        if self.parts > rows and self.backbone.startswith("resnet"):
+            raise ValueError(
+                f"parts={self.parts} of a feature map of {rows} rows (image_height={self.image_height}, "
+                f"last_stride={self.last_stride}); lower parts, or raise image_height"
+            )
         if self.parts > 1 and self.fc_layers > 0:
             raise ValueError(f"parts={self.parts} has layers of its own; set fc_layers to 0")
         if self.parts > 1 and self.identity_loss != "cross_entropy":
             raise ValueError(f"parts={self.parts} has a classifier a part; set identity_loss to cross_entropy")
         return self
+
+    @model_validator(mode="after")
+    def _check_teacher(self) -> Self:
+        if self.teacher is not None and self.teacher.startswith(FOUNDATION) and self.kd_logits_weight > 0:
+            raise ValueError(
+                f"teacher={self.teacher} is a backbone without logits; "
+                "set kd_logits_weight to 0, and kd_embedding_weight or kd_relation_weight above 0"
+            )
+        return self
+
+    @property
+    def distills(self) -> bool:
+        """Whether a teacher has any weight."""
+        return self.teacher is not None and any(getattr(self, name) > 0 for name in KD_WEIGHTS)
 
     @property
     def images(self) -> dict[str, Any]:
@@ -210,6 +243,10 @@ class TrainConfig(BaseModel):
         return make_config({**self.model_dump(), **changes}, "settings")
 
 
+FOUNDATION = "timm/"
+"""What the names of foundation backbones begin with."""
+KD_WEIGHTS = ("kd_logits_weight", "kd_embedding_weight", "kd_relation_weight")
+"""The weights of distillation's losses; with all of them 0 a teacher teaches nothing."""
 IMAGE_RULES = ("outside_images", "on_bad_image")
 """The settings that decide which images are used, beside where they lie."""
 FIELD_NAMES = tuple(TrainConfig.model_fields)

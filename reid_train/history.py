@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 def write_history(file: str | Path, rows: Iterable[Row]) -> None:
     """Writes the rows as CSV, atomically. What was not measured is an empty cell."""
-    rows = [_flat(row) for row in rows]
+    rows = [flat(row) for row in rows]
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
@@ -25,7 +25,7 @@ def write_history(file: str | Path, rows: Iterable[Row]) -> None:
     write_text(file, text.getvalue())
 
 
-def _flat(row: Row) -> Row:
+def flat(row: Row) -> Row:
     """The row with a column for each of the values that a tuple or list holds: expert_usage_0, expert_usage_1, ..."""
     flat: Row = {}
     for key, value in row.items():

@@ -4,7 +4,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from reid_train.checkpoint import (
 )
 from reid_train.config import TrainConfig, check_training, difference
 from reid_train.device import as_cuda_graph, choose_compiling, choose_device, choose_precision, keep_freed_memory
+from reid_train.distill import Distillation, load_teacher, teacher_digest
 from reid_train.frozen import FrozenBatches, frozen_features
 from reid_train.losses import NonFiniteLoss
 from reid_train.model import ReIDModel
@@ -72,6 +73,8 @@ class EpochReport:
     """Mean entropy of the router's probabilities, in nats."""
     expert_usage: tuple[float, ...] | None = None
     """Share of the router's choices that fell on each expert; sums to 1."""
+    kd_loss: float | None = None
+    """Of distillation, weighted: what the student's answers lack of the teacher's."""
     val_mAP: float | None = None
     val_rank1: float | None = None
     val_rank5: float | None = None
@@ -124,14 +127,22 @@ def train_epochs(
     label_of = {identity: label for label, identity in enumerate(identities)}
     steps = steps_per_epoch(len(data.train), config.batch_size)
 
+    teacher = load_teacher(config, data)
     with _seeded(config.seed, 0, device):
         model = build_model(config, len(identities))
+        distillation = None
+        if teacher is not None:
+            widths = {"student_width": model.neck.num_features, "teacher_width": teacher.embedding_width}
+            distillation = Distillation(config, **widths)
     logger.info(load_pretrained(model, config.pretrained, config.backbone))
     model.freeze(config.freeze)
     model.to(device).to(memory_format=torch.channels_last)
-    # Of a frozen backbone: what it makes of the images, in whose place it is trained on. None without, or where
-    # augmentation makes it another in each epoch.
-    frozen = frozen_features(model, config, pixels, device=device, precision=precision)
+    if teacher is not None:
+        teacher.to(device).to(memory_format=torch.channels_last)
+    objective = Objective(config, distillation).to(device)
+    # Of a frozen backbone: what it makes of the images, in whose place it is trained on. None without, where
+    # augmentation makes it another in each epoch, and where a teacher needs the images.
+    frozen = frozen_features(model, config, pixels, device=device, precision=precision) if teacher is None else None
     compiled = frozen is None and choose_compiling(config.compile, device, config.num_epochs * steps)
     forward = model.from_pooled if frozen else torch.compile(model, dynamic=False) if compiled else model
     optimizer = build_optimizer(
@@ -142,16 +153,18 @@ def train_epochs(
         layer_decay=config.layer_decay,
         weight_decay=config.weight_decay,
         momentum=config.momentum,
+        also=objective.parameters(),
     )
     schedule = build_schedule(optimizer, pct_start=config.pct_start, total_steps=config.num_epochs * steps)
-    objective = Objective(config).to(device)
     average = build_average(model, config.ema_rate)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
     if average is not None:
         parts["average"] = average
+    seen: dict[str, Any] = {"identities": identities, "images": len(data.train)}
+    if teacher is not None:
+        parts["objective"], seen["teacher"] = objective, teacher_digest(config)
 
-    seen = {"identities": identities, "images": len(data.train)}
     first_epoch, told = _restore(parts, config, seen, out_dir) if out_dir else (0, None)
     if told is not None:
         yield told
@@ -180,15 +193,18 @@ def train_epochs(
         pin_memory=device.type == "cuda" and not (resident or frozen),
     )
 
+    trained = [*model.parameters(), *objective.parameters()]
+
     def compute(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Leaves the clipped gradients of a batch in the parameters; gives the objective's figures and their norm."""
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             output = forward(images)
-        batch = objective(model, output, labels)
+            taught = None if teacher is None else teacher(images)
+        batch = objective(model, output, labels, taught)
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(batch.loss).backward()
         scaler.unscale_(optimizer)
-        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
+        grad_norm = torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm or math.inf)
         return torch.cat([batch.figures, grad_norm.detach().view(1)])
 
     step_figures: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = compute
@@ -208,7 +224,7 @@ def train_epochs(
                 images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
                 figures[step] = step_figures(images, labels)
                 if device.type == "cpu" or (step + 1) % CHECKED_STEPS == 0 or step + 1 == steps:
-                    _check_losses(figures[: step + 1], epoch + 1)
+                    _check_losses(figures[: step + 1], objective.figures, epoch + 1)
                 scale_before = scaler.get_scale()
                 scaler.step(optimizer)
                 scaler.update()
@@ -284,13 +300,16 @@ def _fits_beside_training(pixels: Pixels, images: int, device: torch.device) -> 
     return images * pixels.height * pixels.width * 3 <= torch.cuda.mem_get_info(device)[0] / 4
 
 
-def _check_losses(figures: torch.Tensor, epoch: int) -> None:
+def _check_losses(figures: torch.Tensor, names: Sequence[str], epoch: int) -> None:
     """Raises NonFiniteLoss that names the first of the epoch's steps whose loss is not finite, and its terms."""
     if torch.isfinite(figures[:, 0]).all():
         return
     step = int((~torch.isfinite(figures[:, 0])).nonzero()[0])
-    _, identity, metric, *_ = figures[step].tolist()
-    terms = f"identity loss {identity:.4g}, metric loss {metric:.4g}"
+    terms = ", ".join(
+        f"{name.replace('ce_loss', 'identity loss').replace('_', ' ')} {value:.4g}"
+        for name, value in zip(names, figures[step].tolist(), strict=False)
+        if name.endswith("_loss")
+    )
     raise NonFiniteLoss(f"loss is not finite at step {step + 1} of epoch {epoch}: {terms}")
 
 
@@ -319,7 +338,9 @@ def _restore(
         if changed := difference(state["config"], config):
             raise UserError(f"{out_dir}: holds the state of another run: {changed}; {way_out}")
         if state["seen"] != seen:
-            raise UserError(f"{out_dir}: holds the state of a run on other training images; {way_out}")
+            images = {**state["seen"], "teacher": None} != {**seen, "teacher": None}
+            other = "on other training images" if images else "with other weights of its teacher"
+            raise UserError(f"{out_dir}: holds the state of a run {other}; {way_out}")
         for name, part in parts.items():
             part.load_state_dict(state[name])
         report = EpochReport(**state["report"])

@@ -23,7 +23,9 @@ class ModelOutput(NamedTuple):
     feature_BD: torch.Tensor
     """Before the BNNeck: for the metric loss."""
     embedding_BD: torch.Tensor
-    """After it, with dropout: what the classifier sees."""
+    """After it: what retrieval compares."""
+    dropped_BD: torch.Tensor
+    """With dropout: what the classifier sees."""
     logits_PBI: torch.Tensor
     """The classifier's scores, of each part; one part without parts."""
     routing: Routing | None
@@ -57,7 +59,8 @@ POOLING = {"avg": AveragePooling, "gem": GeMPooling}
 class PartPooling(nn.Module):
     """Pools horizontal stripes of a feature map and reduces each by a layer of its own (Sun et al., PCB, ECCV 2018).
 
-    B x C x H x W -> B x (parts x width), the stripes from top to bottom. H need be no multiple of `parts`, but as many.
+    B x C x H x W -> B x (parts x width), the stripes from top to bottom. H need be no multiple of `parts`, but as many:
+    UserError otherwise.
     """
 
     def __init__(self, pooling: nn.Module, *, channels: int, parts: int, width: int):
@@ -67,6 +70,8 @@ class PartPooling(nn.Module):
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         height = int(map_BCHW.shape[2])  # TorchScript's tracing gives a tensor
+        if height < self.parts:
+            raise UserError(f"parts={self.parts} of a feature map of {height} rows; lower parts or raise image_height")
         bounds = [round(part * height / self.parts) for part in range(self.parts + 1)]
         reduced = [
             layer(self.pooling(map_BCHW[:, :, top:bottom]))
@@ -190,8 +195,8 @@ class ReIDModel(nn.Module):
         embedding_BD = self.neck(feature_BD)
         if not self.training:
             return embedding_BD
-        embedding_BD = self.dropout(embedding_BD)
-        return ModelOutput(feature_BD, embedding_BD, self.classifier(embedding_BD), routing)
+        dropped_BD = self.dropout(embedding_BD)
+        return ModelOutput(feature_BD, embedding_BD, dropped_BD, self.classifier(dropped_BD), routing)
 
 
 def _layers(count: int, width: int, fc_width: int, dropout: float) -> nn.Sequential:

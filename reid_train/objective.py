@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from reid_train.config import TrainConfig
+from reid_train.distill import Distillation, Taught
 from reid_train.losses import active_share, hardest_distances, margin_loss, metric_loss, random_triplet_loss
 from reid_train.model import ModelOutput, ReIDModel
 
@@ -21,21 +22,24 @@ class Step(NamedTuple):
 
 
 class Objective(nn.Module):
-    """Computes a batch's loss from what the model made of it."""
+    """Computes a batch's loss from what the model made of it, and its teacher. Has parameters only where it distils."""
 
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: TrainConfig, distillation: Distillation | None = None):
         super().__init__()
-        self.config = config
+        self.config, self.distillation = config, distillation
         experts = range(config.moe_experts if config.moe_experts > 1 else 0)
         router = ("router_loss", "gate_entropy") if experts else ()
         self.figures = (
             *("loss", "ce_loss", "metric_loss", "accuracy", "active_triplets"),
             *(*router, *(f"expert_{number}" for number in experts)),
+            *(() if distillation is None else ("kd_loss",)),
         )
 
-    def forward(self, model: ReIDModel, output: ModelOutput, labels: torch.Tensor) -> Step:
+    def forward(
+        self, model: ReIDModel, output: ModelOutput, labels: torch.Tensor, taught: Taught | None = None
+    ) -> Step:
         config = self.config
-        identity = model.classifier.loss(output.embedding_BD, output.logits_PBI, labels, config.label_smoothing)
+        identity = model.classifier.loss(output.dropped_BD, output.logits_PBI, labels, config.label_smoothing)
         metric, active = feature_loss(output.feature_BD, labels, config)
         accuracy = (output.logits_PBI.mean(dim=0).argmax(dim=1) == labels).float().mean()
         loss = config.ce_weight * identity + config.metric_weight * metric
@@ -45,6 +49,10 @@ class Objective(nn.Module):
             router = config.moe_balance_weight * routing.balance_loss + config.moe_z_weight * routing.z_loss
             loss = loss + router
             more += [router, routing.entropy, *routing.usage_E]
+        if self.distillation is not None and taught is not None:
+            distilled = self.distillation(output, taught)
+            loss = loss + distilled
+            more.append(distilled)
         return Step(loss, torch.stack([loss, identity, metric, accuracy, active, *more]).detach())
 
 

@@ -1,5 +1,7 @@
 """Optimizer with parameter groups, the OneCycle schedule and the moving average of weights."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
@@ -18,12 +20,14 @@ def build_optimizer(
     layer_decay: float = 1.0,
     weight_decay: float,
     momentum: float,
+    also: Iterable[nn.Parameter] = (),
 ) -> torch.optim.Optimizer:
     """AdamW or SGD over groups: the backbone's layers and, last, the head, each with and without weight decay.
 
     Of L layers of the backbone, layer l (from 0, `layers_of`) has the rate of the head times `backbone_lr_factor`
     times `layer_decay` ** (L - l). Biases, normalisation and pooling parameters (fewer than two dimensions) are not
     decayed, nor is what timm would not (position embeddings). What is frozen is in no group.
+    `also` is trained with the head and no part of the model.
     """
     layers = {f"backbone.{name}": layer for name, layer in layers_of(model.backbone).items()}
     count = 1 + max(layers.values())
@@ -35,6 +39,8 @@ def build_optimizer(
             factor = 1.0 if is_head else backbone_lr_factor * layer_decay ** (count - layers[key])
             decayed = parameter.ndim >= 2 and key not in spared
             gathered.setdefault((is_head, factor, decayed), []).append(parameter)
+    for parameter in also:
+        gathered.setdefault((True, 1.0, parameter.ndim >= 2), []).append(parameter)
     groups = [
         {"params": parameters, "lr": learning_rate * factor, "weight_decay": weight_decay if decayed else 0.0}
         for (_, factor, decayed), parameters in gathered.items()

@@ -9,10 +9,12 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from data.atomic import replacing
 from data.image import load_image
+from reid_train.history import flat
 
 if TYPE_CHECKING:
     from data.gallery import Label
@@ -50,10 +52,10 @@ def _lines(axes: Axes, rows: Sequence[dict[str, Any]], curves: Sequence[tuple[st
         if points:
             axes.plot(*zip(*points, strict=True), color=colour, label=label, marker=marker, markersize=3, linewidth=1.6)
             drawn = True
-    if drawn and len(curves) > 1:
+    if drawn and 1 < len(curves) <= NAMED_EXPERTS:
         # Beside the title, where it hides no curve.
         axes.legend(
-            loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, handlelength=1, columnspacing=1, borderaxespad=0.2
+            loc="lower right", bbox_to_anchor=(1, 0.99), ncols=8, handlelength=1, columnspacing=1, borderaxespad=0.2
         )
     return drawn
 
@@ -77,13 +79,39 @@ PANELS = (
     ("Active triplets", "%", (("active_triplets", "share with a loss", TRAIN),)),
 )
 """Title, unit and curves (key, label, colour) of each panel."""
+EXTRA_PANELS = (
+    ("Distillation loss", "loss", (("kd_loss", "train", TRAIN),)),
+    ("Gate entropy", "nats", (("gate_entropy", "gate entropy", TRAIN),)),
+)
+"""Those of runs that have them alone; "Expert usage" is another."""
+NAMED_EXPERTS = 8
+"""Up to so many experts' curves are told apart."""
+
+
+def _panels(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, tuple[tuple[str, str, str], ...]]]:
+    """PANELS, and those of EXTRA_PANELS and of the experts that the rows have values for."""
+    measured = {key: None for row in rows for key, value in row.items() if value is not None}
+    extra = [panel for panel in EXTRA_PANELS if any(key in measured for key, _, _ in panel[2])]
+    experts = [key for key in measured if key.startswith("expert_usage_")]
+    colours = matplotlib.colormaps["turbo"]
+    curves = tuple(
+        (key, key.rpartition("_")[2], to_hex(colours((place + 0.5) / len(experts))))
+        for place, key in enumerate(experts)
+    )
+    return [*PANELS, *extra, *([("Expert usage", "%", curves)] if curves else [])]
 
 
 def plot_history(rows: Sequence[dict[str, Any]], file: str | Path, title: str = "Training history") -> None:
-    """Six panels over the epochs: losses and accuracy of training and validation, retrieval, learning rate."""
+    """Six panels over the epochs: losses and accuracy of training and validation, retrieval, learning rate; and what
+    only some runs have: distillation's loss, the experts' usage, the router's certainty."""
+    rows = [flat(row) for row in rows]
+    panels = _panels(rows)
+    lines = -(-len(panels) // 3)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, 3, figsize=(13, 7), layout="constrained")
-        for panel, (name, unit, curves) in zip(axes.flat, PANELS, strict=True):
+        figure, axes = plt.subplots(lines, 3, figsize=(13, 3.5 * lines), layout="constrained")
+        for unused in axes.flat[len(panels) :]:
+            unused.remove()
+        for panel, (name, unit, curves) in zip(axes.flat, panels, strict=False):
             panel.set_title(name, loc="left")
             if _lines(panel, rows, curves):
                 panel.set_ylim(0, 1.05 * panel.dataLim.y1 or 1)  # room above a level curve, too

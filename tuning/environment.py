@@ -21,17 +21,19 @@ NAMES = {
     "data_fingerprint": "the training images' fingerprint",
     "validation_split": "the validation split",
     "code": "the code that trains",
+    "teachers": "the teacher's weights",
 }
 """What belongs to a study beside its space, by its attribute."""
 
 
-def check_unchanged(study: Study, data_fingerprint: str, validation_split: str) -> None:
+def check_unchanged(study: Study, data_fingerprint: str, validation_split: str, teachers: str | None = None) -> None:
     """Records what a study's scores depend on beside its space; raises UserError that names what has changed since.
 
-    These are the training images, the validation split and the code that trains. The study itself compares its space,
-    which holds the schedule.
+    These are the training images, the validation split, the code that trains, and the teachers of a study that
+    distils. The study itself compares its space, which holds the schedule.
     """
     now = {"data_fingerprint": data_fingerprint, "validation_split": validation_split, "code": code_digest()}
+    now |= {} if teachers is None else {"teachers": teachers}
     begun = bool(study.trials())
     changes = []
     for name, value in now.items():

@@ -20,7 +20,7 @@ from tuning.lock import lock_folder
 from tuning.run import Resources, plan_resources, start_ray, surely_fits, trial_memory_bytes
 from tuning.space import SearchSpace, fit_to_data
 from tuning.space_file import read_space
-from tuning.starts import starts_of
+from tuning.starts import starts_of, teachers_in
 from tuning.storage import Storage
 from tuning.study_settings import StudySettings, parse_duration
 
@@ -42,6 +42,8 @@ class Prepared(NamedTuple):
     left_out: list[str]
     """Training images that cannot be decoded."""
     data: TrainingData
+    teachers: str | None
+    """What the space's teachers can be compared by; None without any."""
     pixels: Pixels
     resources: Resources
     storage: Storage | None
@@ -60,6 +62,7 @@ def prepare(arguments: argparse.Namespace) -> Prepared:
     space, note = fit_to_data(space, data)
     if note:
         print(note, flush=True)
+    teachers = teachers_in(space, data)
     resources, storage = find_machines(arguments, space, settings, folder)
     pixels = open_sizes(samples, space.image_sizes(), **cache_options(arguments))
     lines = describe_pixels(space, pixels)
@@ -68,7 +71,7 @@ def prepare(arguments: argparse.Namespace) -> Prepared:
     for line in (*lines, *missing_test(config.data_dir, config.dataset)):
         print(line, flush=True)
     lock = lock_folder(folder)
-    return Prepared(space, settings, folder, samples, left_out, data, pixels, resources, storage, lock)
+    return Prepared(space, settings, folder, samples, left_out, data, teachers, pixels, resources, storage, lock)
 
 
 def read_settings_of(arguments: argparse.Namespace) -> tuple[SearchSpace, StudySettings]:
@@ -142,7 +145,8 @@ def open_records(arguments: argparse.Namespace, ready: Prepared) -> "tuple[Study
         settle_storage(study, ready.storage)
         if "prices" not in study.attributes:
             study.set_attribute("prices", measure_prices(space) if prices is None else prices)
-        check_unchanged(study, fingerprint(ready.samples, cache_dir=arguments.cache_dir), describe_split(ready.data))
+        images = fingerprint(ready.samples, cache_dir=arguments.cache_dir)
+        check_unchanged(study, images, describe_split(ready.data), ready.teachers)
         study.set_attribute("images_left_out", [Path(path).name for path in ready.left_out])
         study.settle()
         study.set_attribute("command", running_command())

@@ -32,6 +32,9 @@ def parse_arguments() -> argparse.Namespace:
         "trials were; query and gallery are not read",
     )
     parser.add_argument("--data-dir", metavar="DIR", help="default: the study's")
+    parser.add_argument(
+        "--teacher", metavar="DIR", help="one that was trained on all training images, too; default: the study's"
+    )
     add_image_options(parser, "default: the study's")
     add_cache_options(parser)
     return parser.parse_args()
@@ -56,6 +59,7 @@ def main() -> None:
         raise UserError(f"--epochs {arguments.epochs}: at least 1")
     changes = [f"num_epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"data_dir={json.dumps(arguments.data_dir)}"] if arguments.data_dir is not None else []
+    changes += [f"teacher={json.dumps(arguments.teacher)}"] if arguments.teacher is not None else []
     changes += [f"{name}={value}" for name, value in image_options(arguments).items()]
     from tuning.lock import lock_folder
 
@@ -72,6 +76,7 @@ def main() -> None:
     from data.cache import open_pixels
     from data.splits import TrainingData, hold_out_images
     from data.usable import describe_left_out, usable_test, usable_train
+    from reid_train.distill import load_teacher
     from reid_train.train import log_to, train_into
     from tuning.conclude import summary_text
     from tuning.study import Study
@@ -82,6 +87,7 @@ def main() -> None:
         print(line, flush=True)
     data = hold_out_images(TrainingData(samples, [], []), seed=config.split_seed)
     check_training(config, data)
+    load_teacher(config, data)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     # The test images too, so that a bad one is found before training and not after it.
     open_pixels([*query, *gallery], height=pixels.height, width=pixels.width, **cache_options(arguments))

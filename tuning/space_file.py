@@ -259,16 +259,16 @@ def _checked(space: SearchSpace, source: SettingsFile) -> SearchSpace:
         alone.pop("batch_size", None)
     make_config(alone, _under(source, "fixed"))
     for parameter in space.parameters:
+        _check_condition(space, parameter, source)
+    for parameter in space.parameters:
         for value in parameter.extremes():
-            values = {**alone, parameter.name: value}
+            values = {**alone, **_first_met(parameter, space), parameter.name: value}
             if parameter.name == "images_per_identity" and isinstance(value, int):
                 values["batch_size"] = 2 * max(value, 1)
             make_config(values, _under(source, "search", parameter.name))
             if parameter.name in BATCH and not isinstance(value, int | None):
                 raise UserError(f"{source.at('search', parameter.name)}: {parameter.name} takes whole numbers")
     space = _with_batches(space, source)
-    for parameter in space.parameters:
-        _check_condition(space, parameter, source)
     if not space.parameters:
         raise UserError(f"{source.where}: nothing to search; list settings under search, or use reid_train.train")
     return space
@@ -291,6 +291,15 @@ def _with_batches(space: SearchSpace, source: SettingsFile) -> SearchSpace:
         if set(BATCH) <= trial.keys() and (trial[BATCH[0]], trial[BATCH[1]]) not in batches:
             make_config({**space.fixed, **trial}, f"{source.at('first_trials', number)}")
     return space
+
+
+def _first_met(parameter: Parameter, space: SearchSpace) -> dict[str, Any]:
+    """Values with which the parameter counts: the first ones that its condition, and theirs, name."""
+    met = {name: allowed[0] for name, allowed in parameter.when}
+    for other in space.parameters:
+        if other.name in met and other.contains(met[other.name]):
+            met = {**_first_met(other, space), **met}
+    return met
 
 
 def _check_condition(space: SearchSpace, parameter: Parameter, source: SettingsFile) -> None:

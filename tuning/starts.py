@@ -1,13 +1,17 @@
-"""Whether the models of a space can be made, and what their starting weights give them: found before any is trained."""
+"""Whether the models of a space can be made and taught, and what their starting weights give them: found before any is
+trained."""
 
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from data.errors import UserError
+from data.splits import TrainingData
 from reid_train.config import TIMM, TrainConfig
 from tuning.space import SearchSpace
 
 DECIDING = ("backbone", "pretrained", "parts", "freeze")
+MOST_LESSONS = 10_000
+"""Teachers with weights of their losses that a space may search."""
 MOST_STARTS = 256
 """Combinations of values of DECIDING: each is made once, without its memory."""
 
@@ -26,6 +30,25 @@ def starts_of(space: SearchSpace, identities: int) -> list[str]:
     if problem is not None:
         raise UserError(problem)
     return lines
+
+
+def teachers_in(space: SearchSpace, data: TrainingData) -> str | None:
+    """What the space's teachers can be compared by, when the study is gone on with; None without any.
+
+    Raises UserError for one that is not there, or that cannot teach on this data: once, and not in every trial.
+    """
+    from reid_train.config import KD_WEIGHTS
+
+    if all(teacher is None for values in space.reach("teacher") for teacher in values):
+        return None
+    from reid_train.distill import load_teacher, teacher_digest
+
+    lessons = space.combinations(("teacher", *KD_WEIGHTS), MOST_LESSONS, "ways to be taught, each checked")
+    asked = {(config.teacher, config.kd_logits_weight > 0): config for config in lessons if config.distills}
+    for config in asked.values():
+        load_teacher(config, data)
+    digests = {config.teacher: teacher_digest(config) for config in asked.values()}
+    return ", ".join(digest for digest in digests.values() if digest) or None
 
 
 def _starts(configs: list[TrainConfig], identities: int) -> tuple[list[str], str | None]:

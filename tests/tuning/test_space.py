@@ -20,6 +20,8 @@ VALUES = {
     "normalize_features": [True, False],
     "compile": [True, False], "optimizer": ["adamw", "sgd"], "device": ["auto", "cpu"],
     "precision": ["auto", "float32"], "num_threads": [1, 2], "max_grad_norm": [1.0, None],
+    "moe_experts": [1], "moe_top_k": [1], "moe_noise": [True, False], "metric_loss": ["triplet", "circle"],
+    "identity_loss": ["cross_entropy", "arcface"], "teacher": [None, "results/sample/best"],
 }  # fmt: skip
 
 
@@ -35,9 +37,9 @@ def test_every_setting_is_searchable_or_refused_with_a_reason(field, tmp_path):
         with pytest.raises(UserError, match=f"space.yaml:2: {field} cannot be searched: .*compared"):
             space_from(tmp_path, f"search:\n  {field}: [1, 2]\n")
         return
-    spec = VALUES.get(field, {"low": 8, "high": 9} if field == "fc_width" else {"low": 1, "high": 2})
+    spec = VALUES.get(field, {"low": 8, "high": 9} if field in ("fc_width", "part_width") else {"low": 1, "high": 2})
     if field in ("crop_scale", "flip_probability", "erasing_probability", "label_smoothing", "pct_start", "ema_rate",
-                 "dropout", "momentum"):  # fmt: skip
+                 "dropout", "momentum", "angular_margin"):  # fmt: skip
         spec = {"low": 0.1, "high": 0.5}
     if field in ("backbone_lr_factor", "learning_rate", "weight_decay"):
         spec = {"low": 1e-4, "high": 1e-1, "log": True}
@@ -55,6 +57,24 @@ def test_shipped_spaces_are_valid(name):
         assert set(trial) == {parameter.name for parameter in space.parameters}
     for value in ("true", "false"):
         read_space(ROOT / "search_spaces" / f"{name}.yaml", [f"normalize_features={value}"])
+
+
+@pytest.mark.parametrize(("name", "plain"), [("kd", {"distills": False}), ("moe", {"moe_experts": 1})])
+def test_spaces_of_a_choice_compare_with_the_model_without_it(name, plain):
+    space = read_space(ROOT / "search_spaces" / f"{name}.yaml")
+    base, *others = [space.config(trial) for trial in space.first_trials]
+    for setting, value in plain.items():
+        assert getattr(base, setting) == value and all(getattr(other, setting) != value for other in others)
+    assert space.default() == space.first_trials[0]
+
+
+def test_a_range_is_checked_where_its_condition_holds(tmp_path):
+    """moe_top_k=4 is right with 8 experts, though not with the default's one, and wrong with 2."""
+    text = "fixed: {{fc_layers: 1}}\nsearch:\n  moe_experts: [1, {0}]\n"
+    text += "  moe_top_k: {{choices: [4], when: {{moe_experts: {0}}}}}\n"
+    assert space_from(tmp_path, text.format(8)).parameters[1].choices == (4,)
+    with pytest.raises(UserError, match=r"space\.yaml:4: moe_top_k=4 is more than moe_experts=2"):
+        space_from(tmp_path, text.format(2))
 
 
 @pytest.mark.parametrize(
