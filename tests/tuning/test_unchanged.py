@@ -51,7 +51,7 @@ def test_each_change_is_refused_by_name_and_recorded_nowhere(study, monkeypatch,
     now = {name: (OTHER if name == changed else NOW)[name] for name in NOW}
     if changed == "code":
         monkeypatch.setattr(environment, "code_digest", lambda: "c" * 64)
-    with pytest.raises(UserError, match=rf"study: its trials .* new ones: {message}; restore that .* another --name"):
+    with pytest.raises(UserError, match=rf"study: its trials .* new ones: {message}; restore that.* another --name"):
         check_unchanged(Study(study.folder), **now)
     assert Study(study.folder).attributes == recorded
 
@@ -77,7 +77,7 @@ def test_trials_of_unrecorded_code_are_refused_too(tmp_path, tiny_space):
         ("reduction: 4", "reduction: 3", "reduction was 4, is now 3"),
         ("reduction: 4", "promotion: restart", "promotion was 'continue', is now 'restart'"),
         ("reduction: 4", "audit: 2", "audit was 8, is now 2"),
-        ("reduction: 4", "metric: val_mINP", "metric was 'val_mAP', is now 'val_mINP'"),
+        ("reduction: 4", "metrics: {val_mINP: max}", "metric was 'val_mAP', is now 'val_mINP'"),
         ("reduction: 4", "sampler: random", "sampler was 'tpe', is now 'random'"),
         ("pct_start: 0.4", "pct_start: 0.3", "fixed.pct_start was 0.4, is now 0.3"),
         ("pct_start: 0.4", "pct_start: 0.4\n  split_seed: 1", "fixed.split_seed was None, is now 1"),
