@@ -126,6 +126,7 @@ def search(arguments: argparse.Namespace) -> None:
     space, note = fit_to_data(space, data)
     if note:
         print(note, flush=True)
+    teachers = teachers_in(space, data)
 
     from tuning.confirm import confirmation_runs, expectations, intention, noise_runs, reserved_epochs
     from tuning.costs import Prices, describe_prices, measure_prices
@@ -165,7 +166,6 @@ def search(arguments: argparse.Namespace) -> None:
         print(f"{len(at_size)} images at {size[0]} x {size[1]}: {decoded}", flush=True)
     if left_out:
         print(describe_left_out(left_out, "training"), flush=True)
-    teachers = teachers_in(space, data)
     for line in (*pretrained_in(space, len({sample.identity for sample in data.train})), *remarks):
         print(line, flush=True)
     warn_of_missing_test(config.data_dir, config.dataset)
