@@ -56,6 +56,12 @@ def test_each_change_is_refused_by_name_and_recorded_nowhere(study, monkeypatch,
     assert Study(study.folder).attributes == recorded
 
 
+def test_other_weights_of_the_teacher_are_refused_by_name(study):
+    check_unchanged(study, **NOW, teachers="d" * 64)
+    with pytest.raises(UserError, match=r"the teacher's weights was d{12}, is now e{12}; restore that"):
+        check_unchanged(Study(study.folder), **NOW, teachers="e" * 64)
+
+
 def test_several_changes_are_all_named(study):
     with pytest.raises(UserError, match=r"fingerprint was a+, is now b+; the validation split was 8 "):
         check_unchanged(study, **OTHER)
