@@ -19,7 +19,7 @@ VALUES = {
     "last_stride": [1, 2], "pooling": ["avg", "gem"], "margin": [0.3, "soft"], "mining": ["batch_hard", "random"],
     "normalize_features": [True, False],
     "compile": [True, False], "optimizer": ["adamw", "sgd"], "device": ["auto", "cpu"],
-    "precision": ["auto", "float32"], "num_threads": [1, 2], "max_grad_norm": [1.0, None],
+    "precision": ["auto", "float32"], "freeze": ["none", "first_2"], "num_threads": [1, 2], "max_grad_norm": [1.0, None],
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def test_every_setting_is_searchable_or_refused_with_a_reason(field, tmp_path):
         return
     spec = VALUES.get(field, {"low": 8, "high": 9} if field == "fc_width" else {"low": 1, "high": 2})
     if field in ("crop_scale", "flip_probability", "erasing_probability", "label_smoothing", "pct_start", "ema_rate",
-                 "dropout", "momentum"):  # fmt: skip
+                 "dropout", "momentum", "layer_decay"):  # fmt: skip
         spec = {"low": 0.1, "high": 0.5}
     if field in ("backbone_lr_factor", "learning_rate", "weight_decay"):
         spec = {"low": 1e-4, "high": 1e-1, "log": True}
