@@ -19,7 +19,8 @@ VALUES = {
     "last_stride": [1, 2], "pooling": ["avg", "gem"], "margin": [0.3, "soft"], "mining": ["batch_hard", "random"],
     "normalize_features": [True, False],
     "compile": [True, False], "optimizer": ["adamw", "sgd"], "device": ["auto", "cpu"],
-    "precision": ["auto", "float32"], "freeze": ["none", "first_2"], "num_threads": [1, 2], "max_grad_norm": [1.0, None],
+    "precision": ["auto", "float32"], "freeze": ["none", "first_2"], "num_threads": [1, 2],
+    "max_grad_norm": [1.0, None],
 }  # fmt: skip
 
 
