@@ -22,6 +22,7 @@ VALUES = {
     "precision": ["auto", "float32"], "num_threads": [1, 2], "max_grad_norm": [1.0, None],
     "moe_experts": [1], "moe_top_k": [1], "moe_noise": [True, False], "metric_loss": ["triplet", "circle"],
     "identity_loss": ["cross_entropy", "arcface"], "teacher": [None, "results/sample/best"],
+    "freeze": ["none", "first_2"],
 }  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def test_every_setting_is_searchable_or_refused_with_a_reason(field, tmp_path):
         return
     spec = VALUES.get(field, {"low": 8, "high": 9} if field in ("fc_width", "part_width") else {"low": 1, "high": 2})
     if field in ("crop_scale", "flip_probability", "erasing_probability", "label_smoothing", "pct_start", "ema_rate",
-                 "dropout", "momentum", "angular_margin"):  # fmt: skip
+                 "dropout", "momentum", "angular_margin", "layer_decay"):  # fmt: skip
         spec = {"low": 0.1, "high": 0.5}
     if field in ("backbone_lr_factor", "learning_rate", "weight_decay"):
         spec = {"low": 1e-4, "high": 1e-1, "log": True}

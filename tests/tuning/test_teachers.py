@@ -10,7 +10,7 @@ from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import TrainConfig
 from reid_train.distill import teacher_digest
 from tests.narrow_resnet import NarrowResNet
-from tuning.search import teachers_in
+from tuning.starts import teachers_in
 from tuning.space_file import read_space
 
 SPACE = "fixed: {{pretrained: none}}\nsearch:\n  margin: [0.3, soft]\n  teacher: [{teachers}]\n{weights}"
