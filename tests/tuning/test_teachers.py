@@ -10,8 +10,8 @@ from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import TrainConfig
 from reid_train.distill import teacher_digest
 from tests.narrow_resnet import NarrowResNet
-from tuning.starts import teachers_in
 from tuning.space_file import read_space
+from tuning.starts import teachers_in
 
 SPACE = "fixed: {{pretrained: none}}\nsearch:\n  margin: [0.3, soft]\n  teacher: [{teachers}]\n{weights}"
 ALL = "  kd_logits_weight: [0.0, 1.0]\n  kd_embedding_weight: {low: 0.0, high: 1.0}\n"
