@@ -62,11 +62,15 @@ def plain(report: EpochReport) -> dict[str, float]:
 # --- what is reported ---
 
 
+OF_SOME_RUNS = {"kd_loss", "router_loss", "gate_entropy", "expert_usage"}
+"""What only a run with a teacher, or with experts, has."""
+
+
 def test_reports_are_complete_and_sane(data, pixels):
     reports = list(train_epochs(tiny_config(num_epochs=3), data, pixels))
     assert [report.epoch for report in reports] == [1, 2, 3]
     for report in reports:
-        values = asdict(report)
+        values = {name: value for name, value in asdict(report).items() if name not in OF_SOME_RUNS}
         assert all(isinstance(value, (int, float)) and math.isfinite(value) for value in values.values())
         shares = ["accuracy", "active_triplets", "val_mAP", "val_rank1", "val_mINP", "val_accuracy"]
         assert all(0 <= values[name] <= 1 for name in shares)
@@ -87,9 +91,8 @@ def test_without_validation_images_nothing_is_validated(data, pixels):
     (report,) = train_epochs(
         tiny_config(num_epochs=1, pct_start=0.6), data._replace(query=[], gallery=[], holdout=()), pixels
     )
-    assert {name for name, value in asdict(report).items() if value is None} == {
-        name for name in asdict(report) if name.startswith("val_")
-    }
+    missing = {name for name, value in asdict(report).items() if value is None}
+    assert missing - OF_SOME_RUNS == {name for name in asdict(report) if name.startswith("val_")}
 
 
 @pytest.mark.parametrize("without", ["holdout", "query"])
@@ -269,7 +272,7 @@ DIVERGING = {"optimizer": "sgd", "learning_rate": 10.0, "weight_decay": 1.0, "nu
 
 def test_divergence_names_step_and_terms(data, pixels):
     unvalidated = data._replace(query=[], gallery=[], holdout=())
-    with pytest.raises(NonFiniteLoss, match=r"at step \d+ of epoch \d+: cross-entropy \S+, triplet \S+"):
+    with pytest.raises(NonFiniteLoss, match=r"at step \d+ of epoch \d+: identity loss \S+, metric loss \S+"):
         list(train_epochs(tiny_config(**DIVERGING), unvalidated, pixels))
 
 
@@ -319,7 +322,8 @@ def test_a_last_step_that_spoils_the_weights_leaves_no_checkpoint(data, pixels, 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_trains(data, pixels, precision):
     reports = list(train_epochs(tiny_config(num_epochs=2, precision=precision, dropout=0.1), data, pixels))
-    assert all(math.isfinite(value) for report in reports for value in asdict(report).values())
+    values = [value for report in reports for name, value in asdict(report).items() if name not in OF_SOME_RUNS]
+    assert all(math.isfinite(value) for value in values)
 
 
 def test_a_step_that_the_scaler_skips_advances_neither_schedule_nor_average(data, pixels, tmp_path, monkeypatch):

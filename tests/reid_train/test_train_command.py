@@ -61,6 +61,10 @@ def test_it_leaves_history_log_plot_and_checkpoint(trained):
     assert "random weights" in log and lines[1] in log
 
 
+def measured(report):
+    return {name: value for name, value in report.items() if value is not None}
+
+
 def test_history_has_a_row_an_epoch_and_the_checkpoint_agrees_with_its_last(trained):
     out, _ = trained
     rows = read_history(out / "history.csv")
@@ -72,7 +76,7 @@ def test_history_has_a_row_an_epoch_and_the_checkpoint_agrees_with_its_last(trai
     assert description["epoch"] == 2 and len(description["identities"]) == 6
     assert {"torch", "torchvision"} <= description["versions"].keys()
     assert description["metrics"] == checkpoint.metrics
-    assert rows[1] == pytest.approx(checkpoint.metrics, rel=1e-4)
+    assert measured(rows[1]) == pytest.approx(measured(checkpoint.metrics), rel=1e-4)
 
 
 def test_the_picture_is_a_readable_png(trained):
@@ -132,7 +136,8 @@ def test_a_run_that_ended_between_weights_and_table_is_completed(tmp_path, data,
     last = next(epochs)  # its weights are written, then the process dies
     train_into(config, data, pixels, tmp_path)
     rows = read_history(tmp_path / "history.csv")
-    assert [row["epoch"] for row in rows] == [1, 2] and rows[1] == pytest.approx(asdict(last), rel=1e-4)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert measured(rows[1]) == pytest.approx(measured(asdict(last)), rel=1e-4)
     assert (tmp_path / "history.png").is_file() and not (tmp_path / STATE).exists()
 
 
