@@ -18,8 +18,9 @@ from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
 from reid_train.evaluations import TEST_METRICS, describe_count, read_test_metrics, record_evaluation
 from tuning.confirm import Winner, confirm
 from tuning.edges import edges
-from tuning.front import best_trials, pareto_front
+from tuning.front import best_trials, limits_of, pareto_front
 from tuning.plot_data import searched_parameters
+from tuning.ranking import within
 from tuning.rungs import agreements
 from tuning.study import Study
 from tuning.tables import (
@@ -155,6 +156,8 @@ def headline(study: Study) -> list[str]:
             front, pick = pareto_front(trials), study.attributes.get("pick", "knee")
             rule = "the knee of the front" if pick == "knee" else f"the best with at most {show_parameters(pick)}"
             lines.append(f"Pareto front: {counted(len(front), 'trial')}; picked is {rule}")
+            if not within(best.costs, limits_of(trials, pick)):
+                lines[-1] += ", but no trial keeps that: the best of all is taken; with more trials one may be found"
             reached += f", {show_parameters(best.costs)}"
         best_parameters = best.parameters
         if confirmed := study.attributes.get("confirmation"):
@@ -172,7 +175,7 @@ def headline(study: Study) -> list[str]:
         )
         if metric in untrained:
             ratio = final / max(untrained[metric], 1e-9)
-            lines.append(f"untrained network: {metric} {untrained[metric]:.3f}; the winner is {ratio:.1f} times that")
+            lines.append(f"untrained default: {metric} {untrained[metric]:.3f}; the winner is {ratio:.1f} times that")
     if paused := [trial for trial in ranked if trial.state == "paused"]:
         lines.append(
             f"paused: {counted(len(paused), 'trial')}, the best of them trial {paused[0].number} with {metric} "

@@ -162,7 +162,7 @@ def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> 
             "mean": round(float(np.mean([run.score for run in found])), 6),
             "low": round(sure.interval(c)[0], 6),
             "high": round(sure.interval(c)[1], 6),
-            "p_best": round(float(sure.p_best_C[c]), 4),
+            "p_best": round(float(sure.p_best_C[c]), 4) if eligible[c] else None,
             **costs[c],
             "minutes": round(seconds[c] / 60, 2),
             **{f"seed {run.notes['seed']}": run.score for run in found},
@@ -249,8 +249,11 @@ def _score_identities(record: Study, number: int, data: TrainingData, pixels: Pi
 
 def _sentence(sure: Comparison, names: list[str], place: int, costs: list[dict[str, float]]) -> str:
     """What is to be thought of the winner, beside the default."""
-    among = counted(int(sure.eligible_C.sum()), "configuration")
-    said = f"winner: {names[place]}, the best of {among} with probability {sure.p_best_C[place]:.2f}"
+    count = int(sure.eligible_C.sum())
+    said = f"winner: {names[place]}, the best of {counted(count, 'configuration')} with probability"
+    said += f" {sure.p_best_C[place]:.2f}"
+    if count == 1:
+        said = f"winner: {names[place]}, the only configuration that was confirmed within the limits of costs"
     if DEFAULT not in names:
         return said
     if names[place] == DEFAULT:
@@ -260,7 +263,10 @@ def _sentence(sure: Comparison, names: list[str], place: int, costs: list[dict[s
     above = sure.means_C[place] - sure.means_C[default]
     difference = f"its mean is {above:+.3f} from the default's (95% interval {low:+.3f} to {high:+.3f})"
     for name, cost in costs[place].items():
-        difference += f", {name} {cost:.4g} instead of {costs[default][name]:.4g}"
+        if cost != costs[default][name]:
+            difference += f", {name} {show_value(cost)} instead of {show_value(costs[default][name])}"
+    if not sure.eligible_C[default]:
+        difference += "; the default exceeds the limits and could not win"
     better = sure.p_better(place, default)
     if better <= 1 - TOLD_APART:
         return f"{said}; worse than the default, which costs more than was picked: {difference}"

@@ -12,16 +12,19 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
+from data.cache import usable_cpus
 from data.errors import UserError
 from reid_train.config import ARCHITECTURE, TrainConfig
 from tuning.ranking import within
 from tuning.space import SearchSpace
 from tuning.study import Study
-from tuning.wording import counted
+from tuning.wording import counted, show_value
 
 MOST_ARCHITECTURES = 64
 """Of a space: to measure the latency of each takes a second or more."""
 ROUNDS = 3
+BUSY = 0.5
+"""Share of the CPUs in use from which on a latency is not to be trusted."""
 
 
 Prices = list[tuple[list[Any], dict[str, float]]]
@@ -36,6 +39,8 @@ def measure_prices(space: SearchSpace) -> Prices:
     wanted, limits = space.study.costs, space.study.pick
     if not wanted:
         return []
+    if "latency_ms" in wanted and (load := os.getloadavg()[0]) > BUSY * usable_cpus():
+        print(f"note: other programs are computing here (load {load:.1f}): latencies may come out too long", flush=True)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         prices = pool.submit(_prices, architectures(space), wanted).result()
     if isinstance(limits, dict) and not any(within(costs, limits) for _, costs in prices):
@@ -48,7 +53,7 @@ def describe_prices(prices: Prices) -> list[str]:
     """A line for each cost."""
     lines = []
     for name in prices[0][1] if prices else ():
-        low, high = (f"{extreme(costs[name] for _, costs in prices):,.4g}" for extreme in (min, max))
+        low, high = (show_value(extreme(costs[name] for _, costs in prices)) for extreme in (min, max))
         reach = f"{low} to {high}" if high != low else low
         lines.append(f"{name} of {counted(len(prices), 'architecture')}: {reach}")
     return lines

@@ -17,12 +17,12 @@ from tuning.study import Study, TrialRecord
 
 
 def pareto_front(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials that none dominates, by estimated final scores, the best score first; pruned and failed do not count.
+    """The trials that none dominates, by estimated final scores, the best score first; failed ones do not count.
 
     Of trials that are equal in everything the earliest counts.
     """
     estimates = estimated_finals(trials)
-    left = [t for t in trials if t.number in estimates and t.state not in ("pruned", "failed")]
+    left = [t for t in trials if t.number in estimates and t.state != "failed"]
     if not left:
         return []
     goods_TM = _goods([(estimates[trial.number], trial.costs) for trial in left])
@@ -39,11 +39,11 @@ def best_trials(study: Study) -> list[TrialRecord]:
 def limits_of(trials: Sequence[TrialRecord], pick: str | Mapping[str, float]) -> dict[str, float]:
     """The costs that the trial which is picked may have: the limits given, or for "knee" those of the front's knee.
 
-    Empty without costs.
+    That front is of the trials that were not pruned. Empty without costs.
     """
     if not isinstance(pick, str):
         return dict(pick)
-    front = [trial for trial in pareto_front(trials) if trial.costs]
+    front = [trial for trial in pareto_front([t for t in trials if t.state != "pruned"]) if trial.costs]
     return dict(front[knee(front, trials)].costs) if front else {}
 
 

@@ -18,7 +18,8 @@ from data.errors import UserError, exit_on_user_error
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tuning.retrain",
-        description="Trains the best configuration on all training images, validation identities included. Every "
+        description="Trains the best configuration on all training identities, those of validation included; an image of "
+        "each is kept out for the accuracy curve. Every "
         "seed's model is evaluated on query and gallery and none is selected. The same command goes on where an "
         "interrupted one stopped.",
     )
@@ -80,6 +81,7 @@ def main() -> None:
     from reid_train.train import log_to, train_into
     from tuning.conclude import summary_text
     from tuning.study import Study
+    from tuning.wording import counted
 
     samples, left_out = usable_train(**config.images, cache_dir=arguments.cache_dir)
     query, gallery, test_left_out = usable_test(**config.images, cache_dir=arguments.cache_dir)
@@ -95,7 +97,7 @@ def main() -> None:
     figures = []
     for seed in range(arguments.seeds):
         folder = study / "retrain" / f"{config.num_epochs}-epochs-seed-{seed}"
-        print(f"seed {seed}, {config.num_epochs} epochs, {len(data.train)} images: {folder}", flush=True)
+        print(f"seed {seed}, {counted(config.num_epochs, 'epoch')}, {len(data.train)} images: {folder}", flush=True)
         train_into(config.changed(seed=seed), data, pixels, folder)
         figures.append({"seed": seed, **test_metrics(folder, query, gallery, arguments.cache_dir)})
     write_results(study / "retrain", config.num_epochs, figures)
@@ -127,11 +129,11 @@ SHORT = {"mAP_trapezoid": "mAP (trapezoid)", "rank1": "rank 1", "rank5": "rank 5
 def write_results(folder: Path, epochs: int, figures: list[dict[str, Any]]) -> None:
     """Writes and prints the table of all seeds with mean and standard deviation; no seed is selected."""
     import pandas as pd
-    from rich.console import Console
 
     from data.atomic import replacing, write_text
     from reid_train.evaluate import COUNTS, LABELS
     from tuning.tables import markdown_table, plain_table
+    from tuning.wording import counted, open_console
 
     frame = pd.DataFrame(figures).drop(columns="intervals", errors="ignore")
     with replacing(folder / "results.csv") as temporary:
@@ -142,8 +144,8 @@ def write_results(folder: Path, epochs: int, figures: list[dict[str, Any]]) -> N
     if len(frame) > 1:
         spread = (f"{frame[name].mean():.2%} ± {frame[name].std():.2%}" for name in metrics)
         rows.append(["mean ± sd", *spread])
-    title = f"retrained for {epochs} epochs on all training images, tested on query/gallery"
-    Console().print(plain_table(title, header, rows))
+    title = f"retrained for {counted(epochs, 'epoch')} on all training identities, tested on query/gallery"
+    open_console().print(plain_table(title, header, rows))
     write_text(folder / "summary.md", f"# {title}\n\n{markdown_table(header, rows)}\n")
     print(f"checkpoints, histories and results.csv are in {folder}")
 

@@ -82,7 +82,7 @@ def confirmation_rows(study: Study) -> tuple[list[str], list[list[str]]] | None:
             row["configuration"],
             f"{100 * row['mean']:.1f}",
             f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
-            f"{row['p_best']:.2f}",
+            "beyond limits" if row["p_best"] is None else f"{row['p_best']:.2f}",
             *(show_value(row[name]) for name in costs),
             *(f"{100 * row[seed]:.1f}" for seed in seeds),
             f"{row['minutes']:.1f}",

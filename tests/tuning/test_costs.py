@@ -37,7 +37,8 @@ def test_a_larger_picture_takes_longer():
 
 
 def test_costs_depend_on_every_setting_of_the_model_that_counts_without_training():
-    assert set(MODEL_SETTINGS) - set(ARCHITECTURE) == {"dropout"}
+    of_training = {"dropout", "moe_noise", "identity_loss", "angular_margin", "angular_scale"}
+    assert set(MODEL_SETTINGS) - set(ARCHITECTURE) == of_training
 
 
 def test_each_architecture_is_there_once_the_defaults_too(make_space):

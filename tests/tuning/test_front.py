@@ -48,12 +48,18 @@ def test_the_front_is_what_a_plain_loop_finds(seed):
     assert [t.score for t in front] == sorted((t.score for t in front), reverse=True)
 
 
-def test_pruned_and_failed_trials_are_on_no_front_and_paused_ones_count_with_what_is_expected_of_them():
+def test_failed_trials_are_on_no_front_and_others_count_with_what_is_expected_of_them():
     short = TrialRecord(3, "paused", "", {}, {1: 0.45}, [], costs={"latency_ms": 1})
     grown = TrialRecord(0, "complete", "", {}, {1: 0.3, 3: 0.5}, [], costs={"latency_ms": 2})
-    gone = [trial(1, 0.9, "pruned", latency_ms=1), trial(2, 0.9, "failed", latency_ms=1)]
-    assert [t.number for t in pareto_front([grown, *gone, short])] == [3]
-    assert pareto_front(gone) == []
+    gone = trial(2, 0.9, "failed", latency_ms=1)
+    assert [t.number for t in pareto_front([grown, gone, short])] == [3]
+    assert pareto_front([gone]) == []
+
+
+def test_a_pruned_trial_may_be_on_the_front_but_is_not_its_knee():
+    trials = [trial(0, 0.5, latency_ms=4), trial(1, 0.4, latency_ms=2), trial(2, 0.45, "pruned", latency_ms=1)]
+    assert [t.number for t in pareto_front(trials)] == [0, 2]
+    assert limits_of(trials, "knee") == {"latency_ms": 4}
 
 
 def test_the_knee_is_where_little_is_lost_on_either_side():

@@ -94,7 +94,7 @@ def test_everything_promised_is_there(finished_search):
     assert told in done.stdout and told in (folder / "summary.md").read_text()
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["versions"]["torch"] and environment["data_fingerprint"]
-    assert "untrained network: val_mAP" in done.stdout
+    assert "untrained default: val_mAP" in done.stdout
     edge = "weight_decay 0.0001 is the smallest of 0.0001, 1: try "
     assert edge in done.stdout and edge in (folder / "summary.md").read_text()
     assert " images at 32 x 16: " in done.stdout and " 0 decoded now" not in done.stdout
