@@ -18,9 +18,8 @@ from data.errors import UserError, exit_on_user_error
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tuning.retrain",
-        description="Trains the best configuration on all training identities, those of validation included; an image of "
-        "each is kept out for the accuracy curve. Every "
-        "seed's model is evaluated on query and gallery and none is selected. The same command goes on where an "
+        description="Trains the best configuration on all training identities, those of validation included; an image "
+        "of each is kept out for the accuracy curve. Every seed's model is evaluated on query and gallery and none is selected. The same command goes on where an "
         "interrupted one stopped.",
     )
     parser.add_argument("study", metavar="results/NAME", help="the study's folder")
