@@ -19,8 +19,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tuning.retrain",
         description="Trains the best configuration on all training identities, those of validation included; an image "
-        "of each is kept out for the accuracy curve. Every seed's model is evaluated on query and gallery and none is selected. The same command goes on where an "
-        "interrupted one stopped.",
+        "of each is kept out for the accuracy curve. Every seed's model is evaluated on query and gallery and none is "
+        "selected. The same command goes on where an interrupted one stopped.",
     )
     parser.add_argument("study", metavar="results/NAME", help="the study's folder")
     parser.add_argument("--epochs", type=int, metavar="N", help="length of the schedule; default: the best trial's")
