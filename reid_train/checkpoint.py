@@ -143,7 +143,7 @@ def load_model(folder: str | Path) -> tuple[ReIDModel, Checkpoint]:
     try:
         model.load_state_dict(checkpoint.weights)
     except RuntimeError as error:
-        reason = " ".join(str(error).split("\n\t")[:2])
+        reason = " ".join(str(error).split())[:300]  # of a whole network it names every tensor
         raise UserError(f"{folder}: its weights do not fit its own description: {reason}") from error
     if broken := first_not_finite(model.state_dict()):
         raise UserError(f"{folder}: damaged: {broken} holds values that are not finite")
