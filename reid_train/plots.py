@@ -37,9 +37,11 @@ STYLE: dict[Any, Any] = {
 
 def save_figure(figure: Any, file: str | Path) -> None:
     """Writes the figure as PNG, atomically, and closes it."""
-    with replacing(file) as temporary:
-        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight", facecolor="white")
-    plt.close(figure)
+    try:
+        with replacing(file) as temporary:
+            figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight", facecolor="white")
+    finally:
+        plt.close(figure)
 
 
 def _lines(axes: Axes, rows: Sequence[dict[str, Any]], curves: Sequence[tuple[str, str, str]]) -> bool:

@@ -170,7 +170,7 @@ def check_files(folder: Path, found: Findings) -> None:
         (table["cause"].tolist(), [row.cause for row in trials]),
         (table["epochs"].tolist(), [row.epochs for row in trials]),
         ([f"{float(v):.5f}" if v else "" for v in table["val_mAP"].astype(str)],
-         ["" if row.score is None else f"{row.score:.5f}" for row in trials]),
+         ["" if row.score is None else f"{float(f'{row.score:.6g}'):.5f}" for row in trials]),
         ([len(pd.read_csv(folder / "history" / f"{row.number}.csv")) for row in trials if row.epochs],
          [row.epochs for row in trials if row.epochs]),
     ]  # fmt: skip
