@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability.crashes import GOES_ON, Run, kill_once, make_run
+from tests.reliability.crashes import GOES_ON, LONGEST_DELAY_S, Run, kill_once, make_run
 from tests.reliability.record import Findings, check_files, compare
 from tests.reliability.searches import Search
 from tuning.guard import RAY_DIED
@@ -20,9 +20,10 @@ def reported(run: Run) -> bool:
     return (run.folder / "environment.json").is_file() and any(trial.reports for trial in Study(run.folder).trials())
 
 
-def test_a_search_that_is_killed_in_every_way_loses_nothing(tmp_path):
+def test_a_search_that_is_killed_in_every_way_loses_nothing(tmp_path, monkeypatch):
     """kill -9 while another search waits at the door, the raylet's death, two Ctrl-C; then to the end."""
-    run, found, rng = make_run(tmp_path, "short", trials=2, noise_seeds=0, top_k=0), Findings(), random.Random(0)
+    monkeypatch.setitem(LONGEST_DELAY_S, "search", 2.0)  # so short a search is soon over
+    run, found, rng = make_run(tmp_path, "short", trials=4, noise_seeds=0, top_k=0), Findings(), random.Random(0)
 
     first = run.start()
     first.wait_until(lambda: reported(run))
@@ -58,7 +59,7 @@ def test_a_search_that_is_killed_in_every_way_loses_nothing(tmp_path):
     last = run.start()
     assert last.wait() == 0, last.said()
     run.said += last.said()
-    compare(run.folder, run.snapshots, run.said, 2, found)
+    compare(run.folder, run.snapshots, run.said, 4, found)
     check_files(run.folder, found)
     assert (found.lost, found.trained_twice, found.left_running, found.problems) == ([], [], [], [])
 
