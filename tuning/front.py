@@ -65,7 +65,7 @@ def climbing_order(trials: Sequence[TrialRecord], rung: int) -> list[TrialRecord
     score comes first, then always the trial that is farthest from those before it, so that few trials are spread over
     all of it (Schmucker et al. 2021, arXiv 2106.12639). Of equals the earlier.
     """
-    ranked = sorted((t for t in trials if rung in t.scores), key=lambda t: (-t.scores[rung], t.number))
+    ranked = _by_score(trials, rung)
     if not any(trial.costs for trial in ranked):
         return ranked
     goods_TM = _goods([(trial.scores[rung], trial.costs) for trial in ranked])
@@ -81,11 +81,16 @@ def climbing_order(trials: Sequence[TrialRecord], rung: int) -> list[TrialRecord
 
 def beaten_by(trials: Sequence[TrialRecord], rung: int) -> dict[int, int]:
     """By number, for the trials that have a score at the rung: how many will rank above it whatever still comes."""
-    ranked = sorted((t for t in trials if rung in t.scores), key=lambda t: (-t.scores[rung], t.number))
+    ranked = _by_score(trials, rung)
     if not any(trial.costs for trial in ranked):
         return {trial.number: place for place, trial in enumerate(ranked)}
     beats_TT = _beats(_goods([(trial.scores[rung], trial.costs) for trial in ranked]))
     return {trial.number: int(count) for trial, count in zip(ranked, beats_TT.sum(axis=0), strict=True)}
+
+
+def _by_score(trials: Sequence[TrialRecord], rung: int) -> list[TrialRecord]:
+    """The trials that have a score at the rung, best first; the earlier first where scores are equal."""
+    return sorted((t for t in trials if rung in t.scores), key=lambda t: (-t.scores[rung], t.number))
 
 
 def _goods(points: Sequence[tuple[float, Mapping[str, Any]]]) -> np.ndarray:

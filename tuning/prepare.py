@@ -51,7 +51,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(arguments: argparse.Namespace) -> Prepared:
-    """Reads and checks what the arguments name, and says what it found. Raises UserError before anything is written."""
+    """Reads and checks what the arguments name, and says what it found. Raises UserError before a study is begun."""
     space, settings = read_settings_of(arguments)
     folder = study_folder(arguments, space)
     space, remarks = start_warm(arguments, space, folder)

@@ -81,7 +81,7 @@ def search(arguments: argparse.Namespace) -> None:
     from tuning.weights import bring_back
 
     ready = prepare(arguments)
-    with ready.lock:
+    try:
         study, record = open_records(arguments, ready)
         train_all(study, record, ready, arguments.address)
 
@@ -91,6 +91,8 @@ def search(arguments: argparse.Namespace) -> None:
             bring_back(study, record)
             conclude(study, record, ready.data, ready.pixels)
         study.write_copy()
+    finally:
+        ready.lock.release()
 
 
 def train_all(study: "Study", record: "Study", ready: "Prepared", address: str | None) -> None:
