@@ -56,8 +56,8 @@ class Backbone(NamedTuple):
     module: nn.Module
     width: int
     """Channels of the features."""
-    gives_vector: bool = False
-    """Whether it gives pooled features (B x C), and not a map of them (B x C x H' x W')."""
+    rows: int | None
+    """H' of the feature map (B x C x H' x W'); None where it gives pooled features (B x C)."""
     mean: tuple[float, ...] = IMAGENET_MEAN
     """Of red, green and blue, of 1: by what the network wants its images normalised."""
     std: tuple[float, ...] = IMAGENET_STD
@@ -73,7 +73,7 @@ def build_backbone(name: str, *, last_stride: int, image_size: tuple[int, int]) 
         from reid_train.foundation import TimmBackbone
 
         module = TimmBackbone(name.removeprefix(TIMM), image_size)
-        return Backbone(module, module.width, module.gives_vector, module.mean, module.std)
+        return Backbone(module, module.width, module.rows, module.mean, module.std)
     builder, _, width = BACKBONES[name]
     # Blocks that begin as the identity train faster from scratch (Goyal et al. 2017); loaded weights replace it.
     network = builder(weights=None, zero_init_residual=True)
@@ -85,7 +85,7 @@ def build_backbone(name: str, *, last_stride: int, image_size: tuple[int, int]) 
     trunk = nn.Sequential()
     for key, layer in layers.items():
         trunk.add_module(key, layer)
-    return Backbone(trunk, width)
+    return Backbone(trunk, width, rows=-(-image_size[0] // (16 * last_stride)))
 
 
 def layers_of(backbone: nn.Module) -> dict[str, int]:

@@ -128,7 +128,7 @@ def weights_digest(tensors: Mapping[str, torch.Tensor]) -> str:
     return sha256.hexdigest()
 
 
-def load_model(folder: str | Path) -> tuple[ReIDModel, Checkpoint]:
+def load_network(folder: str | Path) -> tuple[ReIDModel, Checkpoint]:
     """The model of a checkpoint folder, in evaluation mode on the CPU. Raises UserError when it does not fit."""
     checkpoint = load_checkpoint(folder)
     linear, margin = (checkpoint.weights.get(f"classifier.{name}") for name in ("weight", "margin_loss.W"))

@@ -221,7 +221,7 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_teacher(self) -> Self:
-        if self.teacher is not None and self.teacher.startswith(FOUNDATION) and self.kd_logits_weight > 0:
+        if self.teacher is not None and self.teacher.startswith(TIMM) and self.kd_logits_weight > 0:
             raise ValueError(
                 f"teacher={self.teacher} is a backbone without logits; "
                 "set kd_logits_weight to 0, and kd_embedding_weight or kd_relation_weight above 0"
@@ -243,8 +243,6 @@ class TrainConfig(BaseModel):
         return make_config({**self.model_dump(), **changes}, "settings")
 
 
-FOUNDATION = "timm/"
-"""What the names of foundation backbones begin with."""
 KD_WEIGHTS = ("kd_logits_weight", "kd_embedding_weight", "kd_relation_weight")
 """The weights of distillation's losses; with all of them 0 a teacher teaches nothing."""
 IMAGE_RULES = ("outside_images", "on_bad_image")

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from data.errors import UserError
 from data.splits import TrainingData
-from reid_train.checkpoint import WEIGHTS, build_model, load_model, load_pretrained
-from reid_train.config import FOUNDATION, TrainConfig, make_config
+from reid_train.checkpoint import WEIGHTS, build_model, load_network, load_pretrained
+from reid_train.config import TIMM, TrainConfig, make_config
 from reid_train.losses import pairwise_distances
 from reid_train.model import ModelOutput, ReIDModel
 
@@ -127,13 +127,13 @@ def load_teacher(config: TrainConfig, data: TrainingData) -> Teacher | None:
     if not config.distills:
         return None
     assert config.teacher is not None
-    if config.teacher.startswith(FOUNDATION):
+    if config.teacher.startswith(TIMM):
         settings = foundation_settings(config.teacher)
         model = build_model(settings, identities=1)  # whose neck passes on what it is given
         load_pretrained(model, settings.pretrained, settings.backbone)
         return Teacher(model, height=settings.image_height, width=settings.image_width, outputs=None)
     path = teacher_file(config.teacher)
-    model, checkpoint = load_model(path)
+    model, checkpoint = load_network(path)
     known, others = checkpoint.identities, checkpoint.config.dataset
     elsewhere = None not in (others, config.dataset) and others != config.dataset
     held_out = {sample.identity for sample in (*data.query, *data.gallery)}
@@ -162,7 +162,7 @@ def foundation_settings(teacher: str) -> TrainConfig:
     """The settings of a foundation backbone that is a teacher: its own weights and image size, in pixels."""
     import timm
 
-    name = teacher.removeprefix(FOUNDATION)
+    name = teacher.removeprefix(TIMM)
     known = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     if known is None:
         raise UserError(f"teacher={teacher}: timm has no such model with trained weights; timm.list_models() has names")
@@ -184,7 +184,7 @@ def teacher_file(teacher: str) -> Path:
 
 def teacher_digest(config: TrainConfig) -> str | None:
     """What a run with this teacher can be compared by: the SHA-256 of its file, in hex; None where there is none."""
-    if not config.distills or config.teacher is None or config.teacher.startswith(FOUNDATION):
+    if not config.distills or config.teacher is None or config.teacher.startswith(TIMM):
         return None
     with teacher_file(config.teacher).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -40,7 +40,7 @@ class Embedder:
     """A trained model, ready for use. `load_model` makes one."""
 
     def __init__(self, folder: str | Path, device: torch.device):
-        network, loaded = checkpoint.load_model(folder)
+        network, loaded = checkpoint.load_network(folder)
         self.config = loaded.config
         self.device = device
         self.precision = choose_precision(loaded.config.precision, device)

@@ -95,10 +95,10 @@ def evaluate_checkpoint(
     import torch
 
     from data.cache import open_pixels
-    from reid_train.checkpoint import load_model
+    from reid_train.checkpoint import load_network
     from reid_train.device import choose_device, choose_precision
 
-    model, loaded = load_model(checkpoint)
+    model, loaded = load_network(checkpoint)
     config = loaded.config
     if num_threads:
         torch.set_num_threads(num_threads)

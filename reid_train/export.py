@@ -137,9 +137,9 @@ def export(checkpoint: str | Path, format: str, file: Path) -> tuple[dict[str, A
     import torch
 
     from data.atomic import replacing
-    from reid_train.checkpoint import load_model
+    from reid_train.checkpoint import load_network
 
-    network, loaded = load_model(checkpoint)
+    network, loaded = load_network(checkpoint)
     description = describe(loaded, network.neck.num_features)
     module = unit_embedding(network)
     size = (description["image_height"], description["image_width"])

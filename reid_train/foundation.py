@@ -41,9 +41,9 @@ class TimmBackbone(nn.Module):
         self.size = None if size == image_size else size
         self.recipe = partial(_create, name, size, as_map=as_map)
         self.net = self.recipe()
-        self.gives_vector = not as_map
         self.channels_last = as_map and getattr(self.net, "output_fmt", None) == "NHWC"
         self.width = shape[3 if self.channels_last else 1]
+        self.rows = shape[1 if self.channels_last else 2] if as_map else None
         self.mean, self.std = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

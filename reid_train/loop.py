@@ -193,7 +193,7 @@ def train_epochs(
         pin_memory=device.type == "cuda" and not (resident or frozen),
     )
 
-    trained = [*model.parameters(), *objective.parameters()]
+    trained = [weight for weight in (*model.parameters(), *objective.parameters()) if weight.requires_grad]
 
     def compute(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Leaves the clipped gradients of a batch in the parameters; gives the objective's figures and their norm."""
@@ -317,7 +317,9 @@ def _check_finite(epoch: int, figures: dict[str, float], model: ReIDModel | None
     """Raises NonFiniteLoss for what no step's loss shows: the last step's gradients and weights, and validation."""
     bad = [name for name, figure in figures.items() if not math.isfinite(figure)]
     if model is not None and not bad:
-        bad = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
+        still = {f"{name}." for name, module in model.named_modules() if module in model.frozen}
+        changed = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(tuple(still))}
+        bad = [name for name, tensor in changed.items() if not torch.isfinite(tensor).all()]
     if bad:
         raise NonFiniteLoss(f"not finite at the end of epoch {epoch}: {', '.join(bad[:3])}")
 

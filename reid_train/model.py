@@ -59,8 +59,7 @@ POOLING = {"avg": AveragePooling, "gem": GeMPooling}
 class PartPooling(nn.Module):
     """Pools horizontal stripes of a feature map and reduces each by a layer of its own (Sun et al., PCB, ECCV 2018).
 
-    B x C x H x W -> B x (parts x width), the stripes from top to bottom. H need be no multiple of `parts`, but as many:
-    UserError otherwise.
+    B x C x H x W -> B x (parts x width), the stripes from top to bottom. H is `parts` or more, and need be no multiple.
     """
 
     def __init__(self, pooling: nn.Module, *, channels: int, parts: int, width: int):
@@ -70,8 +69,6 @@ class PartPooling(nn.Module):
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         height = int(map_BCHW.shape[2])  # TorchScript's tracing gives a tensor
-        if height < self.parts:
-            raise UserError(f"parts={self.parts} of a feature map of {height} rows; lower parts or raise image_height")
         bounds = [round(part * height / self.parts) for part in range(self.parts + 1)]
         reduced = [
             layer(self.pooling(map_BCHW[:, :, top:bottom]))
@@ -110,16 +107,18 @@ class ReIDModel(nn.Module):
         angular_scale: float = 30.0,
     ):
         super().__init__()
-        self.backbone, width, gives_vector, mean, std = build_backbone(
-            backbone, last_stride=last_stride, image_size=image_size
-        )
+        self.backbone, width, rows, mean, std = build_backbone(backbone, last_stride=last_stride, image_size=image_size)
         self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.frozen: list[nn.Module] = []
-        self.pooling = nn.Identity() if gives_vector else POOLING[pooling]()
-        if parts > 1 and gives_vector:
+        self.pooling = nn.Identity() if rows is None else POOLING[pooling]()
+        if parts > 1 and rows is None:
             raise UserError(
                 f"parts={parts}: backbone={backbone} gives one vector an image, which has no stripes; set parts to 1"
+            )
+        if rows is not None and parts > rows:
+            raise UserError(
+                f"parts={parts} of backbone={backbone}'s feature map of {rows} rows; lower parts, or raise image_height"
             )
         if parts > 1:
             self.pooling = PartPooling(self.pooling, channels=width, parts=parts, width=part_width)
@@ -158,13 +157,17 @@ class ReIDModel(nn.Module):
         for name, parameter in self.backbone.named_parameters():
             if layers[name] < first:
                 parameter.requires_grad_(False)
-        own = {module: [*module.parameters(recurse=False)] for module in self.backbone.modules()}
-        still = [module for module, weights in own.items() if weights and not any(w.requires_grad for w in weights)]
+        weights = {module: [*module.parameters()] for module in self.backbone.modules()}
+        still = [module for module, own in weights.items() if own and not any(weight.requires_grad for weight in own)]
         self.frozen = [self.backbone] if first == count else still if first else []
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "ReIDModel":
-        super().train(mode)
+        self.training = mode
+        for layer in self.children():
+            if layer in self.frozen and not layer.training:
+                continue  # hundreds of modules, twice an epoch
+            layer.train(mode)
         for module in self.frozen:
             module.eval()
         return self

@@ -8,7 +8,7 @@ import torch
 from data.cache import Pixels
 from data.sampler import epoch_batches
 from data.splits import TrainingData
-from reid_train.checkpoint import load_model
+from reid_train.checkpoint import load_network
 from reid_train.classifiers import cross_entropy
 from reid_train.config import TrainConfig
 from reid_train.device import choose_device, choose_precision
@@ -55,7 +55,7 @@ def validate(
 
 def validation_metrics(folder: str | Path, data: TrainingData, pixels: Pixels) -> RetrievalMetrics:
     """Each validation query's figures, by the checkpoint in `folder`, computed as its configuration says."""
-    model, kept = load_model(folder)
+    model, kept = load_network(folder)
     device = choose_device(kept.config.device)
     pixels = pixels.at(kept.config.image_height, kept.config.image_width)
     with torch.inference_mode():

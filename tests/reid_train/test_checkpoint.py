@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 import data.atomic
 from data.atomic import replacing, write_json
 from data.errors import UserError
-from reid_train.checkpoint import WEIGHTS, build_model, load_checkpoint, load_model, load_state, save_checkpoint
+from reid_train.checkpoint import WEIGHTS, build_model, load_checkpoint, load_network, load_state, save_checkpoint
 from reid_train.checkpoint import save_state as write_state
 from tests.reid_train.conftest import tiny_config
 
@@ -29,7 +29,7 @@ def write(folder, seed=0):
 
 def test_weights_and_description_come_back(tmp_path):
     model = write(tmp_path)
-    loaded, checkpoint = load_model(tmp_path)
+    loaded, checkpoint = load_network(tmp_path)
     assert checkpoint[:4] == (CONFIG, 2, {"loss": 0.1, "val_mAP": None}, [4, 7, 9])
     images = torch.randint(0, 256, (2, 3, 32, 16), dtype=torch.uint8)
     with torch.no_grad():

@@ -24,7 +24,7 @@ def files(data_dir):
 
 def test_embeddings_are_the_evaluations_at_unit_length(narrow_checkpoint, data_dir, files, cache_dir):
     gallery = read_test(data_dir)[1]
-    network, _ = checkpoints.load_model(narrow_checkpoint)
+    network, _ = checkpoints.load_network(narrow_checkpoint)
     pixels = open_pixels(gallery, height=HEIGHT, width=WIDTH, cache_dir=cache_dir)
     features = extract_features(network, pixels, gallery, device=torch.device("cpu"), precision=torch.float32)
     expected = network.neck(features).detach().numpy()
@@ -99,7 +99,7 @@ def test_other_weights_and_a_damaged_cache_are_computed_anew(narrow_checkpoint, 
     again, computed = embed_cached(model, files, tmp_path)
     assert computed == len(files)
     np.testing.assert_array_equal(again, expected)
-    network, loaded = checkpoints.load_model(narrow_checkpoint)
+    network, loaded = checkpoints.load_network(narrow_checkpoint)
     network.neck.weight.data[:32] *= 3
     described = {"config": loaded.config, "epoch": 3, "metrics": {}, "identities": loaded.identities}
     checkpoints.save_checkpoint(tmp_path / "other", network.state_dict(), **described)

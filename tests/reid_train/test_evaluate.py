@@ -12,7 +12,7 @@ import reid_train.evaluate
 from data.cache import open_pixels
 from data.errors import UserError
 from data.market1501 import read_test
-from reid_train.checkpoint import DESCRIPTION, WEIGHTS, build_model, load_checkpoint, load_model, save_checkpoint
+from reid_train.checkpoint import DESCRIPTION, WEIGHTS, build_model, load_checkpoint, load_network, save_checkpoint
 from reid_train.evaluate import evaluate_checkpoint, extract_features, print_summary, score, summary
 from reid_train.evaluations import describe_count, read_test_metrics, record_evaluation
 from reid_train.metrics import evaluate_distances
@@ -47,7 +47,7 @@ def features_of(model, sides, cache_dir, **options):
 
 
 def test_features_are_the_models_image_by_image_and_flipped_ones_are_averaged(checkpoint, sides, cache_dir):
-    model, _ = load_model(checkpoint)
+    model, _ = load_network(checkpoint)
     pixels, features = features_of(model, sides, cache_dir)
     _, both = features_of(model, sides, cache_dir, flip_tta=True)
     for index in (0, 5, len(pixels) - 1):
@@ -59,7 +59,7 @@ def test_features_are_the_models_image_by_image_and_flipped_ones_are_averaged(ch
 
 
 def test_rank_1_and_map_equal_a_plain_loop(checkpoint, sides, cache_dir):
-    model, _ = load_model(checkpoint)
+    model, _ = load_network(checkpoint)
     _, features = features_of(model, sides, cache_dir)
     with torch.no_grad():
         embeddings = torch.nn.functional.normalize(model.neck(features)).double()
@@ -141,7 +141,7 @@ def test_flipping_and_re_ranking_run_and_change_the_figures(checkpoint, data_dir
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "deep" / "out.json").read_text())
     assert figures["flip_tta"] and figures["rerank"]
-    model, _ = load_model(checkpoint)
+    model, _ = load_network(checkpoint)
     _, features = features_of(model, sides, cache_dir, flip_tta=True)
     query, gallery = sides
     with torch.no_grad():
@@ -236,7 +236,7 @@ def test_a_checkpoint_whose_class_count_differs_from_its_description_is_refused(
     model = build_model(tiny_config(), 9)
     save_checkpoint(tmp_path, model.state_dict(), config=tiny_config(), epoch=1, metrics={}, identities=[1, 2, 3])
     with pytest.raises(UserError, match=r"do not fit its own description: .*classifier\.weight"):
-        load_model(tmp_path)
+        load_network(tmp_path)
 
 
 def test_a_checkpoint_of_another_class_count_is_evaluated_all_the_same(checkpoint, sides, cache_dir):

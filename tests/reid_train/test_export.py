@@ -14,14 +14,15 @@ from torch.nn import functional as F
 from data.errors import UserError
 from data.image import decode
 from reid_train import export as module
-from reid_train.checkpoint import build_model, load_model, save_checkpoint
-from reid_train.embed import load_model as load_embedder
+from reid_train.checkpoint import build_model, load_network, save_checkpoint
+from reid_train.embed import load_model
 from reid_train.export import FORMATS, export
 from tests.reid_train.conftest import HEIGHT, WIDTH, tiny_config
 
 pytestmark = pytest.mark.usefixtures("narrow")
 HEADS = {
     "parts": {"parts": 2, "part_width": 8, "pooling": "gem", "last_stride": 1},
+    "vit": {"backbone": "timm/test_vit", "fc_layers": 1, "fc_width": 16},
     "experts": {"fc_layers": 2, "fc_width": 16, "moe_experts": 4, "moe_top_k": 2, "identity_loss": "arcface"},
 }
 
@@ -46,7 +47,7 @@ def pictures(*shape):
 def expected(folder, images):
     """Embeddings of unit length, by PyTorch."""
     with torch.no_grad():
-        embeddings = load_model(folder)[0](images).numpy()
+        embeddings = load_network(folder)[0](images).numpy()
     return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
 
 
@@ -68,7 +69,10 @@ def test_onnx_gives_pytorchs_embeddings_for_batches_of_any_size(tmp_path, head):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.load.*:FutureWarning")
-@pytest.mark.parametrize(("format", "head"), [("torchscript", "parts"), ("torchscript", "experts"), ("pt2", "experts")])
+@pytest.mark.parametrize(
+    ("format", "head"),
+    [("torchscript", "parts"), ("torchscript", "experts"), ("torchscript", "vit"), ("pt2", "experts"), ("pt2", "vit")],
+)
 def test_torchscript_and_pt2_give_pytorchs_embeddings_for_batches_of_any_size(tmp_path, format, head):
     folder, file = trained(tmp_path / "run", **HEADS[head]), tmp_path / "model"
     described, difference = export(folder, format, file)
@@ -92,7 +96,7 @@ def test_the_description_is_enough_to_get_the_embedding_of_a_photo(narrow_checkp
     assert described["output"].startswith("embeddings: float32, B x 64, of unit length")
     pixels = decode(tmp_path / "p.png", described["image_height"], described["image_width"])
     embedding = torch.jit.load(tmp_path / "model.pt")(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
-    ours = load_embedder(narrow_checkpoint, device="cpu").embed([tmp_path / "p.png"])
+    ours = load_model(narrow_checkpoint, device="cpu").embed([tmp_path / "p.png"])
     np.testing.assert_allclose(embedding.detach(), ours, atol=1e-6)
 
 

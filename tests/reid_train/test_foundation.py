@@ -11,7 +11,7 @@ from torch import nn
 
 from data.errors import UserError
 from reid_train.backbones import build_backbone, layers_of
-from reid_train.checkpoint import build_model, load_model, load_pretrained, save_checkpoint
+from reid_train.checkpoint import build_model, load_network, load_pretrained, save_checkpoint
 from reid_train.model import AveragePooling, ReIDModel
 from reid_train.optim import build_optimizer
 from tests.reid_train.conftest import HEIGHT, WIDTH, tiny_config
@@ -117,7 +117,8 @@ def test_the_published_families_can_be_made_for_pedestrians(name, width, is_vect
     with torch.device("meta"):
         built = build_backbone(f"timm/{name}", last_stride=1, image_size=(256, 128))
         output = built.module.eval()(torch.zeros(2, 3, 256, 128))
-    assert built.width == width and built.gives_vector == is_vector
+    assert built.width == width and (built.rows is None) == is_vector
+    assert is_vector or output.shape[2] == built.rows
     assert tuple(output.shape) == ((2, width) if is_vector else (2, width, 8, 4))
 
 
@@ -180,7 +181,7 @@ def test_a_checkpoint_of_this_project_is_taken_whole_also_at_another_size(tmp_pa
     save_checkpoint(tmp_path, trained.state_dict(), config=config, epoch=1, metrics={}, identities=list(range(5)))
     again, smaller = build_model(config, 5), model_of(VIT, (64, 32))
     load_pretrained(again, str(tmp_path), f"timm/{VIT}")
-    assert same(again, trained) and same(load_model(tmp_path)[0], trained)
+    assert same(again, trained) and same(load_network(tmp_path)[0], trained)
     said = load_pretrained(smaller, str(tmp_path), f"timm/{VIT}")
     assert "another shape" not in said and torch.equal(smaller.classifier.weight, trained.classifier.weight)
 
@@ -308,3 +309,11 @@ def test_first_layers_of_a_transformer_are_frozen_by_the_numbers_that_learning_r
     assert layers["net.blocks.0.norm1.weight"] == 1
     with pytest.raises(UserError, match=r"freeze=first_9: the backbone has 3 layers"):
         model_of(DINOV2).freeze("first_9")
+
+
+def test_layers_that_learn_are_in_training_mode_beside_frozen_ones():
+    model = model_of(VIT).train()
+    model.freeze("first_1")  # the first holds tokens and position embeddings, which belong to the module around all
+    assert model.backbone.net.blocks[-1].training and not model.backbone.net.patch_embed.training
+    model.eval(), model.train()
+    assert model.backbone.net.blocks[-1].training and not model.backbone.net.patch_embed.training

@@ -18,7 +18,7 @@ from data.cache import Pixels
 from data.errors import UserError
 from data.sampler import steps_per_epoch
 from data.splits import TrainingData
-from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint, load_model
+from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint, load_network
 from reid_train.classifiers import LinearClassifier
 from reid_train.loop import EpochReport, NonFiniteLoss, train_epochs
 from tests.reid_train.conftest import tiny_config
@@ -257,7 +257,7 @@ def test_the_last_epochs_weights_are_on_disk_before_its_report(data, pixels, tmp
     config = tiny_config(num_epochs=2)
     for report in train_epochs(config, data, pixels, out_dir=tmp_path):
         assert (tmp_path / WEIGHTS).is_file() == (report.epoch == 2)
-    model, checkpoint = load_model(tmp_path)
+    model, checkpoint = load_network(tmp_path)
     assert (checkpoint.config, checkpoint.epoch, checkpoint.metrics) == (config, 2, asdict(report))
     assert checkpoint.identities == sorted({sample.identity for sample in data.train})
     assert not model.training

@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from reid_train.backbones import BACKBONES
-from reid_train.checkpoint import STATE, WEIGHTS, build_model, load_model, load_pretrained, save_checkpoint, save_state
+from reid_train.checkpoint import (
+    STATE,
+    WEIGHTS,
+    build_model,
+    load_network,
+    load_pretrained,
+    save_checkpoint,
+    save_state,
+)
 from reid_train.loop import _restore
 from reid_train.optim import build_optimizer, build_schedule
 from tests.narrow_resnet import NarrowResNet
@@ -129,7 +137,7 @@ values = st.recursive(
 def test_a_damaged_checkpoint_is_refused_or_the_same(done, folder, originals, parts):
     file = folder / WEIGHTS
     file.write_bytes(damaged(originals[WEIGHTS], done))
-    loaded = answer("checkpoints, damaged", lambda: load_model(folder), str(folder), REASONS)
+    loaded = answer("checkpoints, damaged", lambda: load_network(folder), str(folder), REASONS)
     if loaded is not None:  # not silently another
         assert same(loaded[0].state_dict(), parts["model"].state_dict())
 
@@ -176,7 +184,7 @@ def test_a_checkpoint_that_says_otherwise_is_refused_or_loaded(description, repl
     weights = {**parts["model"].state_dict(), **replaced}
     text = json.dumps({**told, **description}).replace('"millions"', f"[{'1, ' * 5_000_000}1]")
     (folder / WEIGHTS).write_bytes(save({n: t.clone() for n, t in weights.items()}, {"description": text}))
-    answer("checkpoints, other contents", lambda: load_model(folder), str(folder), REASONS)
+    answer("checkpoints, other contents", lambda: load_network(folder), str(folder), REASONS)
 
 
 def header(claims: object, data: bytes = b"") -> bytes:
@@ -206,7 +214,7 @@ headers = st.one_of(
 @given(content=headers)
 def test_a_checkpoint_that_claims_absurd_sizes_is_refused(content, folder):
     (folder / WEIGHTS).write_bytes(content)
-    assert answer("checkpoints, headers", lambda: load_model(folder), str(folder), REASONS) is None
+    assert answer("checkpoints, headers", lambda: load_network(folder), str(folder), REASONS) is None
 
 
 # --- the training state ---
