@@ -206,4 +206,4 @@ def test_a_damaged_cached_file_is_one_line_that_names_it(empty_cache, content):
 def test_the_rows_of_the_feature_map_are_known_beforehand(height, last_stride):
     built = build_backbone("resnet18", last_stride=last_stride, image_size=(height, 32))
     with torch.no_grad():
-        assert built.module(torch.zeros(1, 3, height, 32)).shape[2] == built.rows
+        assert built.module.eval()(torch.zeros(1, 3, height, 32)).shape[2] == built.rows
