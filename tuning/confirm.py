@@ -22,8 +22,9 @@ from tuning.plan import make_plan
 from tuning.ranking import within
 from tuning.repeats import Repeat, find, repeat_config, repeat_folder
 from tuning.space import SearchSpace
-from tuning.study import Study, TrialRecord
+from tuning.study import Study
 from tuning.study_settings import StudySettings
+from tuning.trial_record import TrialRecord
 from tuning.weights import trial_folder
 from tuning.wording import clock, counted, show_value
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tuning.ranking import best_first, estimated_finals
-from tuning.study import Study, TrialRecord
+from tuning.study import Study
+from tuning.trial_record import TrialRecord
 
 # T trials, M metrics (the score first); as goods, of which more is always better
 

@@ -15,7 +15,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 
 from tuning.space import Parameter
-from tuning.study import TrialRecord
+from tuning.trial_record import TrialRecord
 from tuning.wording import counted, show_value
 
 MIN_TRIALS_FOR_IMPORTANCE = 6

@@ -31,7 +31,8 @@ from tuning.plot_data import (
 )
 from tuning.ranking import estimated_finals
 from tuning.space import Parameter
-from tuning.study import Study, TrialRecord
+from tuning.study import Study
+from tuning.trial_record import TrialRecord
 from tuning.wording import counted
 
 LOOK: dict[Any, Any] = {**STYLE, "axes.axisbelow": True}

@@ -12,7 +12,7 @@ from tuning.front import best_trials
 from tuning.policy import Policy
 from tuning.repeats import Repeats
 from tuning.rungs import agreements
-from tuning.study import TrialRecord
+from tuning.trial_record import TrialRecord
 from tuning.wording import clock, counted, open_console, show_parameters
 
 

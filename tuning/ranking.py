@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tuning.study import TrialRecord
+from tuning.trial_record import TrialRecord
 
 PRIOR_PAIRS = 4
 """Pairs of scores that would have to speak for a slope as strongly as none at all is believed in."""

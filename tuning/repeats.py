@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from reid_train.config import TrainConfig
 from tuning.space import SearchSpace
-from tuning.study import Study, TrialRecord
+from tuning.study import Study
+from tuning.trial_record import TrialRecord
 from tuning.wording import counted
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import sys
 import threading
 from contextlib import suppress
@@ -187,10 +188,16 @@ def trial_config(policy: "Policy | Repeats", number: int, cpus: int) -> dict[str
 
 
 def stop_ray() -> None:
-    """Ends Ray, where it was started."""
+    """Ends Ray, where it was started. It gives SIGTERM back to the system while it ends: that is taken again here."""
     ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
-        ray.shutdown()
+    if ray is None or not ray.is_initialized():
+        return
+    ending = threading.Thread(target=ray.shutdown)
+    ending.start()
+    while ending.is_alive():
+        ending.join(timeout=0.02)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.getsignal(number))
 
 
 def start_ray(address: str | None, resources: Resources) -> None:

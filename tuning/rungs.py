@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tuning.front import beaten_by, climbing_order, limits_of
 from tuning.ranking import best_first
-from tuning.study import TrialRecord
+from tuning.trial_record import TrialRecord
 from tuning.wording import counted
 
 FEWEST_PAIRS = 5

@@ -16,8 +16,8 @@ from optuna.trial import TrialState, create_trial
 from tuning.causes import shows_bad_region
 from tuning.ranking import estimated_finals
 from tuning.space import SearchSpace
-from tuning.study import TrialRecord, distribution
 from tuning.study_settings import SamplerName
+from tuning.trial_record import TrialRecord, distribution
 
 
 class _QMCSampler(optuna.samplers.QMCSampler):

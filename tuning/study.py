@@ -1,9 +1,10 @@
 """The study on disk: the one record of what a search tried and what came of it.
 
 An Optuna study: SQLite in the study's folder, written by one driver alone, or in a PostgreSQL server that several
-drivers share (tuning/team.py), of which the folder then holds a copy. Each row is a configuration; its
-intermediate values are the scores at the ends of complete schedules, under the schedule's length in epochs; every
-epoch's report and the cause of every failure are attributes of the row. Tables and plots are made from it alone.
+drivers share (tuning/team.py), of which the folder then holds a copy (tuning/study_place.py). Each row is a
+configuration (tuning/trial_record.py); its intermediate values are the scores at the ends of complete schedules, under
+the schedule's length in epochs; every epoch's report and the cause of every failure are attributes of the row. Tables
+and plots are made from it alone.
 """
 
 import logging
@@ -11,100 +12,28 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
-from data.atomic import replacing
 from data.credentials import without_passwords
 from data.errors import UserError
 from reid_train.config import TrainConfig
 from reid_train.evaluations import DATABASE
 from tuning.database import check_database
-from tuning.space import Parameter, SearchSpace, setting_of
+from tuning.space import SearchSpace
 from tuning.storage import Storage
+from tuning.study_place import check_place, open_storage, write_copy
+from tuning.trial_record import DECISION, DRIVER, REPORT, Decision, TrialRecord, distribution, record_of
 
 if TYPE_CHECKING:
     from tuning.team import Team
 
 logger = logging.getLogger(__name__)
-
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
-"""Optuna's states in the words of our tables; a waiting row is one that was interrupted and will go on, or pauses."""
-REPORT = "report"
-DECISION = "decision"
-DRIVER = "driver"
-SERVER = "server"
-NAMES = ("study", "repeats")
-"""The records of a study."""
-Decision = Literal["promoted", "fair", "paused"]
-"""At a rung's end: among the best; goes on whatever its score; waits for a promotion."""
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One row of the study."""
-
-    number: int
-    state: str
-    """complete, pruned, failed, running, waiting (it was interrupted) or paused (at a rung, below the best)."""
-    cause: str
-    """Why it failed or was stopped; empty for a complete trial."""
-    parameters: dict[str, Any]
-    """The searched settings."""
-    scores: dict[int, float]
-    """The metric at the end of each rung, by its epochs."""
-    reports: list[dict[str, Any]]
-    """Every epoch's report, in the order of training, with `rung` (the one that it leads to) first."""
-    decisions: dict[int, Decision] = field(default_factory=dict)
-    """What was decided at the end of each rung but the last."""
-    notes: dict[str, Any] = field(default_factory=dict)
-    """What the sampler wants to find again."""
-    driver: str = ""
-    """Which of several drivers trains it, or did; empty where there is but one."""
-    costs: dict[str, float] = field(default_factory=dict)
-    """The metrics that are minimised."""
-
-    @property
-    def rung(self) -> int:
-        """The last rung whose end it reached, in epochs; 0 for none."""
-        return max(self.scores, default=0)
-
-    @property
-    def score(self) -> float | None:
-        """The metric at the end of the last rung."""
-        return self.scores[self.rung] if self.scores else None
-
-    @property
-    def final_report(self) -> dict[str, Any] | None:
-        """The report of the epoch that gave `score`."""
-        return next((r for r in self.reports if r["rung"] == self.rung and r["epoch"] == self.rung), None)
-
-    @property
-    def fair(self) -> bool:
-        """Whether it came as far as it did whatever its scores."""
-        return "promoted" not in self.decisions.values()
-
-    @property
-    def epochs(self) -> int:
-        """Epochs trained, over all schedules."""
-        return len(self.reports)
-
-    @property
-    def seconds(self) -> float:
-        """Time spent on training and validation."""
-        return float(sum(report["seconds"] for report in self.reports))
 
 
 class Study:
@@ -137,36 +66,25 @@ class Study:
             check_database(database)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.simplefilter("ignore", ExperimentalWarning)
-        self._server = server
-        shared_name = f"{self.folder.name}/{name}"
+        self._server = None if server is None else server[0]
         self._team: Team | None = None
         if server is not None:
-            from tuning import team  # loads SQLAlchemy, which is loaded beside Ray's start where there is no server
+            from tuning import team  # loads SQLAlchemy, which is loaded beside Ray's start without a server
 
-            self._team = team.Team(server[0], shared_name, server[1])
+            name = f"{self.folder.name}/{name}"
+            self._team = team.Team(server[0], name, server[1])
         try:
-            if in_memory:
-                storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
-            elif server is not None and self._team is not None:
-                name = shared_name
-                with self._team.exclusive():  # two must not make Optuna's tables at once
-                    storage = optuna.storages.RDBStorage(
-                        team.engine_url(server[0]), engine_kwargs={"pool_pre_ping": True, "pool_size": 2}
-                    )
-            else:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                database.open("a").close()  # SQLite's own would be written by nobody else, whatever the umask says
-                storage = optuna.storages.RDBStorage(
-                    f"sqlite:///{database.absolute()}",
-                    skip_table_creation=space is None,  # who only reads must not disturb a search that is beginning
-                )
+            self._storage: optuna.storages.BaseStorage = (
+                optuna.storages.InMemoryStorage()
+                if in_memory
+                else open_storage(self.folder, create=space is not None, team=self._team)
+            )
             if space is None:
-                self._optuna = optuna.load_study(storage=storage, study_name=name)
+                self._optuna = optuna.load_study(storage=self._storage, study_name=name)
             else:
                 self._optuna = optuna.create_study(
-                    storage=storage, study_name=name, direction="maximize", load_if_exists=True
+                    storage=self._storage, study_name=name, direction="maximize", load_if_exists=True
                 )
-            self._storage = storage
             # The rows are read once, here, and kept up to date: nobody else writes them while a search runs, or
             # tells so (tuning/team.py).
             if self._team is not None:
@@ -193,38 +111,19 @@ class Study:
             )
         # Those that it began with, whatever has become of the studies that they came from.
         self.space = replace(space, warm_starts=tuple(self._optuna.user_attrs.get("warm_starts", ())))
-        self._check_place()
+        check_place(self.folder, self._optuna, self._server)
         self._started = time.monotonic()
         self._elapsed_before = float(self._optuna.user_attrs.get("elapsed_s", 0.0))
 
     def _read_all(self) -> None:
         rows = self._optuna.get_trials(deepcopy=False)
-        self._records = {row.number: _record(row) for row in rows}
+        self._records = {row.number: record_of(row) for row in rows}
         self._row_ids = {row.number: row._trial_id for row in rows if not row.state.is_finished()}
         self._count_epochs()
 
     def _count_epochs(self) -> None:
         reports = [report for record in self._records.values() for report in record.reports]
         self._epochs, self._epochs_s = len(reports), float(sum(report["seconds"] for report in reports))
-
-    def _check_place(self) -> None:
-        """Raises UserError where the folder's own file and the server's study are not the same study."""
-        if self._server is None:
-            if server := self._optuna.user_attrs.get(SERVER):
-                raise UserError(
-                    f"{self.folder / DATABASE}: is a copy; the study itself is in {server}: give it as --study-storage"
-                )
-            return
-        url, database = without_passwords(self._server[0]), self.folder / DATABASE
-        if database.is_file():
-            try:
-                copy = optuna.load_study(storage=f"sqlite:///{database.absolute()}", study_name=NAMES[0])
-                known = copy.user_attrs.get(SERVER)
-            except Exception:  # a damaged copy is made anew
-                known = url
-            if known is None:
-                raise UserError(f"{database}: is a study of this folder's own; choose another --name")
-        self._optuna.set_user_attr(SERVER, url)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -257,7 +156,7 @@ class Study:
         assert isinstance(self._storage, optuna.storages.RDBStorage)
         row_id = self._storage.get_trial_id_from_study_id_trial_number(self._optuna._study_id, number)
         row = self._storage.get_trial(row_id)
-        self._records[number] = _record(row)
+        self._records[number] = record_of(row)
         self._row_ids[number] = row_id
         if row.state.is_finished():
             del self._row_ids[number]
@@ -269,16 +168,8 @@ class Study:
 
     def write_copy(self) -> None:
         """Writes the server's study into the folder, for the commands that read it; nothing without a server."""
-        if self._server is None:
-            return
-        with replacing(self.folder / DATABASE) as temporary:
-            copy = optuna.storages.RDBStorage(f"sqlite:///{temporary.absolute()}")
-            for name in NAMES:
-                there = f"{self.folder.name}/{name}"
-                if there in optuna.get_all_study_names(self._storage):
-                    optuna.copy_study(
-                        from_study_name=there, from_storage=self._storage, to_storage=copy, to_study_name=name
-                    )
+        if self._server is not None:
+            write_copy(self.folder, self._storage)
 
     def leave(self) -> None:
         """Gives the other drivers no more signs of life."""
@@ -447,35 +338,6 @@ class Study:
 def _reason(error: Exception) -> str:
     """What SQLite said, where it did: `database or disk is full`, say."""
     return str(getattr(error, "orig", None) or type(error).__name__)
-
-
-def _record(trial: FrozenTrial) -> TrialRecord:
-    reports = [value for key, value in sorted(trial.user_attrs.items()) if key.startswith(f"{REPORT}:")]
-    decisions = {int(k.split(":")[1]): v for k, v in sorted(trial.user_attrs.items()) if k.startswith(f"{DECISION}:")}
-    scores = dict(trial.intermediate_values)
-    paused = trial.state == TrialState.WAITING and decisions.get(max(scores, default=0)) == "paused"
-    return TrialRecord(
-        number=trial.number,
-        state="paused" if paused else STATES[trial.state],
-        cause=trial.user_attrs.get("cause", ""),
-        parameters={setting_of(key): value for key, value in trial.params.items()},
-        scores=scores,
-        reports=reports,
-        decisions=decisions,
-        notes=dict(trial.system_attrs),
-        driver=trial.user_attrs.get(DRIVER, ""),
-        costs=trial.user_attrs.get("costs", {}),
-    )
-
-
-def distribution(parameter: Parameter) -> BaseDistribution:
-    """The parameter as Optuna knows it."""
-    if parameter.kind == "categorical":
-        return CategoricalDistribution(parameter.choices)
-    if parameter.kind == "int":
-        step = int(parameter.step or 1)
-        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=step)
-    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
 
 
 def _difference(there: Any, here: Any, name: str = "") -> str:

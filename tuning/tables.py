@@ -13,7 +13,8 @@ from data.atomic import replacing
 from reid_train.history import write_history
 from tuning.front import best_trials, pareto_front
 from tuning.ranking import estimated_finals
-from tuning.study import Study, TrialRecord
+from tuning.study import Study
+from tuning.trial_record import TrialRecord
 from tuning.wording import clock, show_value
 
 REPORTED = ("val_mAP", "val_rank1", "val_rank5", "val_rank10", "val_mINP")

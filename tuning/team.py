@@ -55,7 +55,8 @@ class Team:
     def __init__(self, url: str, study: str, driver: str):
         """`driver` names this one, the same after a restart. Raises UserError when the server does not answer."""
         self.driver, self._study = driver, study
-        self._engine = sqlalchemy.create_engine(engine_url(url), pool_pre_ping=True)
+        self.url = engine_url(url)
+        self._engine = sqlalchemy.create_engine(self.url, pool_pre_ping=True)
         self._key = _lock_key(study)
         self._depth, self._known = 0, 0
         try:

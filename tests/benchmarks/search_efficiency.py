@@ -77,7 +77,7 @@ def full_length(replay: Replay, sampler: Any) -> Iterator[Choice]:
     """One of Optuna's samplers, every trial at full length."""
     import optuna
 
-    from tuning.study import distribution
+    from tuning.trial_record import distribution
 
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial(replay.table.space.first_trials[0])
@@ -106,7 +106,7 @@ def ray_pairing(replay: Replay, seed: int, grace_period: int) -> Iterator[Choice
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    from tuning.study import distribution
+    from tuning.trial_record import distribution
 
     rungs = replay.table.rungs
     search = OptunaSearch(

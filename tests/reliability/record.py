@@ -12,7 +12,8 @@ import torch
 
 from data.errors import UserError
 from reid_train.checkpoint import load_checkpoint
-from tuning.study import Study, TrialRecord
+from tuning.study import Study
+from tuning.trial_record import TrialRecord
 
 Key = tuple[str, int]
 """The record ("study" or "repeats") and the number of a row in it."""

@@ -59,8 +59,8 @@ def trials_in(url, tmp_path):
     """The study's rows as the server has them now."""
     import optuna
 
-    from tuning.study import _record
     from tuning.team import engine_url
+    from tuning.trial_record import record_of
 
     study = optuna.load_study(study_name="shared/study", storage=engine_url(url))
-    return [_record(row) for row in study.get_trials()]
+    return [record_of(row) for row in study.get_trials()]

@@ -9,7 +9,7 @@ from tuning.ranking import best_first
 from tuning.rungs import hopeless, promotable
 from tuning.sampler import SAMPLERS, Sampler
 from tuning.space_file import read_space
-from tuning.study import TrialRecord
+from tuning.trial_record import TrialRecord
 
 
 def trial(number, score, state="complete", rung=3, **costs):

@@ -26,7 +26,8 @@ from tuning.plots import plot_study
 from tuning.sampler import Sampler
 from tuning.space import Parameter
 from tuning.space_file import read_space
-from tuning.study import Study, TrialRecord
+from tuning.study import Study
+from tuning.trial_record import TrialRecord
 
 SPACE = """
 fixed: {backbone: resnet18, pretrained: none, images_per_identity: 4}

@@ -6,7 +6,7 @@ import statistics
 import pytest
 
 from tuning.ranking import PRIOR_PAIRS, best_first, estimated_finals
-from tuning.study import TrialRecord
+from tuning.trial_record import TrialRecord
 
 
 def record(number, scores, state="complete"):

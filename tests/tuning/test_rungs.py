@@ -6,7 +6,7 @@ import random
 import pytest
 
 from tuning.rungs import FEWEST_PAIRS, agreement, hopeless, promotable
-from tuning.study import TrialRecord
+from tuning.trial_record import TrialRecord
 
 
 def paused(number, *scores, rungs=(1, 3, 9)):

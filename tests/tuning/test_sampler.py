@@ -14,7 +14,8 @@ from reid_train.config import check_training
 from tuning.sampler import SAMPLERS, Sampler
 from tuning.space import fit_to_data
 from tuning.space_file import read_space
-from tuning.study import Study, TrialRecord
+from tuning.study import Study
+from tuning.trial_record import TrialRecord
 
 SPACE = """\
 fixed: {backbone: resnet18, pretrained: none}
