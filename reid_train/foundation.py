@@ -12,7 +12,7 @@ from typing import Any
 
 import timm
 import torch
-from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub import constants, get_session, try_to_load_from_cache
 from timm.models import clean_state_dict, get_pretrained_cfg, group_parameters
 from torch import nn
 from torch.nn import functional as F
@@ -23,6 +23,8 @@ from data.errors import UserError
 
 HUB_WEIGHTS = "model.safetensors"
 """What the file of weights is called in timm's repositories on the Hugging Face hub."""
+REACHABLE_S = 15
+"""Seconds in which the hub has to answer."""
 
 
 class TimmBackbone(nn.Module):
@@ -72,6 +74,8 @@ class TimmBackbone(nn.Module):
         overlay = {"file": cached} if isinstance(cached, str) else None
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each of its attempts, on the terminal
         try:
+            if hub is not None and overlay is None:
+                get_session().head(constants.ENDPOINT, timeout=REACHABLE_S)  # timm's own way tries for a minute
             net = self.recipe(pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:  # a network, a torn file and a name without weights raise many kinds
             reason = " ".join(str(error).split())[:160] or type(error).__name__

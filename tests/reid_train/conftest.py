@@ -114,3 +114,34 @@ def run_module(module: str, *arguments: object, **environment: str) -> subproces
     command = [sys.executable, "-m", module, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **environment}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def empty_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The Hugging Face cache with nothing in it, and no network."""
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return tmp_path
+
+
+@pytest.fixture
+def published_vit(empty_hub: Path, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
+    """timm's smallest ViT for images of 160 x 160, with random weights that the Hugging Face cache holds as its own."""
+    import huggingface_hub
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(1)
+    published: torch.nn.Module = timm.create_model("test_vit")
+    repository, commit = empty_hub / "models--timm--test_vit.r160_in1k", "0" * 40
+    for folder in ("refs", f"snapshots/{commit}"):
+        (repository / folder).mkdir(parents=True)
+    save_file(published.state_dict(), repository / "snapshots" / commit / "model.safetensors")
+    (repository / "refs/main").write_text(commit)
+    monkeypatch.setattr(
+        "reid_train.foundation.try_to_load_from_cache",
+        lambda *names: huggingface_hub.try_to_load_from_cache(*names, cache_dir=empty_hub),
+    )
+    return published.eval()

@@ -200,17 +200,16 @@ def test_a_backbone_has_no_logits_and_that_is_refused_with_the_settings():
     assert TrainConfig(teacher="timm/vit_tiny", kd_logits_weight=0, kd_relation_weight=1).distills
 
 
-def test_a_backbone_teaches_its_pooled_features(data, pixels, monkeypatch):
-    """By another backbone than timm's: what is tested is the way through build_model and load_pretrained."""
-    loaded = []
-    settings = tiny_config(backbone="resnet18", pretrained="imagenet", image_height=48, image_width=48)
-    monkeypatch.setattr(distill, "foundation_settings", lambda name: settings)
-    monkeypatch.setattr(distill, "load_pretrained", lambda model, *given: loaded.append(given))
-    config = student("timm/any", kd_logits_weight=0, kd_embedding_weight=1, fc_layers=1, fc_width=16)
+def test_a_foundation_backbone_teaches_what_timm_makes_of_the_images_at_its_own_size(published_vit, data, pixels):
+    config = student("timm/test_vit", kd_logits_weight=0, kd_embedding_weight=1, fc_layers=1, fc_width=16)
     found = load_teacher(config, data)
-    assert loaded == [("imagenet", "resnet18")]
     images = torch.randint(0, 256, (4, 3, 48, 48), dtype=torch.uint8)
-    torch.testing.assert_close(found(images).embedding_BD, found.model.pooled(images), rtol=1e-4, atol=1e-5)
+    resized = torch.nn.functional.interpolate(images.float(), (160, 160), mode="bilinear", antialias=True) / 255
+    about = published_vit.pretrained_cfg
+    normalised = (resized - torch.tensor(about["mean"]).view(3, 1, 1)) / torch.tensor(about["std"]).view(3, 1, 1)
+    with torch.no_grad():
+        expected = published_vit.forward_head(published_vit.forward_features(normalised), pre_logits=True)
+    torch.testing.assert_close(found(images).embedding_BD, expected, rtol=1e-3, atol=1e-4)
     (report,) = train_epochs(config, data, pixels)
     assert 0 < report.kd_loss < 2
 

@@ -194,16 +194,6 @@ def test_a_file_of_another_model_is_refused_in_one_line(tmp_path, state):
     assert str(tmp_path / "x.safetensors") in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.fixture
-def empty_hub(tmp_path, monkeypatch):
-    """The Hugging Face cache with nothing in it, and no network."""
-    import huggingface_hub
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    return tmp_path
-
-
 def test_imagenet_without_network_and_cache_says_where_the_weights_belong(empty_hub):
     with pytest.raises(UserError) as caught:
         load_pretrained(model_of(VIT), "imagenet", f"timm/{VIT}")
@@ -212,20 +202,10 @@ def test_imagenet_without_network_and_cache_says_where_the_weights_belong(empty_
     assert "pretrained=PATH" in message and "\n" not in message
 
 
-def test_imagenet_takes_what_timms_cache_holds_without_a_network(empty_hub, monkeypatch):
-    published = timm.create_model(VIT)
-    snapshot = empty_hub / "models--timm--test_vit.r160_in1k" / "snapshots" / ("0" * 40)
-    snapshot.mkdir(parents=True)
-    save_file(published.state_dict(), snapshot / "model.safetensors")
-    (snapshot.parents[1] / "refs").mkdir()
-    (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
-    monkeypatch.setattr(
-        "reid_train.foundation.try_to_load_from_cache",
-        lambda *names: __import__("huggingface_hub").try_to_load_from_cache(*names, cache_dir=empty_hub),
-    )
+def test_imagenet_takes_what_timms_cache_holds_without_a_network(published_vit):
     model = model_of(VIT, (64, 32))
     load_pretrained(model, "imagenet", f"timm/{VIT}")
-    assert torch.equal(model.backbone.net.blocks[0].attn.qkv.weight, published.blocks[0].attn.qkv.weight)
+    assert torch.equal(model.backbone.net.blocks[0].attn.qkv.weight, published_vit.blocks[0].attn.qkv.weight)
 
 
 def test_imagenet_of_a_model_that_has_no_weights_says_so(empty_hub):
