@@ -163,6 +163,7 @@ def open_records(arguments: argparse.Namespace, ready: Prepared) -> "tuple[Study
             print(line, flush=True)
     record = open_record(folder, study.space, server)
     record.storage = study.storage
+    record.share_clock(study)
     return study, record
 
 

@@ -26,6 +26,7 @@ class Progress(Callback):
         self.trials: list[TrialRecord] = self.study.trials()
         self.current: dict[int, str] = {}
         self.bad_rungs: set[int] = set()
+        self.began_with = self.ended(), self.study.elapsed_s
         self.live = Live(get_renderable=self._panel, console=self.console, refresh_per_second=2, transient=True)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -95,13 +96,18 @@ class Progress(Callback):
         states = ("complete", "pruned", "failed", "running", "paused")
         return {state: sum(trial.state == state for trial in self.trials) for state in states}
 
-    def expected_s(self) -> float | None:
-        """Seconds that the search will have taken, at the pace so far; None before the first trial ended."""
+    def ended(self) -> int:
+        """Trials that are not to be waited for."""
         counts = self.counts()
-        ended = counts["complete"] + counts["pruned"] + counts["failed"] + counts["paused"]
-        if not ended:
+        return counts["complete"] + counts["pruned"] + counts["failed"] + counts["paused"]
+
+    def expected_s(self) -> float | None:
+        """Seconds that the search will have taken, at the pace since this began; None before a trial has ended."""
+        ended, (before, before_s) = self.ended(), self.began_with
+        if ended == before:
             return self.settings.time_budget
-        expected = self.study.elapsed_s * max(1.0, self.policy.planned / ended)
+        pace_s = (self.study.elapsed_s - before_s) / (ended - before)
+        expected = self.study.elapsed_s + pace_s * max(0, self.policy.planned - ended)
         return min(expected, self.settings.time_budget or expected)
 
     def _panel(self) -> Panel:

@@ -104,7 +104,7 @@ class Study:
             self._optuna.set_user_attr("warm_starts", list(space.warm_starts))
             self._optuna.set_user_attr("default", space.default())
             self._optuna.set_user_attr("space", space.description())
-        elif difference := _difference(description, space.description()):
+        elif difference := _difference(_without_defaults(description), _without_defaults(space.description())):
             raise UserError(
                 f"{self.folder}: holds a study of another space: {difference}; restore that, "
                 "choose another --name, or remove the folder"
@@ -330,6 +330,10 @@ class Study:
     def _driver(self) -> str:
         return "" if self._team is None else self._team.driver
 
+    def share_clock(self, other: "Study") -> None:
+        """Counts the time as the other record of the same study does."""
+        self._started, self._elapsed_before = other._started, other._elapsed_before
+
     def save_elapsed(self) -> None:
         """Records the time spent so far."""
         self._optuna.set_user_attr("elapsed_s", round(self.elapsed_s, 3))
@@ -338,6 +342,13 @@ class Study:
 def _reason(error: Exception) -> str:
     """What SQLite said, where it did: `database or disk is full`, say."""
     return str(getattr(error, "orig", None) or type(error).__name__)
+
+
+def _without_defaults(description: dict[str, Any]) -> dict[str, Any]:
+    """A space's description without settings that it fixes at what they are anyway."""
+    defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
+    fixed = {name: value for name, value in description["fixed"].items() if value != defaults.get(name, ...)}
+    return {**description, "fixed": fixed}
 
 
 def _difference(there: Any, here: Any, name: str = "") -> str:

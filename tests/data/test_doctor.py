@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.doctor import Finding, Report, SplitSummary, examine, main
+from data.doctor import Report, SplitSummary, examine, main
 from data.errors import UserError
+from data.findings import Finding
 from data.plots import plot_distribution
 
 ROOT = Path(__file__).parents[2]
@@ -176,6 +177,16 @@ def test_same_picture_in_query_and_gallery_is_a_warning(market: Path) -> None:
     assert len(finding.files) == 4
     # Copies stand side by side, so that the first ones that are shown are a pair.
     assert names(finding)[0][:4] == names(finding)[1][:4]
+
+
+def test_a_picture_under_two_identities_is_a_warning(market: Path) -> None:
+    folder = market / "bounding_box_train"
+    assert not [f for f in examine(market).findings if "under several" in f.text]
+    shutil.copy(folder / "0002_c1s1_000001_00.jpg", folder / "0002_c1s1_000009_00.jpg")  # of the same one: no matter
+    shutil.copy(folder / "0002_c1s1_000001_00.jpg", folder / "0003_c1s1_000009_00.jpg")
+    finding = only(examine(market), "train: 1 picture under several identities")
+    assert finding.severity == "warning"
+    assert names(finding) == ["0002_c1s1_000001_00.jpg", "0002_c1s1_000009_00.jpg", "0003_c1s1_000009_00.jpg"]
 
 
 def test_query_without_a_match_is_a_warning(market: Path) -> None:

@@ -1,5 +1,7 @@
 """The record: what is told to it is there again, in another process too."""
 
+from dataclasses import replace
+
 import pytest
 
 from data.errors import UserError
@@ -119,6 +121,13 @@ def test_another_space_is_refused_with_the_difference(tmp_path, space):
     other.write_text(SPACE.replace("high: 1e-1", "high: 1e-2"))
     with pytest.raises(UserError, match=r"another space: search\.learning_rate\.high was 0\.1, is now 0\.01"):
         Study(tmp_path / "study", read_space(other))
+
+
+def test_a_default_that_is_written_out_is_no_other_space(tmp_path, space):
+    Study(tmp_path / "study", space)
+    Study(tmp_path / "study", replace(space, fixed={**space.fixed, "split_seed": 0, "erasing_probability": 0}))
+    with pytest.raises(UserError, match=r"another space: fixed\.split_seed was None, is now 1"):
+        Study(tmp_path / "study", replace(space, fixed={**space.fixed, "split_seed": 1}))
 
 
 def test_more_trials_and_time_are_no_other_space(tmp_path, space):
