@@ -232,7 +232,8 @@ def summary_text(study: Study, top: int = 10) -> str:
 def print_results(study: Study, console: Console, top: int = 10) -> None:
     """The results table and the headline."""
     best = best_trials(study)[:top]
-    title = f"{study.folder.name}: best {len(best)} of {len(study.trials())} trials, validation metrics in percent"
+    order = "what may be picked first, pruned last" if study.attributes["space"].get("costs") else "pruned last"
+    title = f"{study.folder.name}: best {len(best)} of {len(study.trials())} trials, {order}; validation, in percent"
     print_table(console, title, *result_rows(study, best))
     if front := front_rows(study):
         print_table(console, "Pareto front: no trial is better in everything, the best score first", *front)
