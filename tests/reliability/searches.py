@@ -9,21 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.tiny_space import TINY_FIXED
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = ("driver", "worker", "raylet", "gcs")
 
-SPACE = """\
-fixed:
-  image_height: 32
-  image_width: 16
-  backbone: resnet18
-  pretrained: none
-  last_stride: 2
-  batch_size: 16
-  optimizer: sgd
-  fc_layers: 3
-  fc_width: 32
-  pct_start: 0.4
+SPACE = (
+    TINY_FIXED
+    + """\
 search:
   learning_rate: {low: 1e-6, high: 10, log: true}
   weight_decay: [0.0001, 1.0]
@@ -32,6 +25,7 @@ first_trials:
   - {learning_rate: 10, weight_decay: 1.0}  # diverges
 study: {trials: TRIALS, rungs: [3, 6], audit: 4, noise_seeds: NOISE, top_k: TOP, seeds: 2, state_interval: 1.5s}
 """
+)
 """All stages are there: noise, rungs, promotion, a failure, confirmation, the test images, tables."""
 
 

@@ -5,21 +5,12 @@ import time
 import pytest
 
 from tests.clusters import cluster, start_search
+from tests.tiny_space import TINY_FIXED
 from tuning.study import Study
 
-SPACE = """\
-fixed:
-  image_height: 32
-  image_width: 16
-  backbone: resnet18
-  pretrained: none
-  last_stride: 2
-  batch_size: 16
-  optimizer: sgd
-  fc_layers: 3
-  fc_width: 32
-search:
-  learning_rate: {low: 1e-3, high: 0.1, log: true}
+SPACE = f"""\
+{TINY_FIXED}search:
+  learning_rate: {{low: 1e-3, high: 0.1, log: true}}
 study:
   trials: 3
   rungs: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
