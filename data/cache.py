@@ -20,182 +20,37 @@ import os
 import shutil
 import time
 import zlib
-from collections import deque
-from collections.abc import Callable, Container, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from filelock import Timeout
-from PIL import __version__ as pillow_version
 
-from data.atomic import lock_at, write_text
+from data.atomic import lock_at
+from data.content import (
+    SKIP,
+    content_digests,
+    decoder_name,
+    default_cache_dir,
+    file_digest,
+    name_of,
+    stamp_of,
+    unreadable,
+)
 from data.datasets import READERS
 from data.errors import UserError
-from data.image import UnreadableImage, check_file, decode, problem_with
+from data.image import UnreadableImage, decode
 from data.samples import Sample
+from data.threads import in_threads
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-"""Raised whenever the same image would give other bytes, or the file another layout."""
 MAGIC = b"REIDPIX\n"
 HEADER_BYTES = 4096
 """The header is padded to a page, so that the pixels start on one."""
 DEFAULT_LIMIT_BYTES = 32 * 2**30
-
-SKIP = "mend it, or leave such images out with on_bad_image=skip"
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-
-def default_cache_dir() -> Path:
-    """$XDG_CACHE_HOME or ~/.cache, then reid-tuning/pixels. Not created here."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reid-tuning" / "pixels"
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def in_threads(
-    function: Callable[[_Item], _Result], items: Sequence[_Item], threads: int | None = None
-) -> Iterator[_Result]:
-    """`function` of each item, in order, from `threads` threads (None: the CPUs this process may use).
-
-    Runs only a little ahead of whoever takes the results, so that they do not pile up in memory.
-    """
-    threads = threads or usable_cpus()
-    pending: deque[Future[_Result]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > 8 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-# --- what the files hold ---
-
-
-def content_digests(paths: Sequence[str], *, cache_dir: Path | None = None, threads: int | None = None) -> list[str]:
-    """The SHA-256 of each image file's bytes, in hex, in order.
-
-    Remembered in `cache_dir` by (path, size, mtime in ns): a second call reads no file that has not changed.
-    Raises UserError when a file cannot be read.
-    """
-    try:
-        digests = _remembered(_file_digest, paths, (cache_dir or default_cache_dir()) / "digests", threads)
-    except OSError as error:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror or error}); {SKIP}") from error
-    return [digests[path] for path in paths]
-
-
-def unreadable(paths: Sequence[str], *, cache_dir: Path | None = None, threads: int | None = None) -> dict[str, str]:
-    """Path -> why, in the order of `paths`, for the images that cannot be decoded to their last byte.
-
-    Those that can are remembered in `cache_dir` as digests are; the others are tried again by every call.
-    """
-    broken: dict[str, str] = {}
-
-    def check(path: str) -> str:
-        if problem := problem_with(path):
-            broken[path] = problem
-        return ""
-
-    def is_there(path: str) -> bool:
-        try:
-            check_file(path)
-        except OSError:
-            return False
-        return True
-
-    there = [path for path in paths if is_there(path)]
-    memo = (cache_dir or default_cache_dir()) / f"whole, {_decoder()}"
-    _remembered(check, there, memo, threads, forgotten=broken)
-    broken |= {path: str(problem_with(path)) for path in set(paths) - set(there)}
-    return {path: broken[path] for path in dict.fromkeys(paths) if path in broken}
-
-
-def _remembered(
-    function: Callable[[str], str],
-    paths: Sequence[str],
-    memos: Path,
-    threads: int | None,
-    forgotten: Container[str] = (),
-) -> dict[str, str]:
-    """`function` of each file, remembered in the folder `memos` but for those that come to be in `forgotten`."""
-    by_folder: dict[str, list[str]] = {}
-    for path in dict.fromkeys(paths):
-        by_folder.setdefault(os.path.dirname(os.path.abspath(path)), []).append(path)  # noqa: PTH100, PTH120
-    results: dict[str, str] = {}
-    for folder, files in by_folder.items():
-        memo = memos / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]}.json"
-        known = _read_memo(memo)
-        stamps = {path: _stamp(path, check_file(path)) for path in files}
-        new = [path for path, stamp in stamps.items() if known.get(_name(path), ("", ""))[0] != stamp]
-        fresh = dict(zip(new, in_threads(function, new, threads), strict=True))
-        known |= {_name(path): (stamps[path], result) for path, result in fresh.items() if path not in forgotten}
-        results |= {path: fresh[path] if path in fresh else known[_name(path)][1] for path in files}
-        if fresh:
-            _write_memo(memo, known)
-    return results
-
-
-def _stamp(path: str | Path, status: os.stat_result | None = None) -> str:
-    """Size and modification time: what changes when a file's content does."""
-    status = status or os.stat(path)  # noqa: PTH116 - half the time of Path.stat over 50,000 files
-    return f"{status.st_size} {status.st_mtime_ns}"
-
-
-def _file_digest(path: str | Path, skip: int = 0) -> str:
-    with open(path, "rb") as file:  # noqa: PTH123
-        file.seek(skip)
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_memo(memo: Path) -> dict[str, tuple[str, str]]:
-    """File name -> stamp and digest, as an earlier call left it; nothing when that is missing or torn."""
-    try:
-        return {name: (stamp, digest) for name, (stamp, digest) in json.loads(memo.read_text()).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _write_memo(memo: Path, known: dict[str, tuple[str, str]]) -> None:
-    # Of two writers at once the last one wins; the other's files are read once more, which is harmless.
-    try:
-        write_text(memo, json.dumps(known))
-    except OSError as error:
-        logger.debug("%s: not written, the images will be read again: %s", memo, error)
-
-
-def fingerprint(samples: Sequence[Sample], *, cache_dir: Path | None = None) -> str:
-    """What makes this data set this one, as 64 hex digits: file names, identities, cameras and file contents.
-
-    Folders and the order of `samples` do not count, so that copies elsewhere agree. Reads only files that
-    changed since the last call. Raises UserError when a file cannot be read.
-    """
-    digests = content_digests([sample.path for sample in samples], cache_dir=cache_dir)
-    lines = [
-        json.dumps([_name(sample.path), sample.identity, sample.camera, digest])
-        for sample, digest in zip(samples, digests, strict=True)
-    ]
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
-
-
-def _name(path: str) -> str:
-    return path.replace("\\", "/").rsplit("/", 1)[-1]
-
-
-# --- the pixels of a data set ---
 
 
 class Pixels:
@@ -315,7 +170,7 @@ def open_pixels(
         )
         digests = content_digests(paths, cache_dir=cache_dir, threads=threads)
         # Rows lie in an order that depends neither on that of `samples` nor on their folder.
-        order = sorted(range(len(paths)), key=lambda index: (_name(paths[index]), digests[index]))
+        order = sorted(range(len(paths)), key=lambda index: (name_of(paths[index]), digests[index]))
         header = _header([digests[index] for index in order], height, width)
         file = cache_dir / f"{header['key'][:32]}_{height}x{width}.pixels"
         ordered = [paths[index] for index in order]
@@ -354,14 +209,9 @@ def _header(digests: list[str], height: int, width: int) -> dict[str, Any]:
 
     The key stands for the contents alone: the size is in the file's name and shape.
     """
-    decoder = _decoder()
+    decoder = decoder_name()
     key = hashlib.sha256("\n".join([decoder, *digests]).encode()).hexdigest()
     return {"key": key, "decoder": decoder, "shape": [len(digests), height, width, 3]}
-
-
-def _decoder() -> str:
-    """What turns files into pixels."""
-    return f"{FORMAT} Pillow {pillow_version}"
 
 
 def _ensure_file(file: Path, header: dict[str, Any], paths: list[str], *, limited: bool, threads: int | None) -> int:
@@ -392,7 +242,7 @@ def _ensure_file(file: Path, header: dict[str, Any], paths: list[str], *, limite
 def is_whole(file: Path, header: dict[str, Any]) -> bool:
     """Whether `file` holds the pixels that `header` describes; the module's text says what is checked."""
     try:
-        stamp = _stamp(file)
+        stamp = stamp_of(file)
         with file.open("rb") as opened:
             start = opened.read(HEADER_BYTES)
         if file.stat().st_size != _file_bytes(header["shape"]) or start[: len(MAGIC)] != MAGIC:
@@ -406,7 +256,7 @@ def is_whole(file: Path, header: dict[str, Any]) -> bool:
         checked = file.with_suffix(".checked")
         if checked.is_file() and checked.read_text() == stamp:
             return True
-        if _file_digest(file, skip=HEADER_BYTES) != found["sha256"]:
+        if file_digest(file, skip=HEADER_BYTES) != found["sha256"]:
             return False
     except (OSError, ValueError, KeyError):
         return False
@@ -440,7 +290,7 @@ def _write_file(file: Path, header: dict[str, Any], paths: list[str], threads: i
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
-    _remember_checked(file, _stamp(file))
+    _remember_checked(file, stamp_of(file))
     logger.info("decoded %d images in %.1f s", len(paths), time.monotonic() - started)
 
 

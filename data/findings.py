@@ -5,12 +5,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from data.cache import content_digests, in_threads
+from data.content import content_digests
 from data.datasets import READERS
 from data.image import problem_with
 from data.listing import GALLERY, QUERY, TRAIN, Listing
 from data.samples import Sample
 from data.splits import MINIMUM_VALIDATION_IDENTITIES
+from data.threads import in_threads
 
 DISTRACTOR = 0
 """The identity of gallery images that belong to nobody."""

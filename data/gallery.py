@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from data.cache import unreadable
+from data.content import unreadable
 from data.datasets import READERS, NoDataset, find_dataset
 from data.errors import UserError
 from data.listing import GALLERY, IMAGE_SUFFIXES, QUERY, TRAIN, refuse_outside

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from data.cache import unreadable
+from data.content import unreadable
 from data.datasets import read_test, read_train
 from data.errors import UserError
 from data.samples import Sample

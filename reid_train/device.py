@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from data.cache import default_cache_dir
+from data.content import default_cache_dir
 from data.errors import UserError
 
 COMPILERS = ("g++", "clang++", "c++")

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from data.batches import AugmentedBatches, training_batches
-from data.cache import Pixels, usable_cpus
+from data.cache import Pixels
 from data.errors import UserError
 from data.sampler import steps_per_epoch
 from data.splits import TrainingData
+from data.threads import usable_cpus
 from data.transforms import Augmentation
 from reid_train.checkpoint import (
     STATE,

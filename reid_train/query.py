@@ -134,7 +134,7 @@ def main() -> None:
 
 def look(arguments: argparse.Namespace, gallery: "Gallery") -> tuple[list[Ranked], int]:
     """`rank` of the command's image, with a line about what was embedded for it."""
-    from data.cache import SKIP
+    from data.content import SKIP
     from data.image import UnreadableImage
     from reid_train.embed import embed_cached, load_model
 

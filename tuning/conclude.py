@@ -8,10 +8,11 @@ import yaml
 from rich.console import Console
 
 from data.atomic import read_json, write_json, write_text
-from data.cache import Pixels, usable_cpus
+from data.cache import Pixels
 from data.datasets import find_dataset
 from data.errors import UserError, python_command
 from data.splits import TrainingData
+from data.threads import usable_cpus
 from data.usable import describe_left_out, usable_test
 from reid_train.checkpoint import build_model
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary

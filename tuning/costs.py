@@ -12,8 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
-from data.cache import usable_cpus
 from data.errors import UserError
+from data.threads import usable_cpus
 from reid_train.config import ARCHITECTURE, TrainConfig
 from tuning.ranking import within
 from tuning.space import SearchSpace

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from data.atomic import write_json, write_text
-from data.cache import usable_cpus
 from data.credentials import all_without_passwords
 from data.errors import UserError
+from data.threads import usable_cpus
 from tuning.study import Study
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pillow", "pydantic", "safetensors")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data.atomic import write_text
-from data.cache import Pixels, fingerprint, open_sizes
+from data.cache import Pixels, open_sizes
 from data.command_line import cache_options
+from data.content import fingerprint
 from data.errors import UserError, running_command
 from data.samples import Sample
 from data.splits import TrainingData, describe_split

@@ -13,9 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.cache import Pixels, usable_cpus
+from data.cache import Pixels
 from data.errors import UserError, end_politely_on_signals
 from data.splits import TrainingData
+from data.threads import usable_cpus
 from tuning import cluster
 from tuning.environment import gpus
 from tuning.shared_pixels import share_pixels

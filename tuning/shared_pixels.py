@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.atomic import lock_at
-from data.cache import HEADER_BYTES, MAGIC, Pixels, default_cache_dir, is_whole
+from data.cache import HEADER_BYTES, MAGIC, Pixels, is_whole
+from data.content import default_cache_dir
 from data.errors import UserError
 
 CHUNK_BYTES = 64 * 2**20

@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 import data.cache
-from data.cache import Pixels, content_digests, default_cache_dir, fingerprint, open_pixels, open_sizes
+import data.content
+from data.cache import Pixels, open_pixels, open_sizes
+from data.content import content_digests, default_cache_dir, fingerprint
 from data.errors import UserError
 from data.image import decode, load_image
 from data.samples import Sample
@@ -91,7 +93,8 @@ def test_what_was_read_may_be_changed_without_changing_the_cache(samples: list[S
 def test_second_opening_reads_no_image(samples: list[Sample], cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = opened(samples, cache_dir)
     monkeypatch.setattr(data.cache, "decode", lambda *_: pytest.fail("decoded again"))
-    monkeypatch.setattr(data.cache, "_file_digest", lambda *_, **__: pytest.fail("read again"))
+    for module in (data.cache, data.content):
+        monkeypatch.setattr(module, "file_digest", lambda *_, **__: pytest.fail("read again"))
     second = opened(samples, cache_dir)
     assert second.decoded == 0
     assert np.array_equal(all_of(second), all_of(first))
@@ -119,7 +122,7 @@ def test_each_size_and_decoder_has_its_own_file(
     opened(samples, cache_dir)
     transposed = open_pixels(samples, height=WIDTH, width=HEIGHT, cache_dir=cache_dir)
     assert transposed.read([0]).shape == (1, WIDTH, HEIGHT, 3)
-    monkeypatch.setattr(data.cache, "pillow_version", "another")
+    monkeypatch.setattr(data.content, "pillow_version", "another")
     assert (transposed.decoded, opened(samples, cache_dir).decoded) == (6, 6)
     assert len(list(cache_dir.glob("*.pixels"))) == 3
 
@@ -361,13 +364,13 @@ def test_digests_read_only_what_changed(
     paths = [sample.path for sample in samples]
     before = content_digests(paths, cache_dir=cache_dir)
     read: list[str] = []
-    real = data.cache._file_digest
+    real = data.content.file_digest
 
     def noted(path: str) -> str:
         read.append(path)
         return real(path)
 
-    monkeypatch.setattr(data.cache, "_file_digest", noted)
+    monkeypatch.setattr(data.content, "file_digest", noted)
     assert content_digests(paths, cache_dir=cache_dir) == before
     assert read == []
     Path(paths[2]).write_bytes(b"other")

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import data.cache
-from data.cache import fingerprint, open_pixels, unreadable
+import data.content
+from data.cache import open_pixels
+from data.content import fingerprint, unreadable
 from data.datasets import read_train
 from data.doctor import examine
 from data.errors import UserError
@@ -51,8 +52,8 @@ def test_whole_images_are_decoded_once_and_a_mended_one_comes_back(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[str] = []
-    original = data.cache.problem_with
-    monkeypatch.setattr(data.cache, "problem_with", lambda path: tried.append(path) or original(path))
+    original = data.content.problem_with
+    monkeypatch.setattr(data.content, "problem_with", lambda path: tried.append(path) or original(path))
     paths = [sample.path for sample in read_train(root)]
     first = unreadable(paths, cache_dir=tmp_path / "cache")
     assert list(first) == [paths[-1]] and sorted(tried) == sorted(paths)

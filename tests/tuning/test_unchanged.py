@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from data.cache import fingerprint
+from data.content import fingerprint
 from data.datasets import read_train
 from data.errors import UserError
 from data.splits import describe_split, hold_out_images, split_identities

@@ -1,0 +1,35 @@
+"""Work on many files at once."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_threads(
+    function: Callable[[_Item], _Result], items: Sequence[_Item], threads: int | None = None
+) -> Iterator[_Result]:
+    """`function` of each item, in order, from `threads` threads (None: the CPUs this process may use).
+
+    Runs only a little ahead of whoever takes the results, so that they do not pile up in memory.
+    """
+    threads = threads or usable_cpus()
+    pending: deque[Future[_Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > 8 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
