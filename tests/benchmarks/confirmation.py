@@ -45,7 +45,7 @@ def replay(scores: np.ndarray, seconds: np.ndarray, seed: int) -> dict[str, floa
     seeds = rng.permutation(np.arange(FIRST_SEEDS, scores.shape[1]))
     mine, held_out = seeds[:SEEDS], seeds[SEEDS:]
     sure = Comparison(scores[np.ix_(candidates, mine)][:, :, None], [1], chosen=candidates != 0, seed=seed)
-    place = choose(sure, seconds[np.ix_(candidates, mine)].mean(axis=1).tolist())
+    place = choose(sure, seconds[np.ix_(candidates, mine)].tolist())
     all_seeds = scores[candidates].mean(axis=1)
     judged = scores[np.ix_(candidates, held_out)].mean(axis=1)
     best = int(all_seeds.argmax())

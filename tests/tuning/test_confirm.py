@@ -136,12 +136,13 @@ def test_the_cheaper_of_two_that_are_as_good_wins_and_of_others_the_better():
         eligible_C=[True, True, True],
         p_better=lambda c, leader: {1: 0.45, 2: 0.1}[c],
     )
-    assert choose(even, [100.0, 80.0, 10.0]) == 1
-    assert choose(even, [100.0, 99.0, 10.0]) == 0
+    assert choose(even, [[100.0, 110.0], [80.0, 90.0], [10.0]]) == 1
+    assert choose(even, [[100.0, 110.0], [99.0, 99.0], [10.0]]) == 0
+    assert choose(even, [[100.0, 110.0], [60.0, 106.0], [10.0]]) == 0  # may have been the machine's doing
     clear = SimpleNamespace(p_best_C=np.array([0.8, 0.2]), eligible_C=[True, True], p_better=lambda c, leader: 0.2)
-    assert choose(clear, [100.0, 10.0]) == 0
+    assert choose(clear, [[100.0], [10.0]]) == 0
     even.eligible_C = [True, False, True]
-    assert choose(even, [100.0, 80.0, 10.0]) == 0
+    assert choose(even, [[100.0], [80.0], [10.0]]) == 0
 
 
 def test_a_search_confirms_its_best_is_interrupted_there_and_goes_on(tiny_space, tiny_data, tmp_path, run_module):
