@@ -33,8 +33,8 @@ TIE = 0.4
 """A configuration that is better than the leader with at least this probability is as good as it..."""
 CHEAPER = 0.9
 """...and is taken instead where it needs at most this share of the leader's time, and none of its runs more."""
-TOLD_APART = 0.95
-"""Probability from which two configurations are said to differ."""
+TOLD_APART = 0.975
+"""Probability from which one is said to be better than another: where the 95 % interval of the difference leaves 0 out."""
 
 
 class Winner(NamedTuple):
