@@ -34,7 +34,7 @@ TIE = 0.4
 CHEAPER = 0.9
 """...and is taken instead where it needs at most this share of the leader's time, and none of its runs more."""
 TOLD_APART = 0.975
-"""Probability from which one is said to be better than another: where the 95 % interval of the difference leaves 0 out."""
+"""Probability from which one is called better than another: the 95 % interval of their difference leaves 0 out."""
 
 
 class Winner(NamedTuple):
@@ -128,7 +128,7 @@ def smallest_difference(space: SearchSpace, found: dict[str, float]) -> float:
 
     seeds = space.study.seeds
     freedom = found["runs"] - 1 + (space.study.top_k * (seeds - 1))
-    return float(stats.t.ppf((1 + TOLD_APART) / 2, freedom) * found["sd"] * np.sqrt(2 / seeds))
+    return float(stats.t.ppf(TOLD_APART, freedom) * found["sd"] * np.sqrt(2 / seeds))
 
 
 def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> Winner:
