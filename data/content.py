@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 """Raised whenever the same image would give other bytes, or the file another layout."""
-SKIP = "mend it, or leave such images out with on_bad_image=skip"
+SKIP = "mend it, or leave such images out with on_bad_image=skip (as an option: --on-bad-image skip)"
 
 
 def default_cache_dir() -> Path:

@@ -109,10 +109,7 @@ def imagenet_state(name: str) -> dict[str, torch.Tensor]:
     except Exception as error:  # a network and a torn file raise many kinds
         trouble = f"{file} is damaged" if file.exists() else f"{url} could not be fetched"
         that = f"a fresh {url}" if file.exists() else "that file"
-        raise UserError(
-            f"pretrained=imagenet: {trouble} ({why_unreadable(error)}); "
-            f"put {that} at {file}, or set pretrained=none or pretrained=PATH"
-        ) from error
+        raise UserError(f"{trouble} ({why_unreadable(error)}); put {that} at {file}") from error
     return state
 
 
@@ -154,14 +151,18 @@ def first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
 def load_matching(model: nn.Module, state: Mapping[str, Any], source: str) -> str:
     """Copies what matches by name and shape into `model`; gives one line that says what did.
 
-    Names are compared without prefixes such as `module.` or `backbone.`. Raises UserError when nothing matches.
+    Names are compared without prefixes such as `module.` or `backbone.`. Raises UserError when fewer than half of the
+    model's do: a few names are the same in most networks.
     """
     own = {_plain_name(name): tensor for name, tensor in model.state_dict().items()}
     other = {_plain_name(name): tensor for name, tensor in state.items() if isinstance(name, str) and _is_plain(tensor)}
     fitting = [name for name in own if name in other and other[name].shape == own[name].shape]
     misshapen = [name for name in own if name in other and other[name].shape != own[name].shape]
-    if not fitting:
-        raise UserError(f"pretrained={source}: none of its {len(other)} tensors matches the model by name and shape")
+    if 2 * len(fitting) < len(own):
+        raise UserError(
+            f"pretrained={source}: of another architecture: {len(fitting) or 'none'} of the model's {len(own)} tensors "
+            f"{'are' if len(fitting) != 1 else 'is'} among its {len(other)} by name and shape"
+        )
     if broken := first_not_finite({name: other[name] for name in fitting}):
         raise UserError(f"pretrained={source}: {broken} holds values that are not finite: damaged, or of a failed run")
     with torch.no_grad():

@@ -156,7 +156,10 @@ def load_pretrained(model: ReIDModel, pretrained: str, backbone: str) -> str:
         return "pretrained=none: random weights"
     if pretrained == "imagenet":
         own = backbone.startswith(TIMM)
-        state = model.backbone.imagenet_state() if own else imagenet_state(backbone)  # type: ignore[operator]
+        try:
+            state = model.backbone.imagenet_state() if own else imagenet_state(backbone)  # type: ignore[operator]
+        except UserError as error:
+            raise UserError(f"pretrained=imagenet: {error}; or set pretrained=none or pretrained=PATH") from error
         return load_matching(model.backbone.net if own else model.backbone, state, "imagenet")  # type: ignore[arg-type]
     path = Path(os.path.expanduser(pretrained))  # noqa: PTH111 - Path's raises for users that there are not
     is_ours = path.is_dir() or path.suffix == ".safetensors"

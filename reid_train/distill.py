@@ -7,10 +7,11 @@ distances after Park et al., CVPR 2019 (RKD-D, arXiv 1904.05068).
 # B images, D embedding width (student's or teacher's), P parts, I identities
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
@@ -18,10 +19,16 @@ from torch.nn import functional as F
 
 from data.errors import UserError
 from data.splits import TrainingData
-from reid_train.checkpoint import WEIGHTS, build_model, load_network, load_pretrained
-from reid_train.config import TIMM, TrainConfig, make_config
+from reid_train.backbones import load_matching
+from reid_train.checkpoint import WEIGHTS, build_model, load_network
+from reid_train.config import KD_WEIGHTS, TIMM, TrainConfig, make_config
 from reid_train.losses import pairwise_distances
 from reid_train.model import ModelOutput, ReIDModel
+
+if TYPE_CHECKING:
+    from reid_train.foundation import TimmBackbone
+
+logger = logging.getLogger(__name__)
 
 
 class Taught(NamedTuple):
@@ -124,13 +131,19 @@ def load_teacher(config: TrainConfig, data: TrainingData) -> Teacher | None:
     Raises UserError for a checkpoint that is missing or damaged, one that has seen the validation identities, and
     where its logits are asked for, one that does not know all of the student's.
     """
-    if not config.distills:
+    if config.teacher is None:
         return None
-    assert config.teacher is not None
+    if not config.distills:
+        logger.warning("teacher=%s teaches nothing: %s are 0", config.teacher, ", ".join(KD_WEIGHTS))
+        return None
     if config.teacher.startswith(TIMM):
         settings = foundation_settings(config.teacher)
         model = build_model(settings, identities=1)  # whose neck passes on what it is given
-        load_pretrained(model, settings.pretrained, settings.backbone)
+        backbone: TimmBackbone = model.backbone  # type: ignore[assignment]
+        try:
+            load_matching(backbone.net, backbone.imagenet_state(), "imagenet")
+        except UserError as error:
+            raise UserError(f"teacher={config.teacher}: {error}; or take a checkpoint of this project") from error
         return Teacher(model, height=settings.image_height, width=settings.image_width, outputs=None)
     path = teacher_file(config.teacher)
     model, checkpoint = load_network(path)
@@ -162,10 +175,13 @@ def foundation_settings(teacher: str) -> TrainConfig:
     """The settings of a foundation backbone that is a teacher: its own weights and image size, in pixels."""
     import timm
 
+    from reid_train.foundation import check_name
+
     name = teacher.removeprefix(TIMM)
-    known = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    check_name(name, setting="teacher")
+    known = timm.get_pretrained_cfg(name)
     if known is None:
-        raise UserError(f"teacher={teacher}: timm has no such model with trained weights; timm.list_models() has names")
+        raise UserError(f"teacher={teacher}: timm has no trained weights of it; timm.list_models(pretrained=True)")
     _, height, width = known.input_size
     values = {"backbone": teacher, "pretrained": "imagenet", "image_height": height, "image_width": width}
     return make_config(values, f"teacher={teacher}")

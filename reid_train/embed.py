@@ -51,13 +51,19 @@ class Embedder:
         self.digest = loaded.digest
         """The weights' SHA-256, in hex."""
 
+    def __repr__(self) -> str:
+        size = f"{self.config.image_height} x {self.config.image_width}"
+        return f"<Embedder: {self.config.backbone} at {size}, {self.width} numbers an image, on {self.device}>"
+
     def embed(self, images: Sequence[Picture]) -> np.ndarray:
         """Embeddings of unit length (N x D, float32), in the order of the pictures; as evaluation computes them.
 
         Raises UserError for what is no picture (UnreadableImage for a file that cannot be decoded).
         """
-        if isinstance(images, str | Path | Image.Image):
+        if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
             raise UserError("embed takes a list of pictures: put the one in brackets")
+        if not isinstance(images, Sequence | np.ndarray):
+            raise UserError(f"embed takes a list of pictures, not {type(images).__name__}")
         embedding_ND = np.empty((len(images), self.width), dtype=np.float32)
         for start in range(0, len(images), EVALUATION_BATCH):
             batch = images[start : start + EVALUATION_BATCH]

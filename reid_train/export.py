@@ -76,9 +76,22 @@ def read_onnx(file: Path) -> "Run":
 def write_torchscript(module: "nn.Module", example: "torch.Tensor", description: str) -> bytes:
     import torch
 
+    class Checked(torch.nn.Module):
+        """Refuses what the trace would take and give other numbers for; the other formats do so by themselves."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            # It is checked below, and with other batches.
+            self.traced = torch.jit.trace(module, (example,), check_trace=False)
+            self.size: list[int] = list(example.shape[1:])
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1:] != self.size:
+                raise ValueError(f"images: uint8, B x {self.size} is needed, this is {images.dtype}, {images.shape}")
+            return self.traced(images)
+
     buffer = io.BytesIO()
-    traced = torch.jit.trace(module, (example,), check_trace=False)  # it is checked below, and with other batches
-    torch.jit.save(traced, buffer, _extra_files={DESCRIPTION: description})
+    torch.jit.save(torch.jit.script(Checked()), buffer, _extra_files={DESCRIPTION: description})
     return buffer.getvalue()
 
 

@@ -66,7 +66,7 @@ class TimmBackbone(nn.Module):
 
     def imagenet_state(self) -> dict[str, torch.Tensor]:
         """timm's own weights of this name, fitted to this size, from its cache or the network. Raises UserError that
-        says where they belong."""
+        says where they belong, and leaves it to the caller which setting asked for them."""
         about = get_pretrained_cfg(self.name)
         hub = about.hf_hub_id if about is not None else None
         # Where the cache has them the network is not asked: without one, that would be a minute of trying.
@@ -79,18 +79,15 @@ class TimmBackbone(nn.Module):
             net = self.recipe(pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:  # a network, a torn file and a name without weights raise many kinds
             reason = " ".join(str(error).split())[:160] or type(error).__name__
-            way_out = "set pretrained=PATH to such a file, or pretrained=none"
             if hub is None:
-                raise UserError(
-                    f"pretrained=imagenet: no weights of timm/{self.name} to be had ({reason}); {way_out}"
-                ) from None
+                raise UserError(f"no weights of timm/{self.name} to be had ({reason})") from None
             if overlay:
-                raise UserError(
-                    f"pretrained=imagenet: {cached} is damaged ({reason}); remove it and {way_out}"
-                ) from None
+                raise UserError(f"{cached} is damaged ({reason}); remove it to have it fetched again") from None
+            folder = f"models--{hub.replace('/', '--')}"
             raise UserError(
-                f"pretrained=imagenet: https://huggingface.co/{hub} could not be fetched ({reason}); its {HUB_WEIGHTS} "
-                f"belongs in the cache {constants.HF_HUB_CACHE} (HF_HOME names another place); or {way_out}"
+                f"https://huggingface.co/{hub} could not be fetched ({reason}); where there is a network "
+                f"`hf download {hub} {HUB_WEIGHTS}` makes the folder {folder}, which belongs in "
+                f"{constants.HF_HUB_CACHE} (HF_HOME names another place)"
             ) from error
         state: dict[str, torch.Tensor] = net.state_dict()
         return state
@@ -128,7 +125,7 @@ def _found_out(name: str, image_size: tuple[int, int]) -> tuple[tuple[int, int],
         return (height, width), False, tuple(output.shape)
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, setting: str = "backbone") -> None:
     """Raises UserError, with a suggestion, for a name (without timm/) that timm does not have."""
     architectures = timm.list_models()
     if name in architectures or name in (tagged := timm.list_models(pretrained=True)):
@@ -137,7 +134,7 @@ def check_name(name: str) -> None:
     near = [known for known in tagged if known.startswith(f"{architecture}.")] if architecture in architectures else []
     near = (near or get_close_matches(name, [*architectures, *tagged], n=3))[:6]
     suggestion = f"; did you mean timm/{', timm/'.join(near)}?" if near else "; see timm.list_models()"
-    raise UserError(f"backbone=timm/{name}: timm {timm.__version__} has no such model{suggestion}")
+    raise UserError(f"{setting}=timm/{name}: timm {timm.__version__} has no such model{suggestion}")
 
 
 def _create(name: str, image_size: tuple[int, int], as_map: bool = False, **options: Any) -> Any:

@@ -5,6 +5,7 @@ python -m reid_train.train --config FILE [--set name=value ...] [--out DIR]
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,9 +45,12 @@ def main() -> None:
     from data.cache import open_pixels
     from data.usable import describe_left_out
     from reid_train.config import check_training, read_config
+    from reid_train.evaluations import DATABASE
 
     config = read_config(arguments.config, arguments.set)
     out = Path(arguments.out or f"results/train-{Path(arguments.config).stem}")
+    if (out / DATABASE).exists():
+        raise UserError(f"{out}: holds a study; choose another --out")
     samples, data, left_out = read_training(config, arguments.cache_dir)
     check_training(config, data)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
@@ -73,14 +77,16 @@ def read_training(
 
 
 def log_to(file: Path) -> None:
-    """Sends what this process logs to a file."""
+    """Sends what this process logs to a file, and what the run and its images have to tell to the terminal as well."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(file, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{file}: cannot be written: {error.strerror}; choose another --out") from error
-    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(handlers=[handler], level=logging.INFO, format=line)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    terminal = logging.StreamHandler(sys.stdout)
+    terminal.addFilter(lambda record: record.name.startswith(("data.", "reid_train.")) and record.name != __name__)
+    logging.basicConfig(handlers=[handler, terminal], level=logging.INFO, format="%(message)s")
 
 
 def train_into(config: "TrainConfig", data: "TrainingData", pixels: "Pixels", out: Path) -> None:

@@ -15,6 +15,7 @@ from data.splits import TrainingData
 from data.threads import usable_cpus
 from data.usable import describe_left_out, usable_test
 from reid_train.checkpoint import build_model
+from reid_train.config import TIMM, read_config
 from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
 from reid_train.evaluations import TEST_METRICS, describe_count, read_test_metrics, record_evaluation
 from tuning.confirm import Winner, confirm
@@ -245,6 +246,9 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
     if (study.folder / "best").is_dir():
         print(f"\neverything is in {study.folder}: summary.md, trials.csv, plots/, best/")
         print(f"next: {python_command('tuning.retrain', str(study.folder))}")
+        best_config = read_config(str(study.folder / "best_config.yaml"))
+        if best_config.distills and not str(best_config.teacher).startswith(TIMM):
+            print("      with --teacher DIR: one that was trained on all identities, as tuning.retrain leaves it")
     else:
         done = sum(trial.state in ("complete", "pruned", "failed") for trial in study.trials())
         print(f"\nunfinished: {done} of {study.attributes.get('trials', '?')} trials. To go on:")

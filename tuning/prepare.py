@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from tuning.study import Study
 
 
+SINGLE_RUN = "model.safetensors"
+"""What reid_train.train leaves in its folder, and no study in its own: reid_train.checkpoint.WEIGHTS, without torch."""
+
+
 class Prepared(NamedTuple):
     """What the trials need, and the lock on the study's folder."""
 
@@ -93,7 +97,10 @@ def study_folder(arguments: argparse.Namespace, space: SearchSpace) -> Path:
     name = space.name if arguments.name is None else arguments.name
     if not name or Path(name).name != name or name in (".", ".."):
         raise UserError(f"--name {name}: a folder's name is needed, without slashes")
-    return Path(arguments.results) / name
+    folder = Path(arguments.results) / name
+    if (folder / SINGLE_RUN).exists():
+        raise UserError(f"{folder}: holds a single run ({SINGLE_RUN}), no study; choose another --name")
+    return folder
 
 
 def start_warm(arguments: argparse.Namespace, space: SearchSpace, folder: Path) -> tuple[SearchSpace, list[str]]:

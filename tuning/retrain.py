@@ -87,8 +87,14 @@ def main() -> None:
     for line in filter(None, (describe_left_out(left_out, "training"), describe_left_out(test_left_out, "test"))):
         print(line, flush=True)
     data = hold_out_images(TrainingData(samples, [], []), seed=config.split_seed)
-    check_training(config, data)
-    load_teacher(config, data)
+    try:
+        check_training(config, data)
+    except UserError as error:
+        raise UserError(f"--epochs {config.num_epochs}: {error}") from error
+    try:
+        load_teacher(config, data)
+    except UserError as error:
+        raise UserError(f"{error}; or name one that has learned all identities: --teacher DIR") from error
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     # The test images too, so that a bad one is found before training and not after it.
     open_pixels([*query, *gallery], height=pixels.height, width=pixels.width, **cache_options(arguments))

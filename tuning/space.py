@@ -338,4 +338,4 @@ def fit_to_data(space: SearchSpace, data: TrainingData) -> tuple[SearchSpace, st
         return fitted, None
     left_out = f"{every - len(fitting)} of {every} combinations of batch_size and images_per_identity cannot be trained"
     why = f" ({problems[0]})" if problems else ""
-    return fitted, f"note: {where}: {left_out}{why}; for each, the nearest that can be is"
+    return fitted, f"note: {where}: {left_out}{why}; the nearest that can be is trained in its place"

@@ -186,10 +186,11 @@ def test_a_missing_or_damaged_teacher_is_one_line(teacher, data, tmp_path):
         assert path in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_without_any_weight_there_is_no_teacher(data):
+def test_without_any_weight_there_is_no_teacher_and_that_is_said(data, caplog):
     nothing = {"kd_logits_weight": 0, "kd_embedding_weight": 0, "kd_relation_weight": 0}
+    assert load_teacher(student(**ALL), data) is None and not caplog.records
     assert load_teacher(student("/nowhere", **nothing), data) is None
-    assert load_teacher(student(**ALL), data) is None
+    assert "teacher=/nowhere teaches nothing: kd_logits_weight, kd_embedding_weight" in caplog.text
 
 
 def test_a_backbone_has_no_logits_and_that_is_refused_with_the_settings():
@@ -214,11 +215,19 @@ def test_a_foundation_backbone_teaches_what_timm_makes_of_the_images_at_its_own_
     assert 0 < report.kd_loss < 2
 
 
+def test_a_foundation_backbone_without_weights_is_refused_as_a_teacher(empty_hub, data):
+    config = student("timm/test_vit", kd_logits_weight=0, kd_embedding_weight=1)
+    with pytest.raises(UserError) as caught:
+        load_teacher(config, data)
+    assert str(caught.value).startswith("teacher=timm/test_vit: https://huggingface.co/timm/test_vit.r160_in1k could")
+    assert str(empty_hub) in str(caught.value) and "pretrained=" not in str(caught.value)
+
+
 def test_foundation_settings_take_the_backbones_own_size_and_name_one_that_is_unknown(monkeypatch):
     monkeypatch.setattr(distill, "make_config", lambda values, where: values)
     found = distill.foundation_settings("timm/vit_tiny_patch16_384")
     assert (found["backbone"], found["image_height"]) == ("timm/vit_tiny_patch16_384", 384)
-    with pytest.raises(UserError, match="teacher=timm/vit_huge_of_nobody: timm has no such model"):
+    with pytest.raises(UserError, match=r"teacher=timm/vit_huge_of_nobody: timm [\d.]+ has no such model"):
         distill.foundation_settings("timm/vit_huge_of_nobody")
 
 

@@ -64,6 +64,8 @@ def test_none_gives_none(narrow_checkpoint):
     ("images", "message"),
     [
         ("a.jpg", "embed takes a list of pictures: put the one in brackets"),
+        (np.zeros((8, 4, 3), dtype=np.uint8), "embed takes a list of pictures: put the one in brackets"),
+        ((name for name in ["a.jpg"]), "embed takes a list of pictures, not generator"),
         (["/nowhere.jpg"], "/nowhere.jpg: No such file or directory"),
         ([np.zeros((4, 4, 3))], r"an array of float64 \(4, 4, 3\) is no picture: give uint8 RGB"),
         ([np.zeros((3, 8, 4), dtype=np.uint8)], r"an array of uint8 \(3, 8, 4\) is no picture"),

@@ -100,6 +100,18 @@ def test_the_description_is_enough_to_get_the_embedding_of_a_photo(narrow_checkp
     np.testing.assert_allclose(embedding.detach(), ours, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
+@pytest.mark.parametrize("format", ["onnx", "torchscript", "pt2"])
+def test_what_is_no_uint8_picture_of_that_size_is_refused_by_the_file_itself(narrow_checkpoint, tmp_path, format):
+    file = tmp_path / "model.pt2"
+    export(narrow_checkpoint, format, file)
+    run = FORMATS[format].read(file)
+    assert run(pictures(2)[:, :, :HEIGHT]).shape == (2, 64)
+    for wrong in (pictures(2)[:, :, :HEIGHT] / 255, pictures(2), pictures(2)[0]):
+        with pytest.raises(Exception, match=r"(?i)uint8|expected|invalid|guard"):
+            run(wrong)
+
+
 def test_a_file_whose_embeddings_differ_is_not_written(narrow_checkpoint, tmp_path, monkeypatch):
     real = FORMATS["torchscript"]
 

@@ -54,7 +54,8 @@ def test_it_leaves_history_log_plot_and_checkpoint(trained):
         "model.safetensors",
         "train.log",
     ]
-    lines = done.stdout.splitlines()
+    said, *lines = done.stdout.splitlines()
+    assert said == "pretrained=none: random weights"
     assert lines[0].startswith("epoch 1/2  loss ") and "val mAP" in lines[0] and lines[1].startswith("epoch 2/2 ")
     assert lines[-1].endswith(str(out)) and done.stderr == ""
     log = (out / "train.log").read_text()
