@@ -74,6 +74,14 @@ class Study:
             name = f"{self.folder.name}/{name}"
             self._team = team.Team(server[0], name, server[1])
         try:
+            self._open(name, space, in_memory)
+        except BaseException:
+            self.leave()
+            raise
+
+    def _open(self, name: str, space: SearchSpace | None, in_memory: bool) -> None:
+        """The part of __init__ that may find something wrong."""
+        try:
             self._storage: optuna.storages.BaseStorage = (
                 optuna.storages.InMemoryStorage()
                 if in_memory
@@ -92,13 +100,14 @@ class Study:
             self._read_all()
             description = self._optuna.user_attrs.get("space")
         except Exception as error:  # SQLAlchemy and Optuna raise many kinds for a damaged file
-            where = database if server is None else f"--study-storage {without_passwords(server[0])}"
+            database = self.folder / DATABASE
+            where = database if self._server is None else f"--study-storage {without_passwords(self._server)}"
             raise UserError(
                 f"{where}: cannot be opened as a study ({_reason(error)}); restore it or choose another --name"
             ) from error
         if space is None:
             if description is None:
-                raise UserError(f"{database}: holds a study that was never begun; remove the folder")
+                raise UserError(f"{self.folder / DATABASE}: holds a study that was never begun; remove the folder")
             return
         if description is None:
             self._optuna.set_user_attr("warm_starts", list(space.warm_starts))
