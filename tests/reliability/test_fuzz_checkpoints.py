@@ -44,7 +44,7 @@ REASONS = {
     "which is code": "holds code",
     "not a file of tensors": "damaged",
     "no state dict": "no state dict",
-    "matches the model": "nothing fits",
+    "of another architecture": "too little fits",
     "damaged training state": "damaged",
     "no training state": "no state",
     "another run": "another run's",
