@@ -14,8 +14,6 @@ from tests.clusters import cluster, start_search
 from tuning.cluster import NO_TOKEN, check_address
 from tuning.study import Study
 
-pytestmark = pytest.mark.xdist_group("cluster")  # they share a search
-
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory, tiny_data, tiny_space):

@@ -13,8 +13,6 @@ import pytest
 
 from tests.clusters import ROOT, search_command
 
-pytestmark = pytest.mark.xdist_group("doors")  # they share a search
-
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "aws-geheim-1",
     "PGPASSWORD": "pg-geheim-2",
