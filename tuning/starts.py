@@ -6,7 +6,7 @@ from multiprocessing import get_context
 
 from data.errors import UserError
 from data.splits import TrainingData
-from reid_train.config import TIMM, TrainConfig
+from reid_train.config import KD_WEIGHTS, TIMM, TrainConfig
 from tuning.space import SearchSpace
 
 DECIDING = ("backbone", "pretrained", "parts", "freeze")
@@ -37,8 +37,6 @@ def teachers_in(space: SearchSpace, data: TrainingData) -> str | None:
 
     Raises UserError for one that is not there, or that cannot teach on this data: once, and not in every trial.
     """
-    from reid_train.config import KD_WEIGHTS
-
     if all(teacher is None for values in space.reach("teacher") for teacher in values):
         return None
     from reid_train.distill import load_teacher, teacher_digest
