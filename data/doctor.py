@@ -16,10 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.command_line import add_image_options, image_options
-from data.datasets import READERS, find_dataset
-from data.errors import UserError, exit_on_user_error
-from data.findings import (
+from data.checks.findings import (
     DISTRACTOR,
     TITLES,
     Finding,
@@ -34,8 +31,11 @@ from data.findings import (
     unreadable_findings,
     without,
 )
-from data.listing import GALLERY, QUERY, TRAIN, Listing
-from data.usable import OnBadImage
+from data.pixels.bad_images import OnBadImage
+from data.sets.listing import GALLERY, QUERY, TRAIN, Listing
+from data.sets.readers import READERS, find_dataset
+from data.system.errors import UserError, exit_on_user_error
+from data.system.options import add_image_options, image_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -168,7 +168,7 @@ def main() -> int:
     options = parse_arguments()
     from rich.console import Console
 
-    from data.plots import plot_distribution
+    from data.checks.plots import plot_distribution
 
     console = Console(highlight=False)
     with console.status("reading every image"):

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from data.errors import UserError, exit_on_user_error
+from data.system.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,9 +162,9 @@ def _seeing(rng: "np.random.Generator", cameras: int) -> list[int]:
 
 def _draw_all(layout: str, shots: list[Shot], folder: Path, seed: int) -> None:
     """Draws every shot into its folder and writes the layout's lists."""
-    from data.synthetic_cameras import make_camera, photograph_person, photograph_vehicle
-    from data.synthetic_people import person_look
-    from data.synthetic_vehicles import vehicle_look
+    from data.drawing.cameras import make_camera, photograph_person, photograph_vehicle
+    from data.drawing.people import person_look
+    from data.drawing.vehicles import vehicle_look
 
     official = LAYOUTS[layout]
     for name in (official.train, official.query, official.gallery):

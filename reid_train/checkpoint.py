@@ -16,11 +16,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from data.atomic import replacing, write_json
-from data.errors import UserError, refused_write
-from reid_train.backbones import first_not_finite, imagenet_state, load_matching, why_unreadable
+from data.system.errors import UserError, refused_write
+from data.system.files import replacing, write_json
 from reid_train.config import MODEL_SETTINGS, TIMM, TrainConfig, make_config
-from reid_train.model import ReIDModel
+from reid_train.model.backbones import first_not_finite, imagenet_state, load_matching, why_unreadable
+from reid_train.model.network import ReIDModel
 
 WEIGHTS, DESCRIPTION, STATE = "model.safetensors", "model.json", "state.pt"
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from data.errors import UserError, printable
-from data.sampler import check_batch, steps_per_epoch
-from data.splits import TrainingData
-from data.usable import OnBadImage
+from data.pixels.bad_images import OnBadImage
+from data.pixels.sampler import check_batch, steps_per_epoch
+from data.sets.splits import TrainingData
+from data.system.errors import UserError, printable
 from reid_train.settings_file import SettingsFile, parse_assignments, read_settings, suggestion
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from data.threads import usable_cpus
+from data.system.threads import usable_cpus
 from reid_train.checkpoint import build_model
 from reid_train.config import TrainConfig
 from reid_train.device import choose_device, choose_precision

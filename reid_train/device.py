@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import nn
 
-from data.content import default_cache_dir
-from data.errors import UserError
+from data.pixels.digests import default_cache_dir
+from data.system.errors import UserError
 
 COMPILERS = ("g++", "clang++", "c++")
 COMPILED_STEPS = 50_000

@@ -17,16 +17,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from data.errors import UserError
-from data.splits import TrainingData
-from reid_train.backbones import load_matching
+from data.sets.splits import TrainingData
+from data.system.errors import UserError
 from reid_train.checkpoint import WEIGHTS, build_model, load_network
 from reid_train.config import KD_WEIGHTS, TIMM, TrainConfig, make_config
-from reid_train.losses import pairwise_distances
-from reid_train.model import ModelOutput, ReIDModel
+from reid_train.model.backbones import load_matching
+from reid_train.model.network import ModelOutput, ReIDModel
+from reid_train.objective.losses import pairwise_distances
 
 if TYPE_CHECKING:
-    from reid_train.foundation import TimmBackbone
+    from reid_train.model.foundation import TimmBackbone
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def foundation_settings(teacher: str) -> TrainConfig:
     """The settings of a foundation backbone that is a teacher: its own weights and image size, in pixels."""
     import timm
 
-    from reid_train.foundation import check_name
+    from reid_train.model.foundation import check_name
 
     name = teacher.removeprefix(TIMM)
     check_name(name, setting="teacher")

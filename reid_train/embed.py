@@ -21,11 +21,11 @@ from PIL import Image
 from PIL import __version__ as pillow_version
 from torch.nn import functional as F
 
-from data.atomic import replacing
-from data.content import content_digests, default_cache_dir
-from data.errors import UserError
-from data.image import decode, resized, upright_rgb
-from data.threads import in_threads
+from data.pixels.decoding import decode, resized, upright_rgb
+from data.pixels.digests import content_digests, default_cache_dir
+from data.system.errors import UserError
+from data.system.files import replacing
+from data.system.threads import in_threads
 from reid_train import checkpoint
 from reid_train.config import ARCHITECTURE
 from reid_train.device import choose_device, choose_precision

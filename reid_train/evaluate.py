@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.command_line import add_cache_options, add_image_options, cache_options, image_options
-from data.errors import UserError, exit_on_user_error
+from data.system.errors import UserError, exit_on_user_error
+from data.system.options import add_cache_options, add_image_options, cache_options, image_options
 
 if TYPE_CHECKING:
     import torch
 
-    from data.cache import Pixels
-    from data.samples import Sample
+    from data.pixels.cache import Pixels
+    from data.sets.samples import Sample
     from reid_train.frozen import FrozenFeatures
-    from reid_train.metrics import RetrievalMetrics
-    from reid_train.model import ReIDModel
+    from reid_train.measure.metrics import RetrievalMetrics
+    from reid_train.model.network import ReIDModel
 
 EVALUATION_BATCH = 128
 """Images a forward pass without gradients."""
@@ -65,7 +65,7 @@ def score(
     """Retrieval metrics of embeddings, (query + gallery) x D, the queries' first."""
     import torch
 
-    from reid_train.metrics import evaluate_distances, evaluate_retrieval
+    from reid_train.measure.metrics import evaluate_distances, evaluate_retrieval
 
     def labels(samples: "Sequence[Sample]") -> "tuple[torch.Tensor, torch.Tensor]":
         numbers = torch.tensor([(sample.identity, sample.camera) for sample in samples], device=embeddings.device)
@@ -73,7 +73,7 @@ def score(
 
     of_query, of_gallery = embeddings[: len(query)], embeddings[len(query) :]
     if rerank:
-        from reid_train.rerank import rerank_distances
+        from reid_train.measure.rerank import rerank_distances
 
         return evaluate_distances(rerank_distances(of_query, of_gallery), *labels(query), *labels(gallery))
     return evaluate_retrieval(of_query, *labels(query), of_gallery, *labels(gallery))
@@ -94,7 +94,7 @@ def evaluate_checkpoint(
     """Evaluates the model of a checkpoint folder on query and gallery images. Raises UserError."""
     import torch
 
-    from data.cache import open_pixels
+    from data.pixels.cache import open_pixels
     from reid_train.checkpoint import load_network
     from reid_train.device import choose_device, choose_precision
 
@@ -135,7 +135,7 @@ def summary(metrics: "RetrievalMetrics") -> dict[str, Any]:
     """
     import numpy as np
 
-    from reid_train.intervals import bootstrap_intervals
+    from reid_train.measure.intervals import bootstrap_intervals
 
     of_queries = query_figures(metrics)
     figures_CF = np.stack([figure_C.double().numpy() for figure_C in of_queries.values()], axis=1)
@@ -200,9 +200,9 @@ def parse_arguments() -> argparse.Namespace:
 @exit_on_user_error
 def main() -> None:
     arguments = parse_arguments()
-    from data.atomic import write_json
-    from data.usable import describe_left_out, usable_test
-    from reid_train.evaluations import describe_count, read_test_metrics, record_evaluation, study_of
+    from data.pixels.bad_images import describe_left_out, usable_test
+    from data.system.files import write_json
+    from reid_train.looks import describe_count, read_test_metrics, record_evaluation, study_of
 
     folder = Path(arguments.checkpoint)
     if not folder.exists():

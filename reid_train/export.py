@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data.errors import UserError, exit_on_user_error, printable
+from data.system.errors import UserError, exit_on_user_error, printable
 
 if TYPE_CHECKING:
     import torch
@@ -149,7 +149,7 @@ def export(checkpoint: str | Path, format: str, file: Path) -> tuple[dict[str, A
     they differ. Raises UserError."""
     import torch
 
-    from data.atomic import replacing
+    from data.system.files import replacing
     from reid_train.checkpoint import load_network
 
     network, loaded = load_network(checkpoint)

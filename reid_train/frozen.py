@@ -22,14 +22,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from data.atomic import lock_at, replacing
-from data.batches import Batch, Item, LabelledBatches, step_generator
-from data.cache import Pixels
-from data.transforms import draw_flips
+from data.pixels.augmentation import draw_flips
+from data.pixels.batches import Batch, Item, LabelledBatches, step_generator
+from data.pixels.cache import Pixels
+from data.system.files import lock_at, replacing
 from reid_train.checkpoint import weights_digest
 from reid_train.config import TrainConfig
 from reid_train.evaluate import EVALUATION_BATCH
-from reid_train.model import ReIDModel
+from reid_train.model.network import ReIDModel
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from data.atomic import write_text
+from data.system.files import write_text
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.batches import AugmentedBatches, training_batches
-from data.cache import Pixels
-from data.errors import UserError
-from data.sampler import steps_per_epoch
-from data.splits import TrainingData
-from data.threads import usable_cpus
-from data.transforms import Augmentation
+from data.pixels.augmentation import Augmentation
+from data.pixels.batches import AugmentedBatches, training_batches
+from data.pixels.cache import Pixels
+from data.pixels.sampler import steps_per_epoch
+from data.sets.splits import TrainingData
+from data.system.errors import UserError
+from data.system.threads import usable_cpus
 from reid_train.checkpoint import (
     STATE,
     DamagedFile,
@@ -33,9 +33,9 @@ from reid_train.config import TrainConfig, check_training, difference
 from reid_train.device import as_cuda_graph, choose_compiling, choose_device, choose_precision, keep_freed_memory
 from reid_train.distill import Distillation, load_teacher, teacher_digest
 from reid_train.frozen import FrozenBatches, frozen_features
-from reid_train.losses import NonFiniteLoss
-from reid_train.model import ReIDModel
-from reid_train.objective import Objective
+from reid_train.model.network import ReIDModel
+from reid_train.objective.losses import NonFiniteLoss
+from reid_train.objective.objective import Objective
 from reid_train.optim import build_average, build_optimizer, build_schedule
 from reid_train.validate import validate
 

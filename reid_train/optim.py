@@ -7,8 +7,8 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from reid_train.backbones import layers_of
-from reid_train.model import ReIDModel
+from reid_train.model.backbones import layers_of
+from reid_train.model.network import ReIDModel
 
 
 def build_optimizer(

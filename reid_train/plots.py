@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from data.atomic import replacing
-from data.image import load_image
+from data.pixels.decoding import load_image
+from data.system.files import replacing
 from reid_train.history import flat
 
 if TYPE_CHECKING:
-    from data.gallery import Label
+    from data.pixels.gallery import Label
     from reid_train.query import Ranked
 
 TRAIN, VALIDATION, THIRD, FOURTH = "#2563eb", "#ea580c", "#16a34a", "#7c3aed"

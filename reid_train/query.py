@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from data.command_line import add_image_options, image_options
-from data.errors import UserError, exit_on_user_error, printable
+from data.system.errors import UserError, exit_on_user_error, printable
+from data.system.options import add_image_options, image_options
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from data.gallery import Gallery, Label
+    from data.pixels.gallery import Gallery, Label
 
 
 class Ranked(NamedTuple):
@@ -103,9 +103,9 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top}: at least 1")
-    from data.gallery import read_gallery
-    from data.image import load_image
-    from data.usable import describe_left_out
+    from data.pixels.bad_images import describe_left_out
+    from data.pixels.decoding import load_image
+    from data.pixels.gallery import read_gallery
 
     load_image(arguments.image)  # before the gallery is embedded
     gallery = read_gallery(
@@ -134,8 +134,8 @@ def main() -> None:
 
 def look(arguments: argparse.Namespace, gallery: "Gallery") -> tuple[list[Ranked], int]:
     """`rank` of the command's image, with a line about what was embedded for it."""
-    from data.content import SKIP
-    from data.image import UnreadableImage
+    from data.pixels.decoding import UnreadableImage
+    from data.pixels.digests import SKIP
     from reid_train.embed import embed_cached, load_model
 
     model = load_model(arguments.checkpoint, device=arguments.device)
@@ -150,8 +150,8 @@ def look(arguments: argparse.Namespace, gallery: "Gallery") -> tuple[list[Ranked
 
 def count_look(checkpoint: str, image: str, gallery: str, shown: Sequence[Ranked]) -> str | None:
     """Has the checkpoint's study count a list that tells right from wrong on test images; gives what it has counted."""
-    from data.listing import TRAIN
-    from reid_train.evaluations import describe_count, read_test_metrics, record_evaluation, study_of
+    from data.sets.listing import TRAIN
+    from reid_train.looks import describe_count, read_test_metrics, record_evaluation, study_of
 
     study = study_of(checkpoint)
     tested = any(row.right is not None and row.label and row.label.split != TRAIN for row in shown)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from data.errors import UNPRINTABLE, UserError, printable
+from data.system.errors import UNPRINTABLE, UserError, printable
 
 Path_ = tuple[str | int, ...]
 

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.command_line import add_cache_options, cache_options
-from data.errors import UserError, exit_on_user_error
+from data.system.errors import UserError, exit_on_user_error
+from data.system.options import add_cache_options, cache_options
 
 if TYPE_CHECKING:
-    from data.cache import Pixels
-    from data.samples import Sample
-    from data.splits import TrainingData
+    from data.pixels.cache import Pixels
+    from data.sets.samples import Sample
+    from data.sets.splits import TrainingData
     from reid_train.config import TrainConfig
     from reid_train.loop import EpochReport
 
@@ -42,10 +42,10 @@ def parse_arguments() -> argparse.Namespace:
 @exit_on_user_error
 def main() -> None:
     arguments = parse_arguments()
-    from data.cache import open_pixels
-    from data.usable import describe_left_out
+    from data.pixels.bad_images import describe_left_out
+    from data.pixels.cache import open_pixels
     from reid_train.config import check_training, read_config
-    from reid_train.evaluations import DATABASE
+    from reid_train.looks import DATABASE
 
     config = read_config(arguments.config, arguments.set)
     out = Path(arguments.out or f"results/train-{Path(arguments.config).stem}")
@@ -66,8 +66,8 @@ def read_training(
     config: "TrainConfig", cache_dir: Path | None = None
 ) -> tuple[list["Sample"], "TrainingData", list[str]]:
     """The training images, their parts as the configuration splits them, and the paths of those it leaves out."""
-    from data.splits import hold_out_images, split_identities
-    from data.usable import usable_train
+    from data.pixels.bad_images import usable_train
+    from data.sets.splits import hold_out_images, split_identities
 
     samples, left_out = usable_train(**config.images, cache_dir=cache_dir)
     data = split_identities(samples, fraction=config.validation_fraction, seed=config.split_seed)

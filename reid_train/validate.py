@@ -5,19 +5,19 @@ from pathlib import Path
 
 import torch
 
-from data.cache import Pixels
-from data.sampler import epoch_batches
-from data.splits import TrainingData
+from data.pixels.cache import Pixels
+from data.pixels.sampler import epoch_batches
+from data.sets.splits import TrainingData
 from reid_train.checkpoint import load_network
-from reid_train.classifiers import cross_entropy
 from reid_train.config import TrainConfig
 from reid_train.device import choose_device, choose_precision
 from reid_train.evaluate import extract_features, score
 from reid_train.frozen import FrozenFeatures
-from reid_train.losses import NonFiniteLoss
-from reid_train.metrics import RetrievalMetrics
-from reid_train.model import ReIDModel
-from reid_train.objective import feature_loss
+from reid_train.measure.metrics import RetrievalMetrics
+from reid_train.model.classifiers import cross_entropy
+from reid_train.model.network import ReIDModel
+from reid_train.objective.losses import NonFiniteLoss
+from reid_train.objective.objective import feature_loss
 
 
 def validate(

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from data import manifest
+from data.sets import manifest
 from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import TrainConfig
-from tuning.space_file import read_space
+from tuning.space.read import read_space
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

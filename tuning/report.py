@@ -5,7 +5,7 @@ python -m tuning.report results/NAME [--top 10]
 
 import argparse
 
-from data.errors import UserError, exit_on_user_error
+from data.system.errors import UserError, exit_on_user_error
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -22,9 +22,9 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top}: at least 1")
-    from tuning.conclude import print_results, write_results
-    from tuning.study import Study
-    from tuning.wording import open_console
+    from data.system.wording import open_console
+    from tuning.record.study import Study
+    from tuning.result.conclude import print_results, write_results
 
     study = Study(arguments.study)
     write_results(study)

@@ -2,7 +2,7 @@
 
 python -m tuning.retrain results/NAME [--epochs N] [--seeds K]
 
-With --ablation instead: what each of its settings is worth, on the validation identities (tuning/ablation.py).
+With --ablation instead: what each of its settings is worth, on the validation identities (tuning/result/ablation.py).
 """
 
 import argparse
@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from data.command_line import add_cache_options, add_image_options, cache_options, image_options
-from data.errors import UserError, exit_on_user_error
+from data.system.errors import UserError, exit_on_user_error
+from data.system.options import add_cache_options, add_image_options, cache_options, image_options
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -44,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     from reid_train.config import check_training, read_config
-    from reid_train.evaluations import DATABASE
+    from reid_train.looks import DATABASE
 
     study = Path(arguments.study)
     if not (study / DATABASE).is_file():
@@ -61,26 +61,26 @@ def main() -> None:
     changes += [f"data_dir={json.dumps(arguments.data_dir)}"] if arguments.data_dir is not None else []
     changes += [f"teacher={json.dumps(arguments.teacher)}"] if arguments.teacher is not None else []
     changes += [f"{name}={value}" for name, value in image_options(arguments).items()]
-    from tuning.lock import lock_folder
+    from tuning.record.lock import lock_folder
 
     lock = lock_folder(study / ("ablation" if arguments.ablation else "retrain"), "retraining")
     if arguments.ablation:
-        from tuning.ablation import ablate
+        from tuning.result.ablation import ablate
 
         ablate(study, read_config(str(study / "best_config.yaml"), changes), arguments.seeds, cache_options(arguments))
         lock.release()
         return
     config = read_config(str(study / "best_config.yaml"), [*changes, "holdout_images_per_identity=1"])
 
-    from data.atomic import write_text
-    from data.cache import open_pixels
-    from data.splits import TrainingData, hold_out_images
-    from data.usable import describe_left_out, usable_test, usable_train
+    from data.pixels.bad_images import describe_left_out, usable_test, usable_train
+    from data.pixels.cache import open_pixels
+    from data.sets.splits import TrainingData, hold_out_images
+    from data.system.files import write_text
+    from data.system.wording import counted
     from reid_train.distill import load_teacher
     from reid_train.train import log_to, train_into
-    from tuning.conclude import summary_text
-    from tuning.study import Study
-    from tuning.wording import counted
+    from tuning.record.study import Study
+    from tuning.result.conclude import summary_text
 
     samples, left_out = usable_train(**config.images, cache_dir=arguments.cache_dir)
     query, gallery, test_left_out = usable_test(**config.images, cache_dir=arguments.cache_dir)
@@ -112,9 +112,9 @@ def main() -> None:
 
 def test_metrics(folder: Path, query: Any, gallery: Any, cache_dir: Path | None) -> dict[str, Any]:
     """The test metrics of one run, evaluated once, counted by its study and kept in its folder."""
-    from data.atomic import read_json, write_json
+    from data.system.files import read_json, write_json
     from reid_train.evaluate import evaluate_checkpoint, summary
-    from reid_train.evaluations import record_evaluation, study_of
+    from reid_train.looks import record_evaluation, study_of
 
     file = folder / "test_metrics.json"
     with suppress(FileNotFoundError, UserError):  # a damaged one is measured again, and counted
@@ -135,10 +135,10 @@ def write_results(folder: Path, epochs: int, figures: list[dict[str, Any]]) -> N
     """Writes and prints the table of all seeds with mean and standard deviation; no seed is selected."""
     import pandas as pd
 
-    from data.atomic import replacing, write_text
+    from data.system.files import replacing, write_text
+    from data.system.wording import counted, open_console
     from reid_train.evaluate import COUNTS, LABELS
-    from tuning.tables import markdown_table, plain_table
-    from tuning.wording import counted, open_console
+    from tuning.result.tables import markdown_table, plain_table
 
     frame = pd.DataFrame(figures).drop(columns="intervals", errors="ignore")
     with replacing(folder / "results.csv") as temporary:

@@ -6,12 +6,12 @@ python -m tuning.search [--space FILE] [--data-dir DIR] [--set name=value ...] [
 import argparse
 from typing import TYPE_CHECKING
 
-from data.command_line import add_cache_options
-from data.errors import exit_on_user_error
+from data.system.errors import exit_on_user_error
+from data.system.options import add_cache_options
 
 if TYPE_CHECKING:
-    from tuning.prepare import Prepared
-    from tuning.study import Study
+    from tuning.prepare.begin import Prepared
+    from tuning.record.study import Study
 
 DEFAULT_SPACE = "search_spaces/sample.yaml"
 
@@ -69,7 +69,7 @@ def main() -> None:
     if arguments.study_storage is None:
         search(arguments)
         return
-    from tuning.team import server_errors
+    from tuning.record.drivers import server_errors
 
     with server_errors(arguments.study_storage):
         search(arguments)
@@ -77,15 +77,15 @@ def main() -> None:
 
 def search(arguments: argparse.Namespace) -> None:
     """Runs or goes on with the study that the arguments name."""
-    from tuning.prepare import open_records, prepare
-    from tuning.weights import bring_back
+    from tuning.prepare.begin import open_records, prepare
+    from tuning.result.best import bring_back
 
     ready = prepare(arguments)
     try:
         study, record = open_records(arguments, ready)
         train_all(study, record, ready, arguments.address)
 
-        from tuning.conclude import conclude  # loads torch, which the trials need not wait for
+        from tuning.result.conclude import conclude  # loads torch, which the trials need not wait for
 
         with study.exclusive():
             bring_back(study, record)
@@ -97,10 +97,10 @@ def search(arguments: argparse.Namespace) -> None:
 
 def train_all(study: "Study", record: "Study", ready: "Prepared", address: str | None) -> None:
     """The three stages: runs of the default that show the noise, the trials, and the confirmation of the best."""
-    from tuning.confirm import confirmation_runs, expectations, noise_runs, reserved_epochs
-    from tuning.policy import Policy
-    from tuning.repeats import Repeats
-    from tuning.run import run_trials, stop_ray
+    from tuning.confirm.repeats import Repeats
+    from tuning.confirm.winner import confirmation_runs, expectations, noise_runs, reserved_epochs
+    from tuning.decide.policy import Policy
+    from tuning.run.trials import run_trials, stop_ray
 
     def run(policy: Policy | Repeats) -> None:
         run_trials(policy, ready.data, ready.pixels, ready.resources, address=address)

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from data.cache import open_pixels
-from data.market1501 import read_train
+from data.pixels.cache import open_pixels
+from data.sets.market1501 import read_train
 from data.synthetic import draw_dataset
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.search_overhead import drive, write_space
@@ -46,8 +46,8 @@ def seconds(action: Callable[[], Any], times: int) -> list[float]:
 
 def measure_record(folder: Path, trials: int, server: tuple[str, str] | None) -> dict[str, float]:
     """Milliseconds of the driver for a trial that costs nothing, the last tenth of `trials`, and for one more epoch."""
-    from tuning.space_file import read_space
-    from tuning.study import Study
+    from tuning.record.study import Study
+    from tuning.space.read import read_space
 
     folder.mkdir(parents=True)
     figures = drive("tpe", trials, folder, server)
@@ -67,7 +67,7 @@ def measure_record(folder: Path, trials: int, server: tuple[str, str] | None) ->
 
 def measure_states(folder: Path, times: int) -> dict[str, float]:
     """MB/s of keeping a state in a folder of this disk, and of fetching it."""
-    from tuning.storage import Storage
+    from tuning.record.storage import Storage
 
     trial, storage = folder / "trial", Storage(str(folder / "storage"), "study")
     trial.mkdir(parents=True)
@@ -81,7 +81,7 @@ def measure_pixels(folder: Path, times: int) -> dict[str, float]:
     """MB/s of putting a pixel file into the object store, and of a machine's writing it into its cache and checking."""
     import ray
 
-    from tuning.shared_pixels import share_pixels
+    from tuning.run.shared_pixels import share_pixels
 
     draw_dataset(
         "market1501", folder / "market", identities=25, test_identities=4, cameras=4, images_per_camera=5, seed=0
@@ -105,8 +105,8 @@ def measure_pixels(folder: Path, times: int) -> dict[str, float]:
 
 def load_of(trials: int, gpus: int, epoch_s: float, folder: Path) -> dict[str, float]:
     """What a search of so many trials asks of everything, in its steady state: events a second."""
-    from tuning.plan import make_plan
-    from tuning.space_file import read_space
+    from tuning.decide.plan import make_plan
+    from tuning.space.read import read_space
 
     write_space(folder / "load.yaml", data="none", rungs=[12, 36], trials=trials)
     space = read_space(folder / "load.yaml")

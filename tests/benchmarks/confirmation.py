@@ -7,7 +7,7 @@ replay a search has tried some of the 20, each with one seed, drawn from the fir
 the other confirms the 3 best and the default, with 3 of the other 8 seeds, by tuning.confidence and tuning.confirm's
 own rule. Both are judged by the 5 seeds that are left: the regret is how far the mean of what was taken is below that
 of the candidate which is best by all 10 seeds. Judging by 5 seeds is noisy itself: what the same rule gives where the
-truth is known is in tests/tuning/test_confidence.py.
+truth is known is in tests/tuning/confirm/test_statistics.py.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import exit_on_user_error
+from data.system.errors import exit_on_user_error
 from tests.benchmarks.curve_table import CURVES, Table
-from tuning.confidence import Comparison
-from tuning.confirm import choose
-from tuning.space_file import read_space
+from tuning.confirm.statistics import Comparison
+from tuning.confirm.winner import choose
+from tuning.space.read import read_space
 
 TRIED, TOP_K, SEEDS = 12, 3, 3
 FIRST_SEEDS = 2

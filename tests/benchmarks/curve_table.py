@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tuning.climb import Mode, schedules
-from tuning.space import Parameter, SearchSpace
+from tuning.run.climb import Mode, schedules
+from tuning.space.space import Parameter, SearchSpace
 
 CURVES = Path(__file__).parent / "curves"
 COLUMNS = (

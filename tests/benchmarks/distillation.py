@@ -12,9 +12,9 @@ import json
 import statistics
 from pathlib import Path
 
-from data.cache import open_pixels
-from data.market1501 import read_train
-from data.splits import TrainingData, split_identities
+from data.pixels.cache import open_pixels
+from data.sets.market1501 import read_train
+from data.sets.splits import TrainingData, split_identities
 from data.synthetic import draw_dataset
 from reid_train.checkpoint import load_checkpoint
 from reid_train.config import make_config

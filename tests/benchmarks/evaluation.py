@@ -24,8 +24,8 @@ import numpy as np
 import scipy
 import torch
 
-from reid_train import metrics
-from reid_train.rerank import rerank_distances
+from reid_train.measure import metrics
+from reid_train.measure.rerank import rerank_distances
 from tests.benchmarks.machine import describe_machine
 
 WIDTH = 2048

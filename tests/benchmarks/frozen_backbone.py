@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from data.cache import open_pixels
-from data.market1501 import read_train
-from data.splits import split_identities
+from data.pixels.cache import open_pixels
+from data.sets.market1501 import read_train
+from data.sets.splits import split_identities
 from data.synthetic import draw_dataset
 from reid_train import loop
 from reid_train.config import make_config

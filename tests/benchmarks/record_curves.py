@@ -26,15 +26,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.atomic import replacing
-from data.cache import Pixels, open_pixels
-from data.datasets import read_train
-from data.errors import exit_on_user_error
-from data.splits import TrainingData, split_identities
+from data.pixels.cache import Pixels, open_pixels
+from data.sets.readers import read_train
+from data.sets.splits import TrainingData, split_identities
+from data.system.errors import exit_on_user_error
+from data.system.files import replacing
 from reid_train.config import TrainConfig
 from tests.benchmarks.curve_table import COLUMNS, Table, path_to, sobol_configurations
-from tuning.space import SearchSpace
-from tuning.space_file import read_space
+from tuning.space.read import read_space
+from tuning.space.space import SearchSpace
 
 CURVES = Path(__file__).parent / "curves"
 WORK = Path("results/curves")
@@ -121,7 +121,7 @@ def prepare(file: Path, thinned: Path | None) -> SearchSpace:
 
 def thin(source: Path, target: Path, *, identities: int = 86, images: int = 16) -> None:
     """Copies the first identities' images, from cameras spread over theirs, into a folder of the same layout."""
-    from data.veri import read_train
+    from data.sets.veri import read_train
 
     by_identity: dict[int, list[str]] = {}
     for sample in sorted(read_train(source), key=lambda sample: (sample.identity, sample.camera, sample.path)):
@@ -195,8 +195,8 @@ def open_data(file: Path, configurations: list[dict[str, Any]], folder: Path, en
 
 def record_piece(piece: Piece) -> bool:
     """Trains one path and writes its rows; whether there was time for it. One that diverges ends with an empty row."""
-    from reid_train.losses import NonFiniteLoss
-    from tuning.climb import climb
+    from reid_train.objective.losses import NonFiniteLoss
+    from tuning.run.climb import climb
 
     if time.time() > OPEN["end"]:
         return False

@@ -27,13 +27,13 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from data.errors import exit_on_user_error
+from data.system.errors import exit_on_user_error
 from tests.benchmarks.curve_table import CURVES, MODES, Table, path_to, to_unit
-from tuning.climb import Mode, schedules
-from tuning.plan import make_plan
-from tuning.space import SearchSpace
-from tuning.space_file import read_space
-from tuning.study_settings import SamplerName, StudySettings
+from tuning.decide.plan import make_plan
+from tuning.run.climb import Mode, schedules
+from tuning.space.read import read_space
+from tuning.space.settings import SamplerName, StudySettings
+from tuning.space.space import SearchSpace
 
 CLOSE = 0.01
 """mAP that a good configuration may be below the best."""
@@ -77,7 +77,7 @@ def full_length(replay: Replay, sampler: Any) -> Iterator[Choice]:
     """One of Optuna's samplers, every trial at full length."""
     import optuna
 
-    from tuning.trial_record import distribution
+    from tuning.record.trial import distribution
 
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial(replay.table.space.first_trials[0])
@@ -106,7 +106,7 @@ def ray_pairing(replay: Replay, seed: int, grace_period: int) -> Iterator[Choice
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    from tuning.trial_record import distribution
+    from tuning.record.trial import distribution
 
     rungs = replay.table.rungs
     search = OptunaSearch(
@@ -139,11 +139,11 @@ def ray_pairing(replay: Replay, seed: int, grace_period: int) -> Iterator[Choice
 
 def ours(replay: Replay, space: SearchSpace, settings: StudySettings) -> Iterator[Choice]:
     """This project's searcher, scheduler and study, one trial at a time."""
-    from tuning.policy import Policy
-    from tuning.ranking import best_first
-    from tuning.scheduler import RungScheduler
-    from tuning.searcher import StudySearcher
-    from tuning.study import Study
+    from tuning.decide.policy import Policy
+    from tuning.decide.ranking import best_first
+    from tuning.record.study import Study
+    from tuning.run.scheduler import RungScheduler
+    from tuning.run.searcher import StudySearcher
 
     study = Study("replay", space, in_memory=True)
     policy = Policy(study, settings)

@@ -233,11 +233,11 @@ def train_for_ever(threads: int, folder: Path) -> None:
     """A trial's training, a line on standard output after each step; stopped and continued from outside."""
     from torch.optim import optimizer
 
-    from data.cache import open_pixels
-    from data.datasets import read_train
-    from data.splits import split_identities
+    from data.pixels.cache import open_pixels
+    from data.sets.readers import read_train
+    from data.sets.splits import split_identities
     from reid_train.loop import train_epochs
-    from tuning.space_file import read_space
+    from tuning.space.read import read_space
 
     config = read_space(folder / "bench.yaml").base_config().changed(num_threads=threads, num_epochs=10_000)
     samples = read_train(config.data_dir, config.dataset)
@@ -284,7 +284,7 @@ def measure_layouts(folder: Path, repeats: int, seconds: float) -> dict[str, flo
     shown("one trial of two threads", rates["one"], "images/s, validation included")
     two = shown("two trials of one thread", rates["two"], "images/s, validation included")
     ratios = [two / one for one, two in zip(rates["one"], rates["two"], strict=True)]
-    from tuning.run import plan_resources
+    from tuning.run.trials import plan_resources
 
     default = plan_resources(None, None, None, "cpu")
     better = statistics.median(ratios) >= 1
@@ -312,14 +312,14 @@ class StubTrial:
 
 def drive(sampler: str, trials: int, folder: Path, server: tuple[str, str] | None = None) -> dict[str, float]:
     """The driver's whole part of a search, with trials that cost nothing, in this process; `server` as Study's."""
-    from tuning.policy import Policy
-    from tuning.progress import Progress
-    from tuning.run import Resources
-    from tuning.scheduler import RungScheduler
-    from tuning.searcher import StudySearcher
-    from tuning.space_file import read_space
-    from tuning.study import Study
-    from tuning.weights import trial_folder
+    from tuning.decide.policy import Policy
+    from tuning.record.study import Study
+    from tuning.result.best import trial_folder
+    from tuning.run.progress import Progress
+    from tuning.run.scheduler import RungScheduler
+    from tuning.run.searcher import StudySearcher
+    from tuning.run.trials import Resources
+    from tuning.space.read import read_space
 
     write_space(folder / "bench.yaml", data="none", rungs=[1, 2], trials=trials, sampler=sampler)
     space = read_space(folder / "bench.yaml")

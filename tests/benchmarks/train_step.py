@@ -23,19 +23,19 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from data.batches import AugmentedBatches
-from data.cache import open_pixels
-from data.market1501 import read_train
-from data.sampler import epoch_batches
-from data.splits import TrainingData
+from data.pixels.augmentation import IMAGENET_MEAN, IMAGENET_STD, Augmentation
+from data.pixels.batches import AugmentedBatches
+from data.pixels.cache import open_pixels
+from data.pixels.sampler import epoch_batches
+from data.sets.market1501 import read_train
+from data.sets.splits import TrainingData
 from data.synthetic import draw_dataset
-from data.transforms import IMAGENET_MEAN, IMAGENET_STD, Augmentation
-from reid_train.classifiers import cross_entropy
 from reid_train.config import TrainConfig, make_config
 from reid_train.device import as_cuda_graph, choose_device, choose_precision, keep_freed_memory
 from reid_train.loop import train_epochs
-from reid_train.losses import batch_hard_triplet_loss
-from reid_train.model import ReIDModel
+from reid_train.model.classifiers import cross_entropy
+from reid_train.model.network import ReIDModel
+from reid_train.objective.losses import batch_hard_triplet_loss
 from reid_train.optim import build_optimizer, build_schedule
 from tests.benchmarks.machine import describe_machine, spread
 

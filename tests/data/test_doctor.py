@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.checks.findings import Finding
+from data.checks.plots import plot_distribution
 from data.doctor import Report, SplitSummary, examine, main
-from data.errors import UserError
-from data.findings import Finding
-from data.plots import plot_distribution
+from data.system.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,7 +91,7 @@ def test_summary_counts_what_is_there(market: Path) -> None:
 
 def test_published_counts_give_no_note(market: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published = {"train": (48, 12), "query": (3, 3), "gallery": (7, 4)}
-    monkeypatch.setattr("data.market1501.PUBLISHED", published)
+    monkeypatch.setattr("data.sets.market1501.PUBLISHED", published)
     assert examine(market).findings == ()
 
 

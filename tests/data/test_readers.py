@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from data import manifest, market1501, veri
-from data.datasets import find_dataset, read_test, read_train
-from data.errors import UserError
-from data.listing import GALLERY, QUERY, TRAIN
-from data.samples import Sample
+from data.sets import manifest, market1501, veri
+from data.sets.listing import GALLERY, QUERY, TRAIN
+from data.sets.readers import find_dataset, read_test, read_train
+from data.sets.samples import Sample
+from data.system.errors import UserError
 
 MARKET_TRAIN = ["0002_c1s1_000451_03.jpg", "0002_c2s3_000801_01.jpg", "1499_c6s4_002202_01.jpg"]
 MARKET_QUERY = ["0001_c1s1_001051_00.jpg"]

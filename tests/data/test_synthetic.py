@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.errors import UserError
 from data.synthetic import draw_dataset, main
+from data.system.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {

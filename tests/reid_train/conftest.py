@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from data.cache import Pixels, open_pixels
-from data.image import decode
-from data.market1501 import read_train
-from data.splits import TrainingData, hold_out_images, split_identities
-from reid_train.backbones import BACKBONES
+from data.pixels.cache import Pixels, open_pixels
+from data.pixels.decoding import decode
+from data.sets.market1501 import read_train
+from data.sets.splits import TrainingData, hold_out_images, split_identities
 from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import TrainConfig
+from reid_train.model.backbones import BACKBONES
 from tests.narrow_resnet import NarrowResNet
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,7 +141,7 @@ def published_vit(empty_hub: Path, monkeypatch: pytest.MonkeyPatch) -> torch.nn.
     save_file(published.state_dict(), repository / "snapshots" / commit / "model.safetensors")
     (repository / "refs/main").write_text(commit)
     monkeypatch.setattr(
-        "reid_train.foundation.try_to_load_from_cache",
+        "reid_train.model.foundation.try_to_load_from_cache",
         lambda *names: huggingface_hub.try_to_load_from_cache(*names, cache_dir=empty_hub),
     )
     return published.eval()

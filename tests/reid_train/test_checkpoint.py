@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import data.atomic
-from data.atomic import replacing, write_json
-from data.errors import UserError
+import data.system.files
+from data.system.errors import UserError
+from data.system.files import replacing, write_json
 from reid_train.checkpoint import WEIGHTS, build_model, load_checkpoint, load_network, load_state, save_checkpoint
 from reid_train.checkpoint import save_state as write_state
 from tests.reid_train.conftest import tiny_config
@@ -100,8 +100,8 @@ def test_replacing_is_all_or_nothing(tmp_path, failure, existed):
 
 def test_replacing_flushes_before_it_replaces_and_gives_ordinary_permissions(tmp_path, monkeypatch):
     order = []
-    sync, target = data.atomic.os.fsync, tmp_path / "file.json"
-    monkeypatch.setattr(data.atomic.os, "fsync", lambda handle: (order.append(target.exists()), sync(handle)))
+    sync, target = data.system.files.os.fsync, tmp_path / "file.json"
+    monkeypatch.setattr(data.system.files.os, "fsync", lambda handle: (order.append(target.exists()), sync(handle)))
     write_json(target, {"a": [1, None]})
     assert order == [False] and json.loads(target.read_text()) == {"a": [1, None]}
     (tmp_path / "plain").touch()

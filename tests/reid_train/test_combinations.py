@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from data.errors import UserError
-from reid_train.backbones import BACKBONES, IBN
+from data.system.errors import UserError
 from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import make_config
 from reid_train.loop import train_epochs
+from reid_train.model.backbones import BACKBONES, IBN
 from tests.narrow_resnet import NarrowResNet
 from tests.reid_train.conftest import TINY
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from data.errors import UserError
-from data.samples import Sample
-from data.splits import TrainingData
+from data.sets.samples import Sample
+from data.sets.splits import TrainingData
+from data.system.errors import UserError
 from reid_train.config import FIELD_NAMES, TrainConfig, check_training, make_config, read_config
 from reid_train.settings_file import parse_assignments
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import reid_train.loop
-from data.batches import AugmentedBatches
-from data.transforms import Augmentation
+from data.pixels.augmentation import Augmentation
+from data.pixels.batches import AugmentedBatches
 from reid_train.loop import train_epochs
 from tests.reid_train.conftest import tiny_config
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from data.errors import UserError
+from data.system.errors import UserError
 from reid_train import device
 from reid_train.device import COMPILED_STEPS, choose_compiling, choose_device, choose_precision
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import reid_train.loop
-from data.cache import Pixels
-from data.errors import UserError
-from data.splits import TrainingData
+from data.pixels.cache import Pixels
+from data.sets.splits import TrainingData
+from data.system.errors import UserError
 from reid_train import distill
 from reid_train.checkpoint import build_model, load_checkpoint, save_checkpoint
 from reid_train.config import TrainConfig, make_config

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from data.cache import open_pixels
-from data.errors import UserError
-from data.market1501 import read_test
+from data.pixels.cache import open_pixels
+from data.sets.market1501 import read_test
+from data.system.errors import UserError
 from reid_train import checkpoint as checkpoints
 from reid_train.embed import embed_cached, load_model
 from reid_train.evaluate import extract_features

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from data.errors import UserError
-from data.image import decode
+from data.pixels.decoding import decode
+from data.system.errors import UserError
 from reid_train import export as module
 from reid_train.checkpoint import build_model, load_network, save_checkpoint
 from reid_train.embed import load_model

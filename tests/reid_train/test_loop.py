@@ -14,13 +14,13 @@ import pytest
 import torch
 
 import reid_train.loop
-from data.cache import Pixels
-from data.errors import UserError
-from data.sampler import steps_per_epoch
-from data.splits import TrainingData
+from data.pixels.cache import Pixels
+from data.pixels.sampler import steps_per_epoch
+from data.sets.splits import TrainingData
+from data.system.errors import UserError
 from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint, load_network
-from reid_train.classifiers import LinearClassifier
 from reid_train.loop import EpochReport, NonFiniteLoss, train_epochs
+from reid_train.model.classifiers import LinearClassifier
 from tests.reid_train.conftest import tiny_config
 
 pytestmark = pytest.mark.usefixtures("narrow")

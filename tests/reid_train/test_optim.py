@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from reid_train.model import ReIDModel
+from reid_train.model.network import ReIDModel
 from reid_train.optim import build_average, build_optimizer, build_schedule
 
 

@@ -7,10 +7,10 @@ import pytest
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from data.gallery import Gallery, Label, read_gallery
+from data.pixels.gallery import Gallery, Label, read_gallery
 from reid_train import query as module
 from reid_train.embed import load_model
-from reid_train.evaluations import read_test_metrics
+from reid_train.looks import read_test_metrics
 from reid_train.plots import FRAMES, plot_ranking
 from reid_train.query import Ranked, rank
 

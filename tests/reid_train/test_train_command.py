@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from data.errors import UserError
+from data.system.errors import UserError
 from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint
 from reid_train.config import read_config
 from reid_train.history import read_history, write_history

@@ -16,7 +16,7 @@ from unicodedata import category
 
 from hypothesis import HealthCheck, settings
 
-from data.errors import UserError
+from data.system.errors import UserError
 
 FEW = 20
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", FEW))

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from data.errors import UserError
+from data.system.errors import UserError
 from reid_train.checkpoint import load_checkpoint
-from tuning.study import Study
-from tuning.trial_record import TrialRecord
+from tuning.record.study import Study
+from tuning.record.trial import TrialRecord
 
 Key = tuple[str, int]
 """The record ("study" or "repeats") and the number of a row in it."""

@@ -12,8 +12,8 @@ import pytest
 from tests.reliability.crashes import GOES_ON, LONGEST_DELAY_S, Run, kill_once, make_run
 from tests.reliability.record import Findings, check_files, compare
 from tests.reliability.searches import Search
-from tuning.guard import RAY_DIED
-from tuning.study import Study
+from tuning.record.study import Study
+from tuning.run.guard import RAY_DIED
 
 
 def reported(run: Run) -> bool:

@@ -15,23 +15,23 @@ import pytest
 import torch
 from PIL import Image
 
-from data.atomic import read_json, write_json
-from data.cache import open_pixels
-from data.errors import UserError
-from data.samples import Sample
-from data.splits import TrainingData
-from reid_train.backbones import BACKBONES
+from data.pixels.cache import open_pixels
+from data.sets.samples import Sample
+from data.sets.splits import TrainingData
+from data.system.errors import UserError
+from data.system.files import read_json, write_json
 from reid_train.checkpoint import STATE, WEIGHTS, DamagedFile, load_checkpoint, load_state, save_checkpoint, save_state
 from reid_train.config import TrainConfig
-from reid_train.evaluations import read_test_metrics
 from reid_train.history import read_history, write_history
+from reid_train.looks import read_test_metrics
+from reid_train.model.backbones import BACKBONES
 from reid_train.train import train_into
 from tests.narrow_resnet import NarrowResNet
-from tuning.climb import climb, rung_folder
-from tuning.conclude import summary_text
-from tuning.database import check_database
-from tuning.space_file import read_space
-from tuning.study import Study
+from tuning.record.sqlite_file import check_database
+from tuning.record.study import Study
+from tuning.result.conclude import summary_text
+from tuning.run.climb import climb, rung_folder
+from tuning.space.read import read_space
 
 SPACE = """\
 fixed: {backbone: resnet18, pretrained: none}

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.atomic import write_json
-from data.errors import refused_write
+from data.system.errors import refused_write
+from data.system.files import write_json
 from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint, load_state, save_checkpoint, save_state
 from reid_train.config import TrainConfig
 from tests.reliability.crashes import make_run
 from tests.reliability.record import Findings, check_files, compare
 from tests.reliability.searches import ROOT, Search
-from tuning.space_file import read_space
-from tuning.study import Study
-from tuning.tables import write_tables
+from tuning.record.study import Study
+from tuning.result.tables import write_tables
+from tuning.space.read import read_space
 
 SPACE = """\
 fixed: {backbone: resnet18, pretrained: none}

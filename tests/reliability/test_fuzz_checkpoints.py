@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from reid_train.backbones import BACKBONES
 from reid_train.checkpoint import (
     STATE,
     WEIGHTS,
@@ -28,6 +27,7 @@ from reid_train.checkpoint import (
     save_state,
 )
 from reid_train.loop import _restore
+from reid_train.model.backbones import BACKBONES
 from reid_train.optim import build_optimizer, build_schedule
 from tests.narrow_resnet import NarrowResNet
 from tests.reid_train.conftest import tiny_config

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from data.cache import open_pixels
-from data.datasets import find_dataset, read_train
-from data.image import load_image
-from data.samples import Sample
-from data.splits import describe_split, split_identities
+from data.pixels.cache import open_pixels
+from data.pixels.decoding import load_image
+from data.sets.readers import find_dataset, read_train
+from data.sets.samples import Sample
+from data.sets.splits import describe_split, split_identities
 from tests.reliability.fuzzing import answer, fuzz
 
 READING = {

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from reid_train.config import FIELD_NAMES, TrainConfig, make_config, read_config
 from tests.reliability.fuzzing import answer, fuzz
-from tuning.space import StudySettings
-from tuning.space_file import RANGE_KEYS, SECTIONS, read_space
+from tuning.space.read import RANGE_KEYS, SECTIONS, read_space
+from tuning.space.space import StudySettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.clusters import cluster, start_search
 from tests.tiny_space import TINY_FIXED
-from tuning.study import Study
+from tuning.record.study import Study
 
 SPACE = f"""\
 {TINY_FIXED}search:

@@ -6,8 +6,8 @@ import pytest
 
 from tests.reliability.record import Findings, Snapshot, compare, rows_of
 from tests.reliability.searches import write_space
-from tuning.space_file import read_space
-from tuning.study import Study
+from tuning.record.study import Study
+from tuning.space.read import read_space
 
 
 @pytest.fixture

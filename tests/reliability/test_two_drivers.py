@@ -9,7 +9,7 @@ import pytest
 
 from tests.clusters import start_search
 from tests.postgres import server
-from tuning.study import Study
+from tuning.record.study import Study
 
 pytest.importorskip("psycopg", reason="psycopg is not installed (the extra `postgresql`)")
 PASSWORD = "hunter2-is-secret"
@@ -59,8 +59,8 @@ def trials_in(url, tmp_path):
     """The study's rows as the server has them now."""
     import optuna
 
-    from tuning.team import engine_url
-    from tuning.trial_record import record_of
+    from tuning.record.drivers import engine_url
+    from tuning.record.trial import record_of
 
     study = optuna.load_study(study_name="shared/study", storage=engine_url(url))
     return [record_of(row) for row in study.get_trials()]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning.study import Study
+from tuning.record.study import Study
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pandas as pd
 import yaml
 
 from reid_train.checkpoint import load_checkpoint
-from tuning.study import Study
+from tuning.record.study import Study
 
 
 def test_a_search_weighs_score_against_cost_and_another_pick_trains_no_trial_again(

@@ -17,8 +17,8 @@ from filelock import FileLock
 
 from reid_train.checkpoint import WEIGHTS, load_checkpoint
 from reid_train.config import read_config
-from tuning.ranking import best_first
-from tuning.study import Study
+from tuning.decide.ranking import best_first
+from tuning.record.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 

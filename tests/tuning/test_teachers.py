@@ -2,16 +2,16 @@
 
 import pytest
 
-from data.datasets import read_train
-from data.errors import UserError
-from data.splits import split_identities
-from reid_train.backbones import BACKBONES
+from data.sets.readers import read_train
+from data.sets.splits import split_identities
+from data.system.errors import UserError
 from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import TrainConfig
 from reid_train.distill import teacher_digest
+from reid_train.model.backbones import BACKBONES
 from tests.narrow_resnet import NarrowResNet
-from tuning.space_file import read_space
-from tuning.starts import teachers_in
+from tuning.prepare.models import teachers_in
+from tuning.space.read import read_space
 
 SPACE = "fixed: {{pretrained: none}}\nsearch:\n  margin: [0.3, soft]\n  teacher: [{teachers}]\n{weights}"
 ALL = "  kd_logits_weight: [0.0, 1.0]\n  kd_embedding_weight: {low: 0.0, high: 1.0}\n"

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from data.content import fingerprint
-from data.datasets import read_train
-from data.errors import UserError
-from data.splits import describe_split, hold_out_images, split_identities
-from tuning import environment
-from tuning.environment import check_unchanged, code_digest, training_sources
-from tuning.space_file import read_space
-from tuning.study import Study
+from data.pixels.digests import fingerprint
+from data.sets.readers import read_train
+from data.sets.splits import describe_split, hold_out_images, split_identities
+from data.system.errors import UserError
+from tuning.record import environment
+from tuning.record.environment import check_unchanged, code_digest, training_sources
+from tuning.record.study import Study
+from tuning.space.read import read_space
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = {"data_fingerprint": "a" * 64, "validation_split": "8 identities, 16 queries, 0 images held out (0123456789ab)"}
@@ -130,12 +130,12 @@ def test_a_splits_description_tells_other_seeds_fractions_and_holdouts_apart_but
 @pytest.mark.parametrize(
     ("file", "counts"),
     [
-        ("reid_train/losses.py", True),
-        ("reid_train/metrics.py", True),
-        ("data/market1501.py", True),  # imported by a line that names several
-        ("tuning/climb.py", True),
+        ("reid_train/objective/losses.py", True),
+        ("reid_train/measure/metrics.py", True),
+        ("data/sets/market1501.py", True),  # imported by a line that names several
+        ("tuning/run/climb.py", True),
         ("data/doctor.py", False),
-        ("tuning/plots.py", False),
+        ("tuning/result/plots.py", False),
     ],
 )
 def test_code_that_trains_counts_and_other_code_does_not(tmp_path, monkeypatch, file, counts):
@@ -152,10 +152,10 @@ def test_code_that_trains_counts_and_other_code_does_not(tmp_path, monkeypatch, 
 
 
 def test_every_module_that_training_loads_is_among_the_code():
-    program = "import json, sys, tuning.climb, reid_train.loop; print(json.dumps(list(sys.modules)))"
+    program = "import json, sys, tuning.run.climb, reid_train.loop; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {name for name in json.loads(done.stdout) if name.startswith(("data.", "reid_train.", "tuning."))}
-    assert {"reid_train.losses", "data.market1501"} < loaded <= training_sources().keys()
+    assert {"reid_train.objective.losses", "data.sets.market1501"} < loaded <= training_sources().keys()
 
 
 def test_the_command_refuses_with_one_line_and_exit_code_2(

@@ -13,18 +13,18 @@ import pytest
 import ray
 from ray import tune
 
-from data.cache import open_pixels
-from data.datasets import READERS, read_test, read_train
-from data.errors import UserError
-from data.image import decode
-from data.splits import split_identities
-from reid_train.backbones import BACKBONES
+from data.pixels.cache import open_pixels
+from data.pixels.decoding import decode
+from data.sets.readers import READERS, read_test, read_train
+from data.sets.splits import split_identities
+from data.system.errors import UserError
+from reid_train.model.backbones import BACKBONES
 from tests.narrow_resnet import NarrowResNet
-from tuning import run
-from tuning.policy import Policy
-from tuning.space_file import read_space
-from tuning.study import Study
-from tuning.trainable import ReIDTrainable
+from tuning.decide.policy import Policy
+from tuning.record.study import Study
+from tuning.run import trials as run
+from tuning.run.trainable import ReIDTrainable
+from tuning.space.read import read_space
 
 opened: list[str] | None = None
 """What Python opens and lists while this is a list."""

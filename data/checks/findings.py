@@ -1,0 +1,182 @@
+"""What data.doctor can find wrong with a data set, a function each."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from data.pixels.decoding import problem_with
+from data.pixels.digests import content_digests
+from data.sets.listing import GALLERY, QUERY, TRAIN, Listing
+from data.sets.readers import READERS
+from data.sets.samples import Sample
+from data.sets.splits import MINIMUM_VALIDATION_IDENTITIES
+from data.system.threads import in_threads
+
+DISTRACTOR = 0
+"""The identity of gallery images that belong to nobody."""
+TITLES = {"market1501": "Market-1501", "veri": "VeRi-776"}
+
+Severity = Literal["error", "warning", "note"]
+Splits = dict[str, Listing]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the data that its user should know."""
+
+    severity: Severity
+    """"error": training or the final evaluation would fail; "warning": results would suffer; "note": harmless."""
+    text: str
+    """One line: what, how many, and what follows from it."""
+    files: tuple[str, ...] = ()
+    """All files concerned, sorted."""
+
+
+def unreadable(splits: Splits) -> dict[str, str]:
+    """Path -> what is wrong, for the images that cannot be decoded to their last byte."""
+    paths = _paths(sample for listing in splits.values() for sample in listing.samples)
+    return {path: why for path, why in zip(paths, in_threads(problem_with, paths), strict=True) if why}
+
+
+def unreadable_findings(splits: Splits, unreadable: dict[str, str], *, skipped: bool) -> list[Finding]:
+    findings = []
+    for split, listing in splits.items():
+        broken = [path for path in _paths(listing.samples) if path in unreadable]
+        if broken:
+            fails = "training" if split == TRAIN else "the final evaluation"
+            follows = "left out" if skipped else f"so {fails} would fail, unless on_bad_image=skip leaves them out"
+            text = f"{split}: {_images(broken)} unreadable, {follows}; {unreadable[broken[0]]}"
+            findings.append(Finding("warning" if skipped else "error", text, tuple(broken)))
+    return findings
+
+
+def without(listing: Listing, unreadable: dict[str, str]) -> Listing:
+    return replace(listing, samples=[sample for sample in listing.samples if sample.path not in unreadable])
+
+
+def unmatched_names(splits: Splits) -> list[Finding]:
+    return [
+        Finding(
+            "warning",
+            f"{split}: {_images(listing.unmatched)} left out, as the name does not tell identity and camera",
+            tuple(listing.unmatched),
+        )
+        for split, listing in splits.items()
+        if listing.unmatched
+    ]
+
+
+def training_findings(samples: list[Sample], images_per_identity: int) -> list[Finding]:
+    """What keeps the training images from being split and put into batches of P x K."""
+    if not samples:
+        return [Finding("error", "there are no training images")]
+    groups: dict[int, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.identity].append(sample)
+    findings = []
+    needed = MINIMUM_VALIDATION_IDENTITIES + 2
+    if len(groups) < needed:
+        text = f"{_identities(groups.values())}, at least {needed} are needed: {needed - 2} are held out for validation"
+        findings.append(Finding("error", text))
+    one_camera = [group for group in groups.values() if len({sample.camera for sample in group}) == 1]
+    if len(one_camera) == len(groups):
+        text = "no training identity is seen by two cameras, so no validation query could have a match"
+        findings.append(Finding("error", text))
+    elif one_camera:
+        text = f"{_identities(one_camera)} seen by a single camera: nothing to learn or validate across cameras"
+        findings.append(Finding("warning", text, _paths(sample for group in one_camera for sample in group)))
+    small = [group for group in groups.values() if len(group) < images_per_identity]
+    if small:
+        text = f"{_identities(small)} with fewer than {_some(images_per_identity, 'image')}: batches repeat some"
+        findings.append(Finding("warning", text, _paths(sample for group in small for sample in group)))
+    return findings
+
+
+def shared_identities(splits: Splits) -> list[Finding]:
+    training = {sample.identity for sample in splits[TRAIN].samples} if TRAIN in splits else set()
+    shared = [sample for sample in _test(splits) if sample.identity in training - {DISTRACTOR}]
+    if not shared:
+        return []
+    count = _some(len({sample.identity for sample in shared}), "identity", "identities")
+    text = f"{count} in both training and test: test results would look better than they are"
+    return [Finding("warning", text, _paths(shared))]
+
+
+def same_pictures(splits: Splits, unreadable: set[str]) -> list[Finding]:
+    """Files with the same bytes on both sides of a border that no picture should cross, or of several identities."""
+    paths = {
+        split: [path for path in _paths(listing.samples) if path not in unreadable] for split, listing in splits.items()
+    }
+    everything = [path for split in paths.values() for path in split]
+    digest_of = dict(zip(everything, content_digests(everything), strict=True))
+    borders = [
+        (paths.get(TRAIN, []), paths.get(QUERY, []) + paths.get(GALLERY, []), "training and test"),
+        (paths.get(QUERY, []), paths.get(GALLERY, []), "query and gallery"),
+    ]
+    findings = []
+    for one_side, other_side, border in borders:
+        common = {digest_of[path] for path in one_side} & {digest_of[path] for path in other_side}
+        # A picture's files stand together, so that the ones that are shown are a pair.
+        files = sorted((digest_of[path], path) for path in {*one_side, *other_side} if digest_of[path] in common)
+        if common:
+            text = f"{_some(len(common), 'picture')} in both {border}: test results would look better than they are"
+            findings.append(Finding("warning", text, tuple(path for _, path in files)))
+    for split, listing in splits.items():
+        holders: dict[str, set[tuple[int, str]]] = defaultdict(set)
+        for sample in listing.samples:
+            if sample.path in digest_of:
+                holders[digest_of[sample.path]].add((sample.identity, sample.path))
+        torn = [held for held in holders.values() if len({identity for identity, _ in held}) > 1]
+        if torn:
+            text = f"{split}: {_some(len(torn), 'picture')} under several identities, of which one at most is right"
+            findings.append(Finding("warning", text, tuple(path for held in torn for _, path in sorted(held))))
+    return findings
+
+
+def queries_without_match(splits: Splits) -> list[Finding]:
+    if QUERY not in splits or GALLERY not in splits:
+        return []
+    cameras_of: dict[int, set[int]] = defaultdict(set)
+    for sample in splits[GALLERY].samples:
+        cameras_of[sample.identity].add(sample.camera)
+    alone = [sample for sample in splits[QUERY].samples if not cameras_of[sample.identity] - {sample.camera}]
+    if not alone:
+        return []
+    queries = _some(len(alone), "query", "queries")
+    text = f"{queries} without a match, left out of the results: the gallery has no other camera's image"
+    return [Finding("warning", text, _paths(alone))]
+
+
+def unlike_published(name: str, splits: Splits) -> list[Finding]:
+    differences = []
+    for split, (images, identities) in READERS[name].PUBLISHED.items():
+        if split in splits:
+            samples = splits[split].samples
+            here = (len(samples), len({sample.identity for sample in samples}))
+            if here != (images, identities):
+                differences.append(f"{split} {here[0]:,} of {here[1]:,} (published {images:,} of {identities:,})")
+    if not differences:
+        return []
+    text = f"this is not the published {TITLES[name]}; images of identities: {', '.join(differences)}"
+    return [Finding("note", text)]
+
+
+def _test(splits: Splits) -> list[Sample]:
+    return [sample for split in (QUERY, GALLERY) if split in splits for sample in splits[split].samples]
+
+
+def _paths(samples: Iterable[Sample]) -> tuple[str, ...]:
+    return tuple(sorted({sample.path for sample in samples}))
+
+
+def _some(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _images(files: Sequence[str]) -> str:
+    return _some(len(files), "image")
+
+
+def _identities(groups: Collection[list[Sample]]) -> str:
+    return _some(len(groups), "training identity", "training identities")

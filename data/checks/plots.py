@@ -1,0 +1,110 @@
+"""Draws how many images each identity has."""
+
+import statistics
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.sets.listing import GALLERY, QUERY, TRAIN
+from data.system.errors import UserError
+from data.system.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from data.doctor import Report
+
+NAMED_IDENTITIES = 30
+"""Up to this many bars, each is labelled with its identity."""
+LETTERS_ACROSS = 75
+"""What fits under the bars in one line."""
+SEPARATE_BARS = 150
+"""Up to this many bars there is a gap between them; beyond, gaps narrower than a dot would only shimmer."""
+COLOURS = {TRAIN: "#3b6ea8", GALLERY: "#3d8f6e", QUERY: "#e0a83c"}
+
+
+def plot_distribution(report: "Report", file: Path) -> None:
+    """Writes a bar per identity with its number of images, most first, for training and for test.
+
+    The ending of `file` is the format (png, pdf, svg); its folder is made. Raises UserError when the ending
+    means nothing or the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    images_of = {split.split: split.images_of for split in report.splits if split.images_of}
+    panels = [
+        ("training", {split: images_of[split] for split in (TRAIN,) if split in images_of}),
+        ("test", {split: images_of[split] for split in (GALLERY, QUERY) if split in images_of}),
+    ]
+    panels = [(title, stacks) for title, stacks in panels if stacks]
+    figure = Figure(figsize=(10, 0.6 + 2.9 * max(1, len(panels))), dpi=120, layout="constrained")
+    formats = figure.canvas.get_supported_filetypes()
+    if file.suffix.lstrip(".").lower() not in formats:
+        raise UserError(f"--plot {file}: the name must end in one of .{', .'.join(sorted(formats))}")
+    figure.suptitle(f"Images per identity: {report.title}" + ("" if panels else " (none)"))
+    for number, (title, stacks) in enumerate(panels, start=1):
+        axes = figure.add_subplot(len(panels), 1, number)
+        _draw_panel(axes, title, stacks)
+        if title == "training":
+            k = report.images_per_identity
+            line = axes.axhline(k, color="#333333", linestyle="--", linewidth=1)
+            axes.set_ylim(0, max(axes.get_ylim()[1], 1.06 * k))
+            line.set_label(f"K = {k} images per identity in a batch")
+        handles, labels = axes.get_legend_handles_labels()
+        order = sorted(range(len(labels)), key=lambda place: labels[place].startswith("K"))
+        axes.legend(
+            [handles[place] for place in order], [labels[place] for place in order],
+            frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2,
+        )  # fmt: skip
+    _save(figure, file)
+
+
+def _draw_panel(axes: "Axes", title: str, stacks: dict[str, dict[int, int]]) -> None:
+    """The bars of training or test; `stacks` is split -> identity -> images, drawn one on top of the other."""
+    from matplotlib.ticker import MaxNLocator
+
+    total: Counter[int] = Counter()
+    for images_of in stacks.values():
+        total.update(images_of)
+    identities = sorted(total, key=lambda identity: (-total[identity], identity))
+    base = [0] * len(identities)
+    for split, images_of in stacks.items():
+        top = [low + images_of.get(identity, 0) for low, identity in zip(base, identities, strict=True)]
+        _draw_bars(axes, base, top, COLOURS[split], split)
+        base = top
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(0.4, len(identities) + 0.6)
+    axes.set_ylim(0, max(base) * 1.06)
+    axes.set_ylabel("images")
+    axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    axes.grid(axis="y", linewidth=0.5, alpha=0.5)
+    axes.set_axisbelow(True)
+    if len(identities) <= NAMED_IDENTITIES:
+        labels = [str(identity) for identity in identities]
+        places = range(1, len(labels) + 1)
+        letters = len(labels) * (1 + max(map(len, labels)))
+        axes.set_xticks(places, labels, rotation=90 if letters > LETTERS_ACROSS else 0)
+        axes.set_xlabel("identity")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        axes.set_xlabel("identities, those with most images first")
+    counts = f"{len(identities):,} identities, {total.total():,} images, median {statistics.median(total.values()):g}"
+    axes.set_title(f"{title}: {counts}", loc="left", fontsize=11)
+
+
+def _draw_bars(axes: "Axes", base: list[int], top: list[int], colour: str, label: str) -> None:
+    if len(top) <= SEPARATE_BARS:
+        heights = [high - low for low, high in zip(base, top, strict=True)]
+        axes.bar(range(1, len(top) + 1), heights, 0.8, base, color=colour, label=label)
+    else:
+        edges = [place + 0.5 for place in range(len(top) + 1)]
+        axes.stairs(top, edges, baseline=base, fill=True, color=colour, label=label)
+
+
+def _save(figure: "Figure", file: Path) -> None:
+    try:
+        with replacing(file) as temporary:
+            figure.savefig(temporary, format=file.suffix.lstrip(".").lower())
+    except OSError as error:
+        raise UserError(f"--plot {file}: cannot be written ({error.strerror or error})") from error

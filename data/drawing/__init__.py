@@ -1,0 +1,1 @@
+"""Draws sample data sets: people, vehicles, and the cameras that see them."""

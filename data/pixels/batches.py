@@ -1,0 +1,134 @@
+"""Turns the sampler's indices into batches of pixels and labels, the same ones however many processes do it."""
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from multiprocessing.context import BaseContext
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from data.pixels.augmentation import Augmentation, to_device
+from data.pixels.cache import Pixels
+from data.pixels.sampler import epoch_batches, steps_per_epoch
+
+# B images of a batch, H height, W width
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""uint8 pixels (B x 3 x H x W, channels last in memory) and int64 labels (B)."""
+Item = tuple[int, int, list[int]]
+"""Epoch, step within it, and the indices of the batch's images."""
+COPIED_AT_ONCE = 512
+"""Images, on the way to a device."""
+
+
+def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
+    """The random numbers of one step's augmentation."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch, step]).generate_state(1)[0]))
+
+
+class LabelledBatches(Dataset[Batch]):
+    """Batches by (epoch, step, indices)."""
+
+    labels: torch.Tensor
+    """Of all images: int64, on the CPU."""
+    seed: int
+
+
+class AugmentedBatches(LabelledBatches):
+    """Augmented pictures: each step has random numbers of its own, so that any process gives the same.
+
+    With `device`, all pixels are copied there once, and batches are put together and augmented there.
+    """
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        paths: Sequence[str],
+        labels: Sequence[int],
+        augmentation: Augmentation,
+        seed: int,
+        *,
+        device: torch.device | None = None,
+    ):
+        self.pixels = pixels
+        self.places = np.array([pixels.index[path] for path in paths])
+        self.labels = torch.tensor(labels, dtype=torch.int64)
+        self.augmentation = augmentation
+        self.seed = seed
+        self.resident: Batch | None = None
+        if device is not None:
+            images_NHWC = torch.empty(len(paths), pixels.height, pixels.width, 3, dtype=torch.uint8, device=device)
+            for start in range(0, len(paths), COPIED_AT_ONCE):
+                part = torch.from_numpy(pixels.read(self.places[start : start + COPIED_AT_ONCE]))
+                images_NHWC[start : start + len(part)] = part.to(device)
+            self.resident = images_NHWC, self.labels.to(device)
+
+    def __getitem__(self, item: Item) -> Batch:
+        epoch, step, indices = item
+        if self.resident is None:
+            images_BHWC, labels_B = torch.from_numpy(self.pixels.read(self.places[indices])), self.labels[indices]
+        else:
+            images_NHWC, labels_N = self.resident
+            chosen = to_device(torch.tensor(indices), images_NHWC.device)
+            images_BHWC, labels_B = images_NHWC[chosen], labels_N[chosen]
+        images = self.augmentation(images_BHWC.permute(0, 3, 1, 2), step_generator(self.seed, epoch, step))
+        return images, labels_B
+
+
+class _Plan:
+    """The items of all epochs from `first_epoch` on, one after the other."""
+
+    def __init__(
+        self, labels: Sequence[int], batch_size: int, images_per_identity: int | None, seed: int, epochs: range
+    ):
+        self.labels, self.batch_size, self.images_per_identity = labels, batch_size, images_per_identity
+        self.seed, self.epochs = seed, epochs
+
+    def __iter__(self) -> Iterator[Item]:
+        for epoch in self.epochs:
+            batches = epoch_batches(
+                self.labels,
+                batch_size=self.batch_size,
+                images_per_identity=self.images_per_identity,
+                seed=self.seed,
+                epoch=epoch,
+            )
+            for step, indices in enumerate(batches):
+                yield epoch, step, indices
+
+    def __len__(self) -> int:
+        return len(self.epochs) * steps_per_epoch(len(self.labels), self.batch_size)
+
+
+def training_batches(
+    batches: LabelledBatches,
+    *,
+    batch_size: int,
+    images_per_identity: int | None,
+    epochs: range,
+    num_workers: int,
+    pin_memory: bool,
+) -> Iterator[Batch]:
+    """All batches of `epochs`, one after the other: ceil(images / batch_size) of them an epoch."""
+    labels = batches.labels.tolist()
+    loader = DataLoader(
+        batches,
+        sampler=_Plan(labels, batch_size, images_per_identity, batches.seed, epochs),
+        batch_size=None,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        # Of its own: without one the loader draws from the global random state.
+        generator=torch.Generator(),
+        multiprocessing_context=_worker_context() if num_workers else None,
+    )
+    return iter(loader)
+
+
+def _worker_context() -> BaseContext:
+    """Workers are forked from a server process that has imported torch once: a process that computes with threads
+    must not be forked itself, and fresh processes would import it one by one."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["data.pixels.batches"])
+    return context

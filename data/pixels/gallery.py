@@ -1,0 +1,91 @@
+"""The images among which a query looks for its own: any folder of images, or a data set's gallery."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from data.pixels.bad_images import OnBadImage
+from data.pixels.digests import unreadable
+from data.sets.listing import GALLERY, IMAGE_SUFFIXES, QUERY, TRAIN, refuse_outside
+from data.sets.readers import READERS, NoDataset, find_dataset
+from data.system.errors import UserError
+
+
+class Label(NamedTuple):
+    """What a data set knows about one of its images."""
+
+    identity: int
+    camera: int
+    split: str
+    """"train", "query" or "gallery"."""
+
+
+class Gallery(NamedTuple):
+    """The images to look through, and what is known of them and of others of their data set."""
+
+    images: list[str]
+    """Absolute paths."""
+    labels: dict[str, Label]
+    """By true path, links followed; none where the folder is no data set and lies in none."""
+    left_out: list[str]
+    """Images that cannot be decoded."""
+
+    def label(self, image: str | Path) -> Label | None:
+        """What the gallery's data set knows of an image; None of one from elsewhere."""
+        return self.labels.get(os.path.realpath(image))
+
+
+def read_gallery(
+    folder: str | Path,
+    dataset: str | None = None,
+    *,
+    outside_images: bool = False,
+    on_bad_image: OnBadImage = "stop",
+    cache_dir: Path | None = None,
+) -> Gallery:
+    """The gallery of the data set that `folder` or its child is, or all images below a folder that is none.
+
+    Identities are known of a data set, and of a folder in one (image_test, say). `dataset` names the reader; None
+    detects it. Raises UserError, also where there are no images.
+    """
+    place = Path(folder)
+    found: tuple[str, Path] | None
+    try:
+        found = name, root = find_dataset(place, dataset)
+        images = [sample.path for sample in READERS[name].read_test(root, outside_images=outside_images)[1]]
+    except NoDataset:
+        if dataset is not None:
+            raise
+        found, images = _dataset_above(place), _images_below(place, outside_images)
+    broken = unreadable(images, cache_dir=cache_dir) if on_bad_image == "skip" else {}
+    kept = [image for image in images if image not in broken]
+    if not kept:
+        why = "none can be decoded" if broken else f"no images ({', '.join(IMAGE_SUFFIXES)})"
+        raise UserError(f"gallery {place}: {why}")
+    return Gallery(kept, _labels(*found) if found else {}, sorted(broken))
+
+
+def _dataset_above(place: Path) -> tuple[str, Path] | None:
+    above = place.resolve().parents
+    return next(((name, root) for root in above for name, reader in READERS.items() if reader.is_here(root)), None)
+
+
+def _images_below(folder: Path, outside_images: bool) -> list[str]:
+    root = folder.resolve()
+    paths = sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    if not outside_images:
+        for path in paths:
+            refuse_outside(path, path, [str(root)])
+    return paths
+
+
+def _labels(name: str, root: Path) -> dict[str, Label]:
+    """What the data set says of its images; a split that cannot be read says nothing."""
+    labels: dict[str, Label] = {}
+    for split in (TRAIN, QUERY, GALLERY):
+        try:
+            samples = READERS[name].list_split(root, split, outside_images=True).samples
+        except UserError:
+            continue
+        labels |= {os.path.realpath(path): Label(identity, camera, split) for path, identity, camera in samples}
+    return labels

@@ -1,0 +1,98 @@
+"""Batches of P identities x K images, as a pure function of (seed, epoch): nothing to save, nothing to restore."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from data.system.errors import UserError
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """ceil(images / batch_size): the exact number of batches of an epoch."""
+    return math.ceil(images / batch_size)
+
+
+def check_batch(batch_size: int, images_per_identity: int | None, identities: int) -> None:
+    """Raises UserError, naming values that fit, when `identities` cannot fill P = batch_size / images_per_identity."""
+    if images_per_identity is None:
+        return
+    k = images_per_identity
+    if batch_size % k:
+        nearest = min(max(k * round(batch_size / k), 2 * k), k * identities)
+        raise UserError(f"batch_size={batch_size} is not a multiple of images_per_identity={k}; nearest: {nearest}")
+    if batch_size // k < 2:
+        raise UserError(
+            f"batch_size={batch_size} with images_per_identity={k} is one identity a batch: no negatives; "
+            f"use batch_size at least {2 * k}"
+        )
+    if batch_size // k > identities:
+        fitting = [n for n in range(k, batch_size + 1) if batch_size % n == 0 and 2 <= batch_size // n <= identities]
+        way_out = f"images_per_identity {' or '.join(map(str, fitting))}, or " if fitting else ""
+        raise UserError(
+            f"batch_size={batch_size} with images_per_identity={k} needs {batch_size // k} identities a batch, "
+            f"the training set has {identities}; use {way_out}batch_size at most {k * identities}"
+        )
+
+
+def _slots_per_identity(images_I: np.ndarray, slots: int, batches: int, k: int, rng: np.random.Generator) -> np.ndarray:
+    """How many groups of K each identity gets in an epoch: in proportion to its images, 1 to `batches`.
+
+    With fewer slots than identities a random choice of identities gets one each.
+    """
+    count = len(images_I)
+    if slots < count:
+        given_I = np.zeros(count, dtype=np.int64)
+        given_I[rng.permutation(count)[:slots]] = 1
+        return given_I
+    given_I = np.ones(count, dtype=np.int64)
+    wanted_I = images_I / k
+    tie_I = rng.random(count)
+    for _ in range(slots - count):
+        # The identity that is furthest below its share; at most once a batch.
+        short_I = np.where(given_I < batches, (wanted_I + tie_I * 1e-3) / given_I, -1.0)
+        given_I[int(np.argmax(short_I))] += 1
+    return given_I
+
+
+def _draw(images: np.ndarray, groups: int, k: int, rng: np.random.Generator) -> list[int]:
+    """`groups` x K of an identity's images, in rounds: none is seen again before all were seen."""
+    drawn: list[int] = []
+    while len(drawn) < groups * k:
+        # A group that the last round began goes on here: its images come last, so that it has none twice.
+        begun = set(drawn[len(drawn) - len(drawn) % k :])
+        drawn += sorted(rng.permutation(images).tolist(), key=begun.__contains__)
+    return drawn[: groups * k]
+
+
+def epoch_batches(
+    labels: Sequence[int], *, batch_size: int, images_per_identity: int | None, seed: int, epoch: int
+) -> list[list[int]]:
+    """The batches of one epoch: lists of `batch_size` indices into `labels`, ceil(images / batch_size) of them.
+
+    With `images_per_identity` K each batch has batch_size / K different identities x K images; every identity
+    appears at least once where that many places exist, and in proportion to its images; an identity with fewer
+    than K images repeats some. With None the images are shuffled, and the last batch is filled up with images
+    from the epoch's beginning. `epoch` counts from 0. Raises UserError as `check_batch` does.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    batches = steps_per_epoch(len(labels), batch_size)
+    if images_per_identity is None:
+        order = rng.permutation(len(labels))
+        return np.resize(order, batches * batch_size).reshape(batches, batch_size).tolist()
+    check_batch(batch_size, images_per_identity, len(set(labels)))
+    k = images_per_identity
+    labels_N = np.asarray(labels)
+    members = [np.flatnonzero(labels_N == label) for label in np.unique(labels_N)]
+    slots = batches * (batch_size // k)
+    given_I = _slots_per_identity(np.array([len(m) for m in members]), slots, batches, k, rng)
+    result: list[list[int]] = [[] for _ in range(batches)]
+    place = 0
+    # An identity's groups are dealt to neighbouring batches; it has at most as many as there are batches,
+    # so no batch gets it twice.
+    for identity in rng.permutation(len(members)):
+        images = _draw(members[identity], int(given_I[identity]), k, rng)
+        for start in range(0, len(images), k):
+            result[place % batches] += images[start : start + k]
+            place += 1
+    return [result[index] for index in rng.permutation(batches)]

@@ -1,0 +1,1 @@
+"""Data sets: their layouts on disk, one reader each, and how their identities are split."""

@@ -1,0 +1,122 @@
+"""Holds out identities of the training folder for validation, and images of the others for the classifier."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from data.sets.samples import Sample
+from data.system.errors import UserError
+
+MINIMUM_VALIDATION_IDENTITIES = 8
+
+
+class TrainingData(NamedTuple):
+    """All that a training run may see. Nothing in it leads to the test images."""
+
+    train: list[Sample]
+    """Images to learn from."""
+    query: list[Sample]
+    """Validation queries, of identities that are not in `train`; may be empty (no validation)."""
+    gallery: list[Sample]
+    """Validation gallery, of the same identities as `query`."""
+    holdout: Sequence[Sample] = ()
+    """Images of training identities kept out of `train`, for the classifier's validation loss and accuracy."""
+
+
+def _order(seed: int, *what: object) -> bytes:
+    """A sort key that is random in `seed` and the same on every machine and Python version."""
+    return hashlib.sha256(":".join(map(str, (seed, *what))).encode()).digest()
+
+
+def _by_identity(samples: list[Sample]) -> dict[int, list[Sample]]:
+    groups: dict[int, list[Sample]] = defaultdict(list)
+    for sample in sorted(samples):
+        groups[sample.identity].append(sample)
+    return groups
+
+
+def _name(sample: Sample) -> str:
+    """A file's name without its folder: the split must not depend on where the images lie."""
+    return sample.path.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def split_query_gallery(samples: list[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Divides one identity's images: at most one query a camera and a third of the images, at least one.
+
+    An image becomes a query only while an image of another camera stays in the gallery, so that every query
+    has a match, where the data allow: an identity seen by a single camera gives gallery images alone.
+    """
+    gallery = sorted(samples, key=lambda sample: _order(seed, "query", sample.identity, sample.camera, _name(sample)))
+    query: list[Sample] = []
+    for candidate in list(gallery):
+        if len(query) >= min(max(1, len(samples) // 3), len({sample.camera for sample in samples})):
+            break
+        rest = [sample for sample in gallery if sample is not candidate]
+        cameras_left = {sample.camera for sample in rest}
+        new_camera = candidate.camera not in {sample.camera for sample in query}
+        if new_camera and all(cameras_left - {chosen.camera} for chosen in [*query, candidate]):
+            query.append(candidate)
+            gallery = rest
+    return sorted(query), sorted(gallery)
+
+
+def split_identities(samples: list[Sample], *, fraction: float = 0.2, seed: int = 0) -> TrainingData:
+    """Holds out `fraction` (0 to 1) of the identities, at least 8, for validation.
+
+    The same samples, fraction and seed give the same split on every machine, wherever the images lie.
+    Raises UserError when fewer than 2 identities would be left to train on or no query would have a match.
+    """
+    groups = _by_identity(samples)
+    held_out = max(round(len(groups) * fraction), MINIMUM_VALIDATION_IDENTITIES)
+    if len(groups) - held_out < 2:
+        raise UserError(
+            f"{len(groups)} training identities cannot spare {held_out} for validation; "
+            f"at least {MINIMUM_VALIDATION_IDENTITIES + 2} identities are needed, and a fraction (now {fraction:g}) "
+            "that leaves 2 of them to train on"
+        )
+    # Identities seen by two cameras come first, since only they can have a query with a match; where they are
+    # scarce, half of them stay to train on.
+    shuffled = sorted(groups, key=lambda identity: _order(seed, "identity", identity))
+    usable = [identity for identity in shuffled if len({sample.camera for sample in groups[identity]}) > 1]
+    if not usable:
+        raise UserError("no training identity is seen by two cameras, so no validation query could have a match")
+    rest = [identity for identity in shuffled if identity not in set(usable)]
+    spared = max(len(usable) // 2, len(usable) - held_out)
+    validation = set((usable[: len(usable) - spared] + rest + usable[len(usable) - spared :])[:held_out])
+    query: list[Sample] = []
+    gallery: list[Sample] = []
+    for identity in sorted(validation):
+        of_query, of_gallery = split_query_gallery(groups[identity], seed)
+        query += of_query
+        gallery += of_gallery
+    return TrainingData([s for s in sorted(samples) if s.identity not in validation], query, gallery)
+
+
+def describe_split(data: TrainingData) -> str:
+    """What is held out, as text that two splits share only when they hold out the same: numbers and a digest.
+
+    Folders do not count, so that a copy of the data set agrees.
+    """
+    held_out = (data.query, data.gallery, data.holdout)
+    sides = [sorted((_name(sample), sample.identity, sample.camera) for sample in side) for side in held_out]
+    digest = hashlib.sha256(repr(sides).encode()).hexdigest()[:12]
+    identities = len({sample.identity for sample in data.gallery})
+    return f"{identities} identities, {len(data.query)} queries, {len(data.holdout)} images held out ({digest})"
+
+
+def hold_out_images(
+    data: TrainingData, *, images_per_identity: int = 1, minimum: int = 4, seed: int = 0
+) -> TrainingData:
+    """Moves `images_per_identity` images of every training identity with at least `minimum` to `holdout`.
+
+    Where it can, an identity keeps an image of every camera that saw it.
+    """
+    holdout: list[Sample] = []
+    for identity, samples in _by_identity(data.train).items():
+        if len(samples) >= max(minimum, images_per_identity + 1):
+            of_camera = Counter(sample.camera for sample in samples)
+            shuffled = sorted(samples, key=lambda s: _order(seed, "holdout", identity, _name(s)))
+            holdout += sorted(shuffled, key=lambda s: of_camera[s.camera] == 1)[:images_per_identity]
+    kept = set(holdout)
+    return data._replace(train=[sample for sample in data.train if sample not in kept], holdout=holdout)

@@ -1,0 +1,1 @@
+"""What every command needs of the system: errors, files, options, threads, words. It knows nothing of pictures."""

@@ -1,0 +1,128 @@
+"""The one kind of error that is the user's to mend, and how a command shows it."""
+
+import errno
+import functools
+import os
+import re
+import shlex
+import signal
+import sqlite3
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from data.system.passwords import without_passwords
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""What SQLite says of a full disk: the second where a limit cuts a write short."""
+
+
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, ends of lines, and bytes that are no UTF-8: nothing that a message or a file name may hold."""
+
+
+def printable(text: str) -> str:
+    """The text with what is UNPRINTABLE written as Python would."""
+    return UNPRINTABLE.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+class UserError(ValueError):
+    """Something the user can put right. The message is one line: what, where, and the way out.
+
+    Of several mistakes it has a line each. What a terminal would take for a command is written as Python would.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("\n".join(map(printable, message.split("\n"))))
+
+
+def python_command(module: str, *arguments: str) -> str:
+    """`.venv/bin/python -m module arguments` as it can be typed here, with the interpreter that runs this; without the
+    passwords in URLs."""
+    interpreter = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
+    return shlex.join([interpreter, "-m", module, *map(without_passwords, arguments)])
+
+
+def running_command() -> str:
+    """The command that runs now, as it can be typed again."""
+    spec = sys.modules["__main__"].__spec__
+    return python_command(spec.name if spec else Path(sys.argv[0]).stem, *sys.argv[1:])
+
+
+def end_politely_on_signals() -> None:
+    """Ctrl-C and a polite kill (SIGTERM) interrupt the command the first time, and end it at once the second time.
+
+    To be called again after what takes the signals for itself. Ctrl-C stays ignored where it is (nohup).
+    """
+
+    def leave(*_: object) -> None:
+        leave_now(INTERRUPTED, "left at once; what was saved is kept. To go on:")
+
+    def interrupt(*_: object) -> None:
+        for number in taken:
+            signal.signal(number, leave)
+        raise KeyboardInterrupt
+
+    taken = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        taken.append(signal.SIGINT)
+    for number in taken:
+        signal.signal(number, interrupt)
+
+
+def leave_now(code: int, message: str) -> NoReturn:
+    """Ends this process without waiting for anything, with the message and the command that goes on."""
+    show_cursor = "\033[?25h" if sys.stdout.isatty() else ""  # a live display hides it
+    print(f"{show_cursor}\n{message}\n  {running_command()}", file=sys.stderr, flush=True)
+    os._exit(code)
+
+
+def refused_write(error: BaseException | None) -> OSError | None:
+    """The error of a full disk (or of a quota or a limit of file sizes) that led to this one; None where none did."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen:  # an error may be its own cause's context
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return error
+        if isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_FULL:
+            return OSError(errno.ENOSPC, f"the study cannot be written: {error}")
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
+    """Wraps a command's main(): a UserError becomes one line on stderr and exit code 2, without a traceback.
+
+    So does a full disk, with the command that goes on. Ctrl-C and a polite kill (SIGTERM) end it with exit code 130 and
+    that command.
+    """
+
+    @functools.wraps(command)
+    def run() -> None:
+        end_politely_on_signals()
+        # Pillow's warnings of large and damaged pictures: here those are refused, or whole.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        try:
+            sys.exit(command() or 0)
+        except UserError as error:
+            for line in str(error).splitlines():
+                print(f"error: {line}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            print("\ninterrupted; what was saved is kept. To go on:", file=sys.stderr)
+            print(f"  {running_command()}", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        except Exception as error:
+            if (refused := refused_write(error)) is None:
+                raise
+            where = f"{refused.filename}: " if refused.filename else ""
+            print(f"error: {where}{refused.strerror}; what was saved is kept. Make room and go on:", file=sys.stderr)
+            print(f"  {running_command()}", file=sys.stderr)
+            sys.exit(2)
+
+    return run

@@ -1,0 +1,65 @@
+"""Writes a file so that it is either as it was or complete, whatever happens in between."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from data.system.errors import UserError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Gives a temporary path in the same folder; when the block ends well it is flushed and takes `path`'s place."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        # mkstemp makes private files: give this one the permissions that any new file here would have.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(target)
+    except OSError as error:
+        error.filename = str(target)  # a write that fails names no file, others the temporary one
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def lock_at(path: str | Path) -> FileLock:
+    """A lock on a file, made by the user's umask: filelock's own would be closed to others whatever that says."""
+    target = Path(path)
+    if not target.exists():
+        with suppress(OSError):  # locking itself tells of it
+            target.open("a").close()
+    return FileLock(target)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file in UTF-8, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """What write_json wrote. Raises FileNotFoundError, and UserError that names the file when it is damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); restore it from a copy, or remove it") from error
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes a JSON file that people can read, atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")

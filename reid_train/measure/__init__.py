@@ -1,0 +1,1 @@
+"""How good embeddings are: retrieval metrics, re-ranking, intervals."""

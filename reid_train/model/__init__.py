@@ -1,0 +1,1 @@
+"""The network: backbone, pooling, head, neck, classifier, and the weights that it starts from."""

@@ -1,0 +1,237 @@
+"""Proposals: inside the space, the same for the same record, better than chance where there is something to learn."""
+
+import math
+import random
+import statistics
+from dataclasses import replace
+
+import pytest
+
+from data.sets.samples import Sample
+from data.sets.splits import TrainingData
+from data.system.errors import UserError
+from reid_train.config import check_training
+from tuning.decide.sampler import SAMPLERS, Sampler
+from tuning.record.study import Study
+from tuning.record.trial import TrialRecord
+from tuning.space.read import read_space
+from tuning.space.space import fit_to_data
+
+SPACE = """\
+fixed: {backbone: resnet18, pretrained: none}
+search:
+  learning_rate: {low: 1e-4, high: 1e-1, log: true}
+  weight_decay: {low: 0.0, high: 0.1}
+  optimizer: [adamw, sgd]
+  momentum: {low: 0.5, high: 0.9, when: {optimizer: sgd}}
+  batch_size: {low: 16, high: 64, step: 16}
+first_trials:
+  - {learning_rate: 0.01, optimizer: sgd, momentum: 0.6}
+study: {trials: 12, rungs: [1, 3], sampler: NAME}
+"""
+
+
+@pytest.fixture
+def make_space(tmp_path):
+    def make(name):
+        file = tmp_path / "space.yaml"
+        file.write_text(SPACE.replace("NAME", name))
+        return read_space(file)
+
+    return make
+
+
+def record(number, parameters, scores, state="complete", notes=None):
+    return TrialRecord(number, state, "", parameters, scores, [], notes=notes or {})
+
+
+def quality(parameters):
+    """Best at a learning rate of 1e-2, with little weight decay."""
+    return 1 - abs(math.log10(parameters["learning_rate"]) + 2) / 2 - 5 * parameters["weight_decay"]
+
+
+def run(space, trials, opened_again=0):
+    """A search whose scores are given; a new sampler takes over after `opened_again` trials."""
+    records, sampler = [], Sampler(space)
+    for number in range(trials):
+        if number == opened_again:
+            sampler = Sampler(space)
+        parameters, notes = sampler.propose(records)
+        scores = (
+            {1: quality(parameters) - 0.3} if number % 3 else {1: quality(parameters) - 0.3, 3: quality(parameters)}
+        )
+        records.append(record(number, parameters, scores, "complete" if 3 in scores else "paused", notes))
+    return records
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_proposals_lie_in_the_space_and_differ(make_space, name):
+    space = make_space(name)
+    records = run(space, 9)
+    for trial in records:
+        space.config(trial.parameters)
+        assert ("momentum" in trial.parameters) == (trial.parameters["optimizer"] == "sgd")
+        for parameter in space.parameters:
+            assert parameter.name not in trial.parameters or parameter.contains(trial.parameters[parameter.name])
+    assert len({trial.parameters["learning_rate"] for trial in records}) == 9
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_same_record_gives_the_same_proposal(make_space, name):
+    space = make_space(name)
+    assert run(space, 9) == run(space, 9) == run(space, 9, opened_again=6)
+
+
+def test_first_trials_come_first_and_what_they_leave_open_is_sampled(make_space):
+    parameters, _ = Sampler(make_space("tpe")).propose([])
+    assert parameters.items() >= {"learning_rate": 0.01, "optimizer": "sgd", "momentum": 0.6}.items()
+    assert 0 <= parameters["weight_decay"] <= 0.1
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "cmaes"])
+def test_samplers_that_learn_come_to_propose_good_configurations(make_space, name):
+    """The last third of 30 trials beats random search's by more than chance; most scores are those of short rungs."""
+    space = make_space(name)
+    learnt = statistics.mean(quality(trial.parameters) for trial in run(space, 30)[20:])
+    chance = statistics.mean(quality(trial.parameters) for trial in run(make_space("random"), 60)[1:])
+    assert learnt > chance + 0.15
+
+
+def random_space(rng, sampler):
+    """A space with batches that do not fit, conditions on them, and settings that make small data too few."""
+    sizes = sorted({*rng.sample(range(6, 70), rng.randint(1, 4)), rng.choice([12, 24, 36])})
+    images = sorted({*rng.sample(range(2, 13), rng.randint(1, 4)), rng.choice([2, 3, 4, 6])})
+    of_gem, of_avg = images[: len(images) // 2 + 1], images[len(images) // 2 :]
+    batch_size = rng.choice(
+        [f"{sizes}", f"{{low: {sizes[0]}, high: {sizes[0] + 40}, log: {rng.choice(['true', 'no'])}}}"]
+    )
+    images_per_identity = rng.choice(
+        [
+            f"{images}",
+            f"{{choices: {images}, when: {{pooling: gem}}}}",
+            f"[{{choices: {of_gem}, when: {{pooling: gem}}}}, {{choices: {of_avg}, when: {{pooling: avg}}}}]",
+            f"[{{choices: {images}, when: {{pooling: gem}}}}, {{low: 2, high: 8, when: {{pooling: avg}}}}]",
+        ]
+    )
+    lines = [f"  batch_size: {batch_size}", f"  images_per_identity: {images_per_identity}", "  pooling: [avg, gem]"]
+    lines += [
+        "  pct_start: {low: 0.3, high: 0.5}",
+        f"  dropout: {{low: 0, high: 0.5, when: {{batch_size: {sizes[0]}}}}}",
+    ]
+    rng.shuffle(lines)
+    study = f"study: {{rungs: [3, 6], sampler: {sampler}}}"
+    return "\n".join(["fixed: {backbone: resnet18, pretrained: none}", "search:", *lines, study])
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_whatever_a_space_combines_every_proposal_can_be_trained_on_the_data(name, tmp_path):
+    spaces, searched, left_out = 6 if name == "gp" else 24, 0, 0  # GP takes long
+    for seed in range(spaces):
+        rng = random.Random(seed)
+        file = tmp_path / "space.yaml"
+        file.write_text(random_space(rng, name))
+        identities, of_each = rng.randint(3, 20), rng.randint(8, 20)
+        data = TrainingData([Sample(f"{n}", n % identities, n % 2) for n in range(identities * of_each)], [], [])
+        try:
+            space, note = fit_to_data(read_space(file), data)
+        except UserError as error:
+            assert "space.yaml" in str(error) and "\n" not in str(error)
+            continue
+        searched, left_out = searched + 1, left_out + (note is not None)
+        records, sampler = [], Sampler(space)
+        for number in range(10):
+            parameters, notes = (Sampler(space) if number == 7 else sampler).propose(records)
+            check_training(space.config(parameters).changed(num_epochs=3), data)
+            for parameter in space.parameters:
+                if parameter.key in space.by_key(parameters):
+                    assert parameter.contains(parameters[parameter.name])
+            score = rng.random()
+            records.append(record(number, parameters, {3: score, 6: score}, notes=notes))
+    assert searched > spaces / 2 and left_out > spaces / 4
+
+
+def test_what_optunas_sampler_is_shown_is_what_is_trained(tmp_path):
+    """A batch size that cannot be trained is moved to the nearest, in the record and in what is learnt from."""
+    file = tmp_path / "space.yaml"
+    file.write_text("search: {batch_size: {low: 30, high: 50}}\nstudy: {sampler: random}\n")
+    space, records = read_space(file), []
+    sampler = Sampler(space)
+    for number in range(12):
+        records.append(record(number, sampler.propose(records)[0], {1: 0.5}))
+    sampler.propose(records)
+    shown = [trial.params["batch_size"] for trial in sampler._seen.get_trials()[:12]]
+    assert shown == [trial.parameters["batch_size"] for trial in records]
+    assert set(shown) <= {32, 36, 40, 44, 48} and len(set(shown)) > 2
+
+
+MARGINS = """\
+fixed: {backbone: resnet18, pretrained: none}
+search:
+  normalize_features: [false, true]
+  margin:
+    - {choices: [0.8, 2.0, soft], when: {normalize_features: false}}
+    - {low: 0.05, high: 0.6, when: {normalize_features: true}}
+first_trials:
+  - {normalize_features: true, margin: 0.3}
+study: {trials: 12, sampler: NAME}
+"""
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_two_ranges_of_one_setting_are_searched_each_under_its_condition(name, tmp_path):
+    (tmp_path / "space.yaml").write_text(MARGINS.replace("NAME", name))
+    space = read_space(tmp_path / "space.yaml")
+    study, sampler = Study(tmp_path / "study", space), Sampler(space)
+    for number in range(14):
+        proposed, notes = (Sampler(space) if number == 9 else sampler).propose(study.trials())
+        margin = proposed["margin"]
+        assert 0.05 <= margin <= 0.6 if proposed["normalize_features"] else margin in (0.8, 2.0, "soft")
+        assert study.config(study.add(proposed, notes)).margin == margin
+    assert study.trials()[0].parameters == {"normalize_features": True, "margin": 0.3}
+    assert {trial.parameters["normalize_features"] for trial in study.trials()} == {True, False}
+    assert [t.parameters for t in Study(tmp_path / "study").trials()] == [t.parameters for t in study.trials()]
+
+
+def test_failed_configurations_are_shown_as_worse_than_all_others_and_faults_are_not_shown(make_space):
+    sampler, records = Sampler(make_space("random")), []
+    for scores, state, cause in [
+        ({1: 0.5, 3: 0.6}, "complete", ""),
+        ({1: 0.3, 3: 0.4}, "complete", ""),
+        ({}, "failed", "diverged: loss is not finite"),
+        ({1: 0.9}, "failed", "collapsed: all embeddings are one point"),
+        ({}, "failed", "out of memory: batch_size=64"),
+        ({}, "failed", "worker died at 12:00:00: killed"),
+    ]:
+        proposed, notes = sampler.propose(records)
+        records.append(replace(record(len(records), proposed, scores, state, notes), cause=cause))
+    sampler.propose(records)
+    shown = [(row.state.name, row.values) for row in sampler._seen.get_trials()[:6]]
+    bad = pytest.approx([0.4 - (0.6 - 0.4)])
+    assert shown == [("COMPLETE", [0.6]), ("COMPLETE", [0.4]), *[("COMPLETE", bad)] * 3, ("FAIL", None)]
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_samplers_learn_to_avoid_where_training_diverges(make_space, name):
+    """Above a learning rate of 1e-2, a third of the space, every trial diverges; below, all are alike."""
+
+    def diverged_of_last(name, trials, last):
+        space, records, rng = make_space(name), [], random.Random(0)
+        sampler = Sampler(space)
+        for number in range(trials):
+            parameters, notes = sampler.propose(records)
+            failed = parameters["learning_rate"] > 1e-2
+            row = record(number, parameters, {} if failed else {3: 0.5 + 0.1 * rng.random()}, notes=notes)
+            records.append(replace(row, state="failed", cause="diverged: nan") if failed else row)
+        return sum(trial.state == "failed" for trial in records[-last:]) / last
+
+    assert diverged_of_last("random", 60, 60) > 0.2
+    assert diverged_of_last(name, 40, 20) < 0.15
+
+
+def test_running_and_failed_trials_do_not_disturb(make_space):
+    space = make_space("gp")
+    records = run(space, 6)
+    records[2] = replace(records[2], state="failed", scores={})
+    records[3] = replace(records[3], state="running", scores={})
+    parameters, _ = Sampler(space).propose(records)
+    space.config(parameters)

@@ -1,0 +1,169 @@
+"""The record: what is told to it is there again, in another process too."""
+
+from dataclasses import replace
+
+import pytest
+
+from data.system.errors import UserError
+from tuning.decide.ranking import best_first
+from tuning.record.study import Study
+from tuning.space.read import read_space
+
+SPACE = """\
+fixed: {backbone: resnet18, pretrained: none}
+search:
+  learning_rate: {low: 1e-4, high: 1e-1, log: true}
+  optimizer: [adamw, sgd]
+  momentum: {low: 0.5, high: 0.9, when: {optimizer: sgd}}
+first_trials:
+  - {learning_rate: 0.01, optimizer: sgd, momentum: 0.6}
+study: {trials: 8, rungs: [2, 4], reduction: 2}
+"""
+
+
+@pytest.fixture
+def space(tmp_path):
+    file = tmp_path / "space.yaml"
+    file.write_text(SPACE)
+    return read_space(file)
+
+
+def add(study, count):
+    for number in range(len(study.trials()), len(study.trials()) + count):
+        study.add({"learning_rate": 1e-3 * (number + 1), "optimizer": "adamw"})
+
+
+def train(study, number, rung, *scores):
+    for epoch, score in enumerate(scores, start=1):
+        study.record(number, rung, {"epoch": epoch, "val_mAP": score, "seconds": 1.5})
+
+
+def test_what_was_told_is_there_when_the_study_is_opened_again(tmp_path, space):
+    study = Study(tmp_path / "study", space)
+    add(study, 3)
+    train(study, 0, 2, 0.1, 0.2)
+    study.decide(0, 2, "promoted")
+    train(study, 0, 4, 0.1, 0.2, 0.3, 0.4)
+    study.finish(0, "complete")
+    train(study, 1, 2, 0.05, 0.15)
+    study.finish(1, "pruned", "not among the best")
+    study.finish(2, "failed", "diverged: at step 3")
+    again = Study(tmp_path / "study").trials()
+    assert [trial.state for trial in again] == ["complete", "pruned", "failed"]
+    assert again[0].scores == {2: 0.2, 4: 0.4} and again[0].score == 0.4 and again[0].epochs == 6
+    assert again[0].seconds == pytest.approx(9.0)
+    assert again[0].decisions == {2: "promoted"} and not again[0].fair and again[1].fair
+    assert again == study.trials()
+    assert again[1].cause == "not among the best" and again[1].score == 0.15
+    assert again[2].cause == "diverged: at step 3" and again[2].score is None
+    assert [trial.number for trial in best_first(again)] == [0, 1]
+
+
+def test_a_paused_trial_is_still_paused_when_the_study_is_opened_again_and_a_promoted_one_is_not(tmp_path, space):
+    study = Study(tmp_path / "study", space)
+    add(study, 3)
+    for number in range(3):
+        train(study, number, 2, 0.1, 0.2)
+        study.decide(number, 2, "paused")
+    study.go_on(1)
+    again = Study(tmp_path / "study", space)  # as after kill -9
+    again.settle()
+    assert [trial.state for trial in again.trials()] == ["paused", "waiting", "paused"]
+    assert again.trial(1).decisions == {2: "promoted"}
+    again.go_on(2)
+    assert again.trial(2).state == "running" and not again.trial(2).fair
+
+
+def test_a_longer_schedule_counts_more_than_a_higher_score_of_a_shorter_one(tmp_path, space):
+    study = Study(tmp_path / "study", space)
+    add(study, 2)
+    train(study, 0, 2, 0.1, 0.9)
+    study.finish(0, "pruned")
+    train(study, 1, 2, 0.1, 0.2)
+    train(study, 1, 4, 0.1, 0.2, 0.3, 0.4)
+    study.finish(1, "complete")
+    assert [trial.number for trial in best_first(study.trials())] == [1, 0]
+
+
+def test_where_the_length_itself_is_searched_the_score_alone_counts(tmp_path):
+    file = tmp_path / "lengths.yaml"
+    file.write_text("search: {num_epochs: [1, 2]}\n")
+    study = Study(tmp_path / "study", read_space(file))
+    for length in (2, 1):
+        study.add({"num_epochs": length})
+    train(study, 0, 2, 0.1, 0.2)
+    study.finish(0, "complete")
+    train(study, 1, 1, 0.9)
+    study.finish(1, "complete")
+    assert [trial.number for trial in best_first(study.trials())] == [1, 0]
+
+
+def test_interrupted_trials_wait_with_the_same_parameters_and_are_recorded_once(tmp_path, space):
+    study = Study(tmp_path / "study", space)
+    add(study, 2)
+    train(study, 0, 2, 0.1, 0.2)
+    before = {trial.number: trial.parameters for trial in study.trials()}
+    del study  # as after kill -9: two rows are RUNNING
+    study = Study(tmp_path / "study", space)
+    assert study.settle() == 2
+    assert study.in_state("waiting") == [0, 1] and study.in_state("running") == []
+    study.go_on(0)
+    assert {n: study.trials()[n].parameters for n in (0, 1)} == before
+    assert study.trials()[0].scores == {2: 0.2}
+    train(study, 0, 2, 0.1, 0.25)  # trained again: the row holds it once
+    assert study.trials()[0].epochs == 2
+    assert study.trials()[0].scores == {2: 0.25}
+
+
+def test_another_space_is_refused_with_the_difference(tmp_path, space):
+    Study(tmp_path / "study", space)
+    other = tmp_path / "other.yaml"
+    other.write_text(SPACE.replace("high: 1e-1", "high: 1e-2"))
+    with pytest.raises(UserError, match=r"another space: search\.learning_rate\.high was 0\.1, is now 0\.01"):
+        Study(tmp_path / "study", read_space(other))
+
+
+def test_a_default_that_is_written_out_is_no_other_space(tmp_path, space):
+    Study(tmp_path / "study", space)
+    Study(tmp_path / "study", replace(space, fixed={**space.fixed, "split_seed": 0, "erasing_probability": 0}))
+    with pytest.raises(UserError, match=r"another space: fixed\.split_seed was None, is now 1"):
+        Study(tmp_path / "study", replace(space, fixed={**space.fixed, "split_seed": 1}))
+
+
+def test_more_trials_and_time_are_no_other_space(tmp_path, space):
+    Study(tmp_path / "study", space)
+    other = tmp_path / "other.yaml"
+    other.write_text(SPACE.replace("trials: 8", "trials: 80, time_budget: 2h"))
+    Study(tmp_path / "study", read_space(other))
+
+
+def test_a_folder_without_a_study_and_a_damaged_one_give_one_line(tmp_path, space):
+    with pytest.raises(UserError, match="holds no study"):
+        Study(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.db").write_bytes(b"not a data base at all" * 100)
+    with pytest.raises(UserError, match=r"study\.db: damaged \(file is not a database\)"):
+        Study(tmp_path / "study", space)
+
+
+def test_a_study_at_work_tells_what_the_same_study_opened_again_tells(tmp_path, space):
+    study = Study(tmp_path / "study", space)
+
+    def same():
+        again = Study(tmp_path / "study", space)
+        assert study.trials() == again.trials() and study.epoch_s == again.epoch_s
+
+    add(study, 3)
+    same()
+    train(study, 0, 2, 0.1, 0.2)
+    train(study, 0, 4, 0.1, 0.2)
+    train(study, 0, 4, 0.15, 0.25)  # told again
+    train(study, 1, 2, 0.3, 0.4)
+    same()
+    study.decide(1, 2, "paused")
+    same()
+    study.finish(1, "pruned", "not among the best")
+    study.finish(2, "failed", "diverged")
+    study.settle()
+    same()

@@ -1,0 +1,228 @@
+"""The pictures of a study: there for every study, and what they show against cases worked by hand."""
+
+from dataclasses import asdict, replace
+
+import matplotlib
+import optuna
+import pytest
+from matplotlib import pyplot as plt
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from PIL import Image
+
+from reid_train.loop import EpochReport
+from tuning.decide.sampler import Sampler
+from tuning.record.study import Study
+from tuning.record.trial import TrialRecord
+from tuning.result.plot_data import (
+    Curve,
+    best_so_far,
+    comparison_rung,
+    importances,
+    learning_curves,
+    place,
+    position,
+    searched_parameters,
+    shortened,
+    ticks,
+)
+from tuning.result.plots import plot_study
+from tuning.space.read import read_space
+from tuning.space.space import Parameter
+
+SPACE = """
+fixed: {backbone: resnet18, pretrained: none, images_per_identity: 4}
+search:
+  learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}
+  margin: [0.1, 0.3, soft]
+  batch_size: {low: 16, high: 64, step: 16}
+  optimizer: [adamw, sgd]
+  momentum: {low: 0.5, high: 0.9, when: {optimizer: sgd}}
+  weight_decay: [{low: 0, high: 0.1, when: {optimizer: sgd}}, {choices: [0.01, 0.2], when: {optimizer: adamw}}]
+study: {rungs: [2, 4], trials: 12}
+"""
+NAMES = [
+    "optimization_history",
+    "parameter_importance",
+    "parallel_coordinates",
+    "slices",
+    "learning_curves",
+    "best_training_history",
+]
+
+
+def report(epoch, num_epochs, score):
+    names = ("loss", "ce_loss", "metric_loss", "accuracy", "active_triplets", "grad_norm", "images_per_s", "seconds")
+    invented = {**dict.fromkeys(names, 0.5), "learning_rate": 1e-3, "val_mAP": score}
+    return asdict(EpochReport(epoch=epoch, num_epochs=num_epochs, **invented))
+
+
+def train(study, score, rungs, state, cause=""):
+    """One trial that completes these schedules, its score growing evenly over each."""
+    number = study.add(*Sampler(study.space).propose(study.trials()))
+    for rung in rungs:
+        for epoch in range(1, rung + 1):
+            study.record(number, rung, report(epoch, rung, score * epoch / rung))
+    study.finish(number, state, cause)
+
+
+@pytest.fixture
+def study(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    return Study(tmp_path / "study", read_space(tmp_path / "space.yaml"))
+
+
+def assert_pictures(study):
+    files = plot_study(Study(study.folder), study.folder / "plots")
+    assert [file.name for file in files] == [f"{name}.png" for name in NAMES]
+    assert sorted(files) == sorted((study.folder / "plots").iterdir())  # and no temporary file
+    for file in files:
+        with Image.open(file) as image:
+            image.verify()
+            assert image.format == "PNG"
+            assert 400 <= image.width <= 2400 and 200 <= image.height <= 1600
+
+
+def test_a_study_without_trials_has_every_picture(study):
+    assert_pictures(study)
+
+
+def test_a_study_of_one_trial_has_every_picture(study):
+    train(study, 0.2, [2, 4], "complete")
+    assert_pictures(study)
+
+
+def test_a_study_in_its_first_schedule_has_every_picture(study):
+    number = study.add(*Sampler(study.space).propose([]))
+    study.record(number, 2, report(1, 2, 0.1))
+    assert_pictures(study)
+
+
+def test_a_study_whose_trials_all_failed_has_every_picture(study):
+    for _ in range(3):
+        train(study, 0.0, [], "failed", "loss is not finite")
+    assert_pictures(study)
+
+
+def test_a_study_of_equal_scores_has_every_picture(study):
+    for _ in range(7):
+        train(study, 0.0, [2], "pruned")
+    assert_pictures(study)
+
+
+def test_a_study_of_twelve_trials_has_every_picture_and_leaves_no_state(study):
+    for number in range(12):
+        rungs, state = [([2, 4], "complete"), ([2], "pruned"), ([], "failed"), ([2], "failed")][min(number % 5, 3)]
+        train(study, 0.2 + 0.03 * number, rungs, state)
+    before = dict(matplotlib.rcParams)
+    assert_pictures(study)
+    assert plt.get_fignums() == []
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_long_search_of_many_lengths_has_every_picture(tmp_path):
+    (tmp_path / "space.yaml").write_text(
+        "fixed: {backbone: resnet18, pretrained: none}\nsearch:\n  num_epochs: {low: 1, high: 8}\n  margin: [0.3]\n"
+    )
+    study = Study(tmp_path / "study", read_space(tmp_path / "space.yaml"))
+    for number in range(10):
+        train(study, 0.1 + 0.01 * number, [1 + number % 8], "complete")
+    assert_pictures(study)
+
+
+def trial(number, scores, state="complete", reports=(), **parameters):
+    return TrialRecord(number, state, "", parameters, scores, list(reports))
+
+
+def test_best_so_far_follows_the_longest_schedule_to_the_last_trial():
+    trials = [
+        trial(0, {4: 0.9}, "pruned"),  # high, but of a shorter schedule
+        trial(1, {4: 0.1, 8: 0.3}),
+        trial(2, {4: 0.1, 8: 0.2}),
+        trial(3, {}, "failed"),
+        trial(4, {4: 0.2, 8: 0.5}),
+        trial(5, {4: 0.6}, "pruned"),
+    ]
+    assert best_so_far(trials) == ([1, 2, 4, 5], [0.3, 0.3, 0.5, 0.5])
+    assert best_so_far(list(reversed(trials))) == best_so_far(trials)
+    assert best_so_far(trials[:1]) == ([0], [0.9])
+    assert best_so_far([trials[3]]) == ([], [])
+    assert best_so_far([]) == ([], [])
+
+
+def test_learning_curves_break_at_a_rung_and_count_epochs_over_all_schedules():
+    values = [(2, 1, 0.1), (2, 2, 0.2), (4, 1, 0.05), (4, 2, None), (4, 3, 0.15)]
+    reports = [{"rung": rung, "epoch": epoch, "val_mAP": value} for rung, epoch, value in values]
+    running = trial(0, {2: 0.2}, "running", reports)
+    assert learning_curves(running, "val_mAP") == [
+        Curve(2, [1, 2], [0.1, 0.2], complete=True),
+        Curve(4, [3, 5], [0.05, 0.15], complete=False),
+    ]
+    assert learning_curves(running, "val_mINP") == []
+    assert learning_curves(trial(1, {}, "failed"), "val_mAP") == []
+
+
+def test_scores_are_compared_at_the_length_that_most_trials_have():
+    assert comparison_rung([trial(0, {4: 0.1, 8: 0.2}), trial(1, {4: 0.1}), trial(2, {})]) == 4
+    assert comparison_rung([trial(0, {4: 0.1, 8: 0.2})]) == 4
+    assert comparison_rung([trial(0, {10: 0.1}), trial(1, {20: 0.1}), trial(2, {20: 0.1})]) == 20
+    assert comparison_rung([trial(0, {}, "failed")]) == 0
+    assert comparison_rung([]) == 0
+
+
+RATE = Parameter(name="learning_rate", kind="float", low=1e-4, high=1e-2, log=True)
+MARGIN = Parameter(name="margin", kind="categorical", choices=(0.1, 0.3, "soft", None))
+
+
+def test_positions_are_even_in_the_logarithm_and_between_choices():
+    assert position(RATE, 1e-3) == pytest.approx(0.5)
+    assert position(replace(RATE, low=0.0, high=0.2, log=False), 0.05) == pytest.approx(0.25)
+    assert position(replace(RATE, low=3.0, high=3.0, log=False), 3.0) == 0.5
+    assert [position(MARGIN, choice) for choice in MARGIN.choices] == [0.125, 0.375, 0.625, 0.875]
+
+
+def test_trials_of_one_choice_lie_side_by_side_and_apart_from_other_choices():
+    places = [place(MARGIN, trial(number, {}, margin="soft")) for number in range(50)]
+    assert len(set(places)) == 50
+    assert all(0.5 < value < 0.75 for value in places)
+
+
+def test_ticks_are_round_numbers_or_choices():
+    def labels(parameter):
+        return [label for _, label in ticks(parameter)]
+
+    assert labels(MARGIN) == ["0.1", "0.3", "soft", "None"]
+    assert labels(RATE) == ["0.0001", "0.001", "0.01"]
+    assert labels(replace(RATE, low=2e-4)) == ["0.0003", "0.001", "0.003", "0.01"]
+    assert labels(replace(RATE, low=1e-6, high=1e-5)) == ["1e-6", "3e-6", "1e-5"]
+    assert labels(replace(RATE, low=16, high=64, log=False, step=16)) == ["16", "32", "48", "64"]
+    assert labels(replace(RATE, kind="int", low=0, high=2, log=False)) == ["0", "1", "2"]
+    assert labels(replace(RATE, low=3.0, high=3.0, log=False, step=5.0)) == ["3"]
+    assert shortened("results/runs/old/checkpoint") == "…/old/checkpoint"
+
+
+def test_parameters_are_read_from_the_record(study):
+    for _ in range(2):
+        train(study, 0.2, [2], "pruned")
+    opened = Study(study.folder)
+    parameters = searched_parameters(opened.attributes["space"]["search"], opened.trials())
+    expected = [p if p.alternative else replace(p, when=()) for p in study.space.parameters]
+    assert [p for p in parameters if p.name != "momentum"] == [p for p in expected if p.name != "momentum"]
+
+
+def scored(rate, scores):
+    ranges = {"rate": FloatDistribution(0, 1), "idle": CategoricalDistribution(["a", "b"])}
+    parameters = {"rate": rate, "idle": "ab"[int(rate * 1000) % 2]}
+    state = optuna.trial.TrialState.PRUNED
+    return optuna.trial.create_trial(state=state, params=parameters, distributions=ranges, intermediate_values=scores)
+
+
+def test_importance_finds_the_parameter_that_decides_and_uses_pruned_trials():
+    found = importances([scored(rate / 40, {4: rate / 40, 8: 0.5}) for rate in range(40)], 4)
+    assert list(found) == ["rate", "idle"]
+    assert found["rate"].share > found["rate"].by_chance
+    assert sum(importance.share for importance in found.values()) == pytest.approx(1)
+
+
+def test_importance_says_in_words_when_it_cannot_be_computed():
+    assert "need 6" in importances([scored(rate / 5, {4: rate / 5}) for rate in range(5)], 4)
+    assert "same score" in importances([scored(rate / 40, {4: 0.5}) for rate in range(40)], 4)

@@ -1,0 +1,124 @@
+"""A search on a Ray cluster: what travels to the machines, what comes back, and what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data.system.errors import UserError
+from reid_train.checkpoint import load_checkpoint
+from tests.clusters import cluster, start_search
+from tuning.record.study import Study
+from tuning.run.cluster import NO_TOKEN, check_address
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, tiny_data, tiny_space):
+    """A search on a head that trains too and another machine, after one that was refused: folder, what both said, and
+    the files that each machine was left with."""
+    folder = tmp_path_factory.mktemp("cluster")
+    (folder / "space.yaml").write_text(tiny_space.read_text().replace("top_k: 0", "top_k: 1\n  seeds: 1"))
+    command = ["--space", folder / "space.yaml", "--data-dir", tiny_data, "--results", folder / "results"]
+    command += ["--cache-dir", folder / "cache", "--name", "far", "--trials", 3]
+    with cluster(head_cpus=1) as nodes:
+        nodes.add(num_cpus=1)
+        command += ["--address", nodes.address]
+        refused = start_search(*command)
+        refusal = refused.communicate(timeout=120)[0]
+        assert refused.returncode == 2, refusal
+        search = start_search(*command, "--storage", folder / "storage")
+        said = search.communicate(timeout=400)[0]
+        assert search.returncode == 0, said
+        left = {place.name: [file for file in place.rglob("*") if file.is_file()] for place in nodes.folder.iterdir()}
+    return folder, refusal, said, left
+
+
+def test_several_machines_without_a_storage_are_refused_with_the_reason(searched):
+    _, refusal, _, _ = searched
+    assert "error: --storage is missing: the cluster has 2 machines" in refusal
+    assert "name a folder that all of them see, or a URL such as s3://" in refusal
+
+
+def test_pixels_travel_once_to_each_machine_but_the_drivers(searched):
+    folder, _, _, left = searched
+    copies = {name: [file for file in files if file.suffix == ".pixels"] for name, files in left.items()}
+    assert [len(copies[name]) for name in ("head", "n1")] == [0, 1]
+    assert copies["n1"][0].name in {file.name for file in (folder / "cache").glob("*.pixels")}
+
+
+def test_code_travels_with_the_job_and_nothing_else_does(searched):
+    _, _, _, left = searched
+    for name in ("head", "n1"):
+        sent = [file.parts for file in left[name] if "working_dir_files" in file.parts[:-2]]
+        inside = [Path(*parts[parts.index("working_dir_files") + 2 :]) for parts in sent]
+        modules = {file for file in inside if file.suffix == ".py"}
+        assert {Path("tuning/run/trainable.py"), Path("reid_train/loop.py"), Path("data/pixels/cache.py")} <= modules, (
+            name
+        )
+        assert {file.parts[0] for file in modules} == {"data", "reid_train", "tuning"}
+        assert {file.suffix for file in inside} <= {".py", ".pyc"}, "no image, no result"
+
+
+def test_states_are_in_the_storage_and_the_winner_comes_back(searched):
+    folder, _, _, _ = searched
+    study, repeats = Study(folder / "results/far"), Study(folder / "results/far", name="repeats")
+    assert len(study.trials()) == 3 and all(t.state in ("complete", "pruned", "failed") for t in study.trials())
+    assert [run.state for run in repeats.trials()] == ["complete"] * len(repeats.trials()) and repeats.trials()
+    (kept,) = (folder / "storage").iterdir()
+    assert {path.name for path in kept.iterdir()} == {"trials", "repeats"}, "nothing of Ray's own stays"
+    label = json.loads((folder / "results/far/best/trial.json").read_text())
+    best = load_checkpoint(folder / "results/far/best")
+    assert best.metrics["val_mAP"] == pytest.approx(label["score"])
+    assert json.loads((folder / "results/far/test_metrics.json").read_text())["mAP"] > 0
+
+
+def test_a_cluster_without_a_token_is_warned_of(searched):
+    _, _, said, _ = searched
+    assert NO_TOKEN in " ".join(said.split("\n"))
+    assert "RAY_AUTH_MODE=token" in NO_TOKEN and "RAY_AUTH_TOKEN" in NO_TOKEN
+
+
+@pytest.mark.reliability
+def test_a_cluster_that_asks_for_a_token_is_joined_with_it_alone(tmp_path, tiny_data, tiny_space):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment["HOME"] = str(tmp_path)  # no token of the user's
+    locked = {**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-of-this-test-alone-0123456789"}
+    program = (
+        "import sys; sys.path.insert(0, '.'); from tests.clusters import cluster\n"
+        "with cluster(head_cpus=1) as nodes:\n"
+        "    print(nodes.address, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", program], env=locked, **pipes) as host:
+        address = host.stdout.readline().strip()
+        command = [
+            "--space",
+            tiny_space,
+            "--data-dir",
+            tiny_data,
+            "--results",
+            tmp_path / "results",
+            "--address",
+            address,
+        ]
+        command += ["--cache-dir", tmp_path / "cache", "--trials", 1]
+        without = start_search(*command, **environment, RAY_AUTH_MODE="disabled")
+        said = without.communicate(timeout=120)[0]
+        assert without.returncode == 2 and "where it asks for a token, set" in said, said
+        assert "RAY_AUTH_MODE=token" in said and "Traceback" not in said
+        with_it = start_search(*command, **locked)
+        said = with_it.communicate(timeout=200)[0]
+        assert with_it.returncode == 0 and "asks for no token" not in said, said
+        host.stdin.close()
+        host.wait(60)
+
+
+def test_rays_client_is_refused_and_a_wrong_address_too():
+    with pytest.raises(UserError, match=r"ray://head:10001: Ray Client is not supported; give this command on a mach"):
+        check_address("ray://head:10001")
+    with pytest.raises(UserError, match=r"127.0.0.1:1: nothing answers there .*; start it with `ray start`"):
+        check_address("127.0.0.1:1")

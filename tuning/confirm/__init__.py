@@ -1,0 +1,1 @@
+"""How sure the winner is: repeats with new seeds, and the statistics over them."""

@@ -1,0 +1,1 @@
+"""The study, the one record of a search, and everything that lies in its folder."""

@@ -1,0 +1,154 @@
+"""Several drivers on one study in a PostgreSQL server: `--study-storage`.
+
+Each runs trials on machines of its own. What one of them decides it decides alone, with all that the others did before
+in view: a lock in the server keeps them apart, and a list of the rows that were changed says what is to be read again.
+A running row belongs to a driver, which says every few seconds that it lives; the rows of one that fell silent are
+taken over. The lock is freed by the server when its holder's connection ends.
+"""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
+
+from data.system.errors import UserError
+from data.system.passwords import without_passwords
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 5.0
+"""Seconds between two signs of life."""
+DEAD_AFTER_S = 30.0
+"""Seconds of silence after which a driver's trials are taken over."""
+TABLES = """
+CREATE TABLE IF NOT EXISTS reid_drivers (driver TEXT PRIMARY KEY, seen TIMESTAMPTZ NOT NULL);
+CREATE TABLE IF NOT EXISTS reid_changes (
+  id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, study TEXT NOT NULL, driver TEXT NOT NULL, number INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS reid_changes_of_study ON reid_changes (study, id);
+"""
+
+
+def engine_url(url: str) -> str:
+    """The URL with the driver library that this project brings. Raises UserError for other servers."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise UserError(f"--study-storage {without_passwords(url)}: postgresql://USER@HOST/DATABASE is needed")
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            "--study-storage needs psycopg: python -m pip install 'psycopg[binary]' (this project's extra `postgresql`)"
+        ) from error
+    return f"postgresql+psycopg://{rest}"
+
+
+class Team:
+    """The drivers of one study, as one of them sees them."""
+
+    def __init__(self, url: str, study: str, driver: str):
+        """`driver` names this one, the same after a restart. Raises UserError when the server does not answer."""
+        self.driver, self._study = driver, study
+        self.url = engine_url(url)
+        self._engine = sqlalchemy.create_engine(self.url, pool_pre_ping=True)
+        self._key = _lock_key(study)
+        self._depth, self._known = 0, 0
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key("")})
+                for statement in TABLES.split(";")[:-1]:
+                    connection.execute(sqlalchemy.text(statement))
+        except SQLAlchemyError as error:
+            raise UserError(f"--study-storage {without_passwords(url)}: {reason_of(error)}") from error
+        self._beat()
+        self._ended = threading.Event()
+        threading.Thread(target=self._live, daemon=True, name="heartbeat").start()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[bool]:
+        """Keeps other drivers of the study waiting; gives whether they were not already. For one thread."""
+        if self._depth:
+            yield False
+            return
+        with self._engine.begin() as connection:
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._key})
+            self._depth += 1
+            try:
+                yield True
+            finally:
+                self._depth -= 1
+
+    def note(self, number: int) -> None:
+        """Tells the others that a row is being changed: before it is, so that no change is ever missed."""
+        values = {"study": self._study, "driver": self.driver, "number": number}
+        self._run("INSERT INTO reid_changes (study, driver, number) VALUES (:study, :driver, :number)", values)
+
+    def changes(self) -> set[int]:
+        """The rows that others changed since the last call."""
+        rows = self._run(
+            "SELECT id, number, driver FROM reid_changes WHERE study = :study AND id > :known ORDER BY id",
+            {"study": self._study, "known": self._known},
+        )
+        self._known = max([self._known, *(row[0] for row in rows)])
+        return {number for _, number, driver in rows if driver != self.driver}
+
+    def silent(self) -> set[str]:
+        """Drivers that gave no sign of life for DEAD_AFTER_S seconds, by the server's clock."""
+        rows = self._run(
+            "SELECT driver FROM reid_drivers WHERE seen < now() - :after * INTERVAL '1 second' AND driver <> :driver",
+            {"after": DEAD_AFTER_S, "driver": self.driver},
+        )
+        return {row[0] for row in rows}
+
+    def leave(self) -> None:
+        """Gives no more signs of life."""
+        self._ended.set()
+
+    def _live(self) -> None:
+        while not self._ended.wait(BEAT_S):
+            try:
+                self._beat()
+            except SQLAlchemyError as error:
+                logger.warning("the study's server does not answer: %s", reason_of(error))
+
+    def _beat(self) -> None:
+        self._run(
+            "INSERT INTO reid_drivers (driver, seen) VALUES (:driver, now()) "
+            "ON CONFLICT (driver) DO UPDATE SET seen = now()",
+            {"driver": self.driver},
+        )
+
+    def _run(self, statement: str, values: dict[str, Any]) -> list[Any]:
+        with self._engine.begin() as connection:
+            result = connection.execute(sqlalchemy.text(statement), values)
+            return list(result) if result.returns_rows else []
+
+
+@contextmanager
+def server_errors(url: str) -> Iterator[None]:
+    """Makes a UserError of what goes wrong with the server meanwhile."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise UserError(
+            f"--study-storage {without_passwords(url)}: {reason_of(error)}; what was told is kept: give the same "
+            "command when the server answers again"
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What the server said, in a line without a password."""
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__  # type: ignore[assignment]
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return without_passwords(" ".join(lines[0].split())) if lines else type(error).__name__
+
+
+def _lock_key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"reid-tuning {name}".encode()).digest()[:8], signed=True)

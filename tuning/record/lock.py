@@ -1,0 +1,30 @@
+"""Keeps a second process out of a folder in which a first one works."""
+
+import os
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from data.system.errors import UserError
+from data.system.files import lock_at
+
+
+def lock_folder(folder: Path, doing: str = "searching") -> FileLock:
+    """Keeps others who are `doing` the same out of the folder; the system frees it when this process ends, however.
+
+    Raises UserError with the process id of the one who is.
+    """
+    name = "search" if doing == "searching" else "process"
+    holder = folder / f"{name}.pid"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = lock_at(folder / f"{name}.lock")
+        lock.acquire(timeout=0)
+        holder.write_text(f"{os.getpid()}\n")
+    except Timeout:
+        process = (holder.read_text().strip() if holder.is_file() else "") or "unknown"
+        way_out = ", or choose another --name" if doing == "searching" else ""
+        raise UserError(f"{folder}: process {process} is {doing} here; wait for it{way_out}") from None
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}; choose another --results") from error
+    return lock

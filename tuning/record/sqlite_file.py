@@ -1,0 +1,64 @@
+"""Looks a study's SQLite file over before it is opened: a file that was cut must be named, never begun anew or misread.
+
+SQLite repairs what a killed process left, by its journal. It does not notice everything that happens to its files from
+outside: it takes an empty file for a new data base, and rolls back as much as is left of a journal.
+"""
+
+import sqlite3
+import struct
+from contextlib import closing, suppress
+from pathlib import Path
+
+from data.system.errors import UserError
+
+JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+SECTOR_BYTES = 512
+"""A journal's header is at least as long, and written at once."""
+WAY_OUT = "restore it from a copy, choose another --name, or remove the folder"
+
+
+def check_database(file: Path) -> None:
+    """Raises UserError when the data base, or a journal that it is to be repaired by, is not whole.
+
+    Nothing there is in order, unless environment.json beside it says that a study has begun.
+    """
+    if not file.is_file() or file.stat().st_size == 0:
+        if (file.parent / "environment.json").is_file():
+            state = "is empty" if file.is_file() else "is missing"
+            raise UserError(f"{file}: {state}, but a study began here; {WAY_OUT}")
+        return
+    with suppress(FileNotFoundError):  # a search that runs here removes its journal now and then
+        _check_journal(file.with_name(f"{file.name}-journal"))
+    try:
+        with closing(sqlite3.connect(file, timeout=60)) as connection:
+            problems = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
+            page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+        if file.stat().st_size % page_bytes:  # SQLite reads zeros for what is missing of the last page
+            problems = ["its last page is cut"]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise  # a full disk, told as that
+        problems = [str(error)]
+    if problems != ["ok"]:
+        raise UserError(f"{file}: damaged ({' '.join(problems[0].split())}); {WAY_OUT}")
+
+
+def _check_journal(journal: Path) -> None:
+    """Raises UserError when the journal (https://sqlite.org/fileformat.html, section 3) says that it was longer.
+
+    SQLite writes how many pages a part of the journal holds after those pages, and changes the data base after that.
+    A journal that was cut to nothing, or exactly between two parts (a transaction larger than SQLite's memory), cannot
+    be told from a whole one.
+    """
+    content, start, end = journal.read_bytes(), 0, 0
+    while len(content) != end:
+        header = content[start : start + SECTOR_BYTES]
+        if len(header) < SECTOR_BYTES:
+            raise UserError(f"{journal}: damaged (a header is cut); {WAY_OUT}")
+        pages, _, _, sector, page_bytes = struct.unpack_from(">5I", header, 8)
+        if header[:8] != JOURNAL_MAGIC or pages in (0, 0xFFFFFFFF):  # over, or not in use yet, or without a count
+            return
+        end = start + sector + pages * (page_bytes + 8)
+        if len(content) < end:
+            raise UserError(f"{journal}: damaged (it held {pages} pages more); {WAY_OUT}")
+        start = -(-end // sector) * sector

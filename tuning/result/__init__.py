@@ -1,0 +1,1 @@
+"""What a finished search leaves: best weights, tables, plots, the summary."""

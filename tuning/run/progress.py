@@ -1,0 +1,137 @@
+"""What a search shows while it runs: a live panel on a terminal, plain lines elsewhere."""
+
+from typing import Any
+
+from ray.tune import Callback
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from data.system.wording import clock, counted, open_console, show_parameters
+from tuning.confirm.repeats import Repeats
+from tuning.decide.pareto import best_trials
+from tuning.decide.policy import Policy
+from tuning.decide.rungs import agreements
+from tuning.record.trial import TrialRecord
+
+
+class Progress(Callback):
+    """A Ray callback that reads the study after each result; also a context in which the live panel is shown."""
+
+    def __init__(self, policy: Policy | Repeats, resources: Any):
+        self.policy, self.study, self.settings = policy, policy.study, policy.settings
+        self.resources = resources
+        self.console = open_console()
+        self.trials: list[TrialRecord] = self.study.trials()
+        self.current: dict[int, str] = {}
+        self.bad_rungs: set[int] = set()
+        self.began_with = self.ended(), self.study.elapsed_s
+        self.live = Live(get_renderable=self._panel, console=self.console, refresh_per_second=2, transient=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles its callbacks, and a display has nothing to keep."""
+        return {}
+
+    def __enter__(self) -> "Progress":
+        threads = f"{self.resources.cpus} CPU{'s' * (self.resources.cpus > 1)}"
+        gpus = f" and {self.resources.gpus:g} GPU" if self.resources.gpus else ""
+        self.console.print(
+            f"{self.study.folder}: {self.policy.announcement}, {self.resources.concurrency} at once, "
+            f"{threads}{gpus} each",
+            highlight=False,
+        )
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self.trials = self.study.trials()
+        number = trial.config["number"]
+        self.current[number] = "starting"
+        if not self.console.is_terminal:
+            known = self.study.trial(number)
+            what = f"goes on from {counted(known.rung, 'epoch')}" if known.rung else "begins"
+            self._print(f"{self.policy.name(number)} {what}{_in_brackets(known.parameters)}")
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        number = trial.config["number"]
+        self.trials = self.study.trials()
+        if not self.study.is_running(number):
+            self.current.pop(number, None)
+            self._say(self.study.trial(number))
+            self._tell_of_rungs()  # only a trial that came to the top changes what is known of them
+        else:
+            self.current[number] = f"epoch {result['report']['epoch']} of {result['rung']}"
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self.on_trial_result(iteration, trials, trial, {})
+
+    def _tell_of_rungs(self) -> None:
+        """Says so when a rung turns out to rank too badly to decide by, and when it decides again."""
+        for found in agreements(self.trials, self.study.attributes.get("rungs", [])):
+            if found.too_low != (found.rung in self.bad_rungs):
+                self.bad_rungs ^= {found.rung}
+                self._print(found.describe())
+
+    def _say(self, trial: TrialRecord) -> None:
+        """One line for a trial that ended."""
+        metric = self.study.space.study.metric
+        score = [f"{metric} {trial.score:.3f} at {counted(trial.rung, 'epoch')}"] if trial.score is not None else []
+        causes = {"failed": [trial.cause], "waiting": ["its process died; it goes on from its last state"]}
+        cause = causes.get(trial.state, [])
+        what = "; ".join([*cause, *score])
+        self._print(f"{self.policy.name(trial.number)} {trial.state}: {what}{_in_brackets(trial.parameters)}")
+
+    def _print(self, line: str) -> None:
+        text = Text(f"[{clock(self.study.elapsed_s)}] {line}")  # Text, since brackets in strings are markup
+        self.console.print(text, soft_wrap=True)
+
+    def counts(self) -> dict[str, int]:
+        """Trials by state."""
+        states = ("complete", "pruned", "failed", "running", "paused")
+        return {state: sum(trial.state == state for trial in self.trials) for state in states}
+
+    def ended(self) -> int:
+        """Trials that are not to be waited for."""
+        counts = self.counts()
+        return counts["complete"] + counts["pruned"] + counts["failed"] + counts["paused"]
+
+    def expected_s(self) -> float | None:
+        """Seconds that the search will have taken, at the pace since this began; None before a trial has ended."""
+        ended, (before, before_s) = self.ended(), self.began_with
+        if ended == before:
+            return self.settings.time_budget
+        pace_s = (self.study.elapsed_s - before_s) / (ended - before)
+        expected = self.study.elapsed_s + pace_s * max(0, self.policy.planned - ended)
+        return min(expected, self.settings.time_budget or expected)
+
+    def _panel(self) -> Panel:
+        counts, expected = self.counts(), self.expected_s()
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim")
+        table.add_column()
+        done = counts["complete"] + counts["pruned"] + counts["failed"]
+        table.add_row(
+            "trials",
+            f"{done} of {self.policy.planned} done  ({counts['complete']} complete, {counts['pruned']} pruned, "
+            f"{counts['failed']} failed), {counts['running']} running, {counts['paused']} paused",
+        )
+        running = ", ".join(f"{self.policy.name(number)}: {where}" for number, where in sorted(self.current.items()))
+        table.add_row("now", running or ("finishing" if done >= self.policy.planned else "starting"))
+        for best in best_trials(self.study)[:1]:
+            reached = f"{best.score:.3f} {self.study.space.study.metric} after {counted(best.rung, 'epoch')}"
+            table.add_row("best so far", f"{self.policy.name(best.number)}, {reached}")
+            table.add_row("", show_parameters(best.parameters))
+        table.add_row("time", f"{clock(self.study.elapsed_s)} of about {clock(expected) if expected else '?'}")
+        return Panel(
+            table, title=f"search {self.study.folder.name}", title_align="left", width=min(100, self.console.width)
+        )
+
+
+def _in_brackets(parameters: dict[str, Any]) -> str:
+    return f"  ({show_parameters(parameters)})" if parameters else ""

@@ -1,0 +1,137 @@
+"""StudySettings: how a space is searched, each setting with its unit, range and meaning, checked once, here."""
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from data.system.errors import UserError
+from reid_train.settings_file import suggestion
+from tuning.run.climb import Mode
+
+INCREASING = "should be epochs in increasing order, e.g. [4, 8], or auto"
+RETRIEVAL = ("val_mAP", "val_rank1", "val_rank5", "val_mINP")
+"""What a search may maximise, at the end of a complete schedule: of validation, 0 to 1."""
+COSTS = ("latency_ms", "parameters", "embedding_width")
+"""What it may minimise beside that; reid_train/costs.py says what each is."""
+
+SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
+
+
+class StudySettings(BaseModel):
+    """How to search. Frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    metrics: dict[str, str] = {"val_mAP": "max"}
+    """One of RETRIEVAL, which is maximised, and any of COSTS, which are minimised: {val_mAP: max, latency_ms: min}."""
+    pick: Literal["knee"] | dict[str, float] = "knee"
+    """Which point of the Pareto front is retrained: where the least is lost on either side, or the best within limits
+    of costs, e.g. {latency_ms: 5}."""
+    trials: int = Field(30, ge=1, le=100_000)
+    """Configurations to try."""
+    time_budget: float | None = Field(None, gt=0)
+    """Seconds for the search, or with a unit: 90s, 45m, 2h, 1d. Nothing begins that would not end within it."""
+    trial_timeout: float | None = Field(None, gt=0)
+    """Seconds, or with a unit, after which a trial that has reported no epoch is ended; null: it is waited for."""
+    state_interval: float = Field(60.0, gt=0)
+    """Seconds, or with a unit, between two saves of a trial's training state, at least: what a crash can cost."""
+    rungs: tuple[int, ...] | Literal["auto"] | None = None
+    """Epochs after which trials are compared, e.g. [4, 12]; auto: chosen up to num_epochs so that the search fits
+    its budget; null: num_epochs alone."""
+    promotion: Mode = "continue"
+    """The way to the next rung: a longer schedule from scratch; another one from the weights of the last; or the
+    middle of a single long schedule."""
+    reduction: int = Field(4, ge=2, le=100)
+    """At a rung's end the best 1 in `reduction` go on to the next."""
+    audit: int = Field(8, ge=0, le=10_000)
+    """Every n-th trial goes to the top whatever its scores, which shows how well the rungs rank; 0: none."""
+    noise_seeds: int = Field(3, ge=0, le=100)
+    """Runs of the default configuration before the search, at full length, that show how much seeds alone change."""
+    top_k: int = Field(3, ge=0, le=100)
+    """Configurations that are confirmed after the search, besides the default: the best ones; 0: none are."""
+    seeds: int = Field(3, ge=1, le=100)
+    """New seeds with which each of them is trained again, at full length."""
+    warm_start: tuple[str, ...] = ()
+    """Published recipes to try first, by their names in search_spaces/recipes."""
+    sampler: SamplerName = "tpe"
+    """What proposes configurations, by Optuna's names."""
+    sampler_seed: int = Field(0, ge=0, le=2**31 - 1)
+    """Seed of the sampler that proposes configurations."""
+    concurrency: int | None = Field(None, ge=1, le=10_000)
+    """Trials at once; null: as many as the machine's CPUs and GPUs allow."""
+
+    @property
+    def metric(self) -> str:
+        """What is maximised, by which trials are compared at the end of a schedule."""
+        return next(name for name in self.metrics if name in RETRIEVAL)
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """What is minimised beside it."""
+        return tuple(name for name in self.metrics if name in COSTS)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("should be a number or a name, not true or false")
+        return value
+
+    @field_validator("time_budget", "trial_timeout", "state_interval", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any, info: ValidationInfo) -> Any:
+        return parse_duration(value, str(info.field_name).replace("_", " ")) if isinstance(value, str) else value
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _one_score(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("should be a mapping, e.g. {val_mAP: max, latency_ms: min}")
+        for name, direction in value.items():
+            if name not in RETRIEVAL + COSTS:
+                near = suggestion(str(name), RETRIEVAL + COSTS) or f"; there are {', '.join(RETRIEVAL + COSTS)}"
+                raise ValueError(f"has the unknown metric {name}{near}")
+            right = "max" if name in RETRIEVAL else "min"
+            if direction != right:
+                raise ValueError(f"should have {name}: {right}")
+        if sum(name in RETRIEVAL for name in value) != 1:
+            raise ValueError(f"should have exactly one of {', '.join(RETRIEVAL)}, by which trials are compared")
+        return value
+
+    @field_validator("pick", mode="before")
+    @classmethod
+    def _limits(cls, value: Any, info: ValidationInfo) -> Any:
+        costs = [name for name in info.data.get("metrics", {}) if name in COSTS]
+        if value == "knee":
+            return value
+        if not isinstance(value, dict) or not value:
+            raise ValueError("should be knee, or limits of costs, e.g. {latency_ms: 5}")
+        for name, limit in value.items():
+            if name not in costs:
+                raise ValueError(f"has a limit for {name}, which is not among the costs in metrics")
+            if isinstance(limit, bool) or not isinstance(limit, (int, float)) or limit <= 0:
+                raise ValueError(f"should have a number above 0 for {name}")
+        return value
+
+    @field_validator("sampler")
+    @classmethod
+    def _of_several(cls, value: SamplerName, info: ValidationInfo) -> SamplerName:
+        if value == "cmaes" and len(info.data.get("metrics", {})) > 1:
+            raise ValueError("cmaes knows one metric only; take tpe, gp, nsga2, random or qmc")
+        return value
+
+    @field_validator("rungs")
+    @classmethod
+    def _increasing(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and (not value or value[0] < 1 or list(value) != sorted(set(value))):
+            raise ValueError(INCREASING)
+        return value
+
+
+def parse_duration(text: str, what: str = "time budget") -> float:
+    """Seconds of "90", "90s", "45m", "1.5h" or "1d". Raises UserError that names `what` for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise UserError(f"{what} {text!r} should be a number with s, m, h or d, e.g. 45m or 2h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
