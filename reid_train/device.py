@@ -38,8 +38,25 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The autocast type that "auto", "float32", "bfloat16" or "float16" means on `device`."""
+NARROWEST_BFLOAT16 = 17
+"""Width of images, in pixels, from which on a CPU may train in bfloat16. Of narrower ones a ResNet's last stage is
+given maps of one column, for which oneDNN's weight gradient of a 3x3 convolution that strides is rubbish: NaN in 27 of
+27 sizes that were tried on an AMD EPYC (torch 2.14.1), and in none of 945 of wider maps."""
+
+
+def choose_precision(name: str, device: torch.device, *, trains_width: int | None = None) -> torch.dtype:
+    """The autocast type that "auto", "float32", "bfloat16" or "float16" means on `device`.
+
+    `trains_width` is the width of the images that are to be trained on, in pixels. Raises UserError for bfloat16 on a
+    CPU where that is below NARROWEST_BFLOAT16.
+    """
+    if device.type == "cpu" and trains_width is not None and trains_width < NARROWEST_BFLOAT16:
+        if name == "bfloat16":
+            raise UserError(
+                f"precision=bfloat16: a CPU computes wrong gradients in it for images {trains_width} pixels wide; set "
+                f"precision=float32, or image_width to {NARROWEST_BFLOAT16} or more"
+            )
+        name = "float32" if name == "auto" else name
     if name == "auto":
         name = "bfloat16" if computes_in_bfloat16(device) else "float16" if device.type == "cuda" else "float32"
     if device.type == "cpu" and name == "bfloat16":

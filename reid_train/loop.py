@@ -123,7 +123,7 @@ def train_epochs(
     device = choose_device(config.device)
     if device.type == "cpu":
         keep_freed_memory()
-    precision = choose_precision(config.precision, device)
+    precision = choose_precision(config.precision, device, trains_width=config.image_width)
     identities = sorted({sample.identity for sample in data.train})
     label_of = {identity: label for label, identity in enumerate(identities)}
     steps = steps_per_epoch(len(data.train), config.batch_size)
