@@ -39,8 +39,8 @@ class Checkpoint(NamedTuple):
     config: TrainConfig
     epoch: int
     """Epochs trained, of config.num_epochs."""
-    metrics: dict[str, float]
-    """The last epoch's report."""
+    metrics: dict[str, Any]
+    """The last epoch's report, as a record."""
     identities: list[int]
     """The identity of each of the classifier's outputs."""
     weights: dict[str, torch.Tensor]

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,56 +36,13 @@ from reid_train.model.network import ReIDModel
 from reid_train.objective.losses import NonFiniteLoss
 from reid_train.objective.objective import Objective
 from reid_train.optim import build_average, build_optimizer, build_schedule
+from reid_train.report import EpochReport
 from reid_train.validate import validate
 
 logger = logging.getLogger(__name__)
 
 STATE_INTERVAL_S = 60.0
 """Seconds between two saves of the training state, at least."""
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What one epoch gave. Losses and shares are means over its images; retrieval figures are of 1."""
-
-    epoch: int
-    """From 1."""
-    num_epochs: int
-    """Of the whole schedule."""
-    loss: float
-    ce_loss: float
-    metric_loss: float
-    accuracy: float
-    """Share of the training images whose identity the classifier names, 0 to 1."""
-    active_triplets: float
-    """Share of anchors whose hardest triplet still has a loss, 0 to 1."""
-    grad_norm: float
-    """Mean global norm of the gradients before clipping; steps that float16 skipped count as 0."""
-    learning_rate: float
-    """At the epoch's last step."""
-    images_per_s: float
-    """Of training, validation apart."""
-    seconds: float
-    """Of training and validation."""
-    router_loss: float | None = None
-    """Of a mixture of experts, weighted: load balance and size of the router's scores."""
-    gate_entropy: float | None = None
-    """Mean entropy of the router's probabilities, in nats."""
-    expert_usage: tuple[float, ...] | None = None
-    """Share of the router's choices that fell on each expert; sums to 1."""
-    kd_loss: float | None = None
-    """Of distillation, weighted: what the student's answers lack of the teacher's."""
-    val_mAP: float | None = None
-    val_rank1: float | None = None
-    val_rank5: float | None = None
-    val_rank10: float | None = None
-    val_mINP: float | None = None
-    val_metric_loss: float | None = None
-    """Batch-hard triplet loss over batches of the validation images."""
-    val_ce_loss: float | None = None
-    """Cross-entropy of the held-out images of training identities."""
-    val_accuracy: float | None = None
-    """Classifier's accuracy on the held-out images of training identities."""
 
 
 PLAIN_LOSSES = ("triplet", "cross_entropy")
@@ -260,12 +216,12 @@ def train_epochs(
                 kept.state_dict(),
                 config=config,
                 epoch=epoch + 1,
-                metrics=asdict(report),
+                metrics=report.to_record(),
                 identities=identities,
             )
         if out_dir and not ends and (kept_now or time.monotonic() - saved_at >= state_interval_s):
             states = {name: part.state_dict() for name, part in parts.items()}
-            about = {"config": config.model_dump(mode="json"), "seen": seen, "report": asdict(report)}
+            about = {"config": config.model_dump(mode="json"), "seen": seen, "report": report.to_record()}
             save_state(out_dir, {**about, **states})
             saved_at = time.monotonic()
         yield report
@@ -346,8 +302,8 @@ def _restore(
             raise UserError(f"{out_dir}: holds the state of a run {other}; {way_out}")
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        report = EpochReport(**state["report"])
-        if type(report.epoch) is not int or not 0 < report.epoch <= config.num_epochs:
+        report = EpochReport.from_record(state["report"])
+        if not 0 < report.epoch <= config.num_epochs:
             raise ValueError("epoch")
     except UserError:
         raise

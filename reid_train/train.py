@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from data.sets.samples import Sample
     from data.sets.splits import TrainingData
     from reid_train.config import TrainConfig
-    from reid_train.loop import EpochReport
+    from reid_train.report import EpochReport
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +95,6 @@ def train_into(config: "TrainConfig", data: "TrainingData", pixels: "Pixels", ou
     Goes on from the state that an interrupted run left there; does nothing when the run is finished. Raises
     UserError when the folder holds a run with other settings, and Diverged when training diverges.
     """
-    from dataclasses import asdict
-
     from reid_train.checkpoint import WEIGHTS, load_checkpoint, remove_state
     from reid_train.config import difference
     from reid_train.history import read_history, write_history
@@ -124,7 +122,7 @@ def train_into(config: "TrainConfig", data: "TrainingData", pixels: "Pixels", ou
     else:
         try:
             for report in train_epochs(config, data, pixels, out_dir=out):
-                record(asdict(report))
+                record(report.to_record())
                 logger.info(line := _epoch_line(report))
                 print(line, flush=True)
         except NonFiniteLoss as error:

@@ -19,8 +19,9 @@ from data.pixels.sampler import steps_per_epoch
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint, load_network
-from reid_train.loop import EpochReport, NonFiniteLoss, train_epochs
+from reid_train.loop import NonFiniteLoss, train_epochs
 from reid_train.model.classifiers import LinearClassifier
+from reid_train.report import EpochReport
 from tests.reid_train.conftest import tiny_config
 
 pytestmark = pytest.mark.usefixtures("narrow")

@@ -14,7 +14,8 @@ from data.system.errors import UserError
 from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint
 from reid_train.config import read_config
 from reid_train.history import read_history, write_history
-from reid_train.loop import EpochReport, train_epochs
+from reid_train.loop import train_epochs
+from reid_train.report import EpochReport
 from reid_train.train import train_into
 from tests.reid_train.conftest import TINY, run_module, tiny_config
 

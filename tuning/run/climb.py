@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
@@ -23,7 +23,7 @@ from reid_train.config import TrainConfig
 
 if TYPE_CHECKING:
     from reid_train.checkpoint import DamagedFile
-    from reid_train.loop import EpochReport
+    from reid_train.report import EpochReport
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,8 @@ def climb(
     whose state or weights are damaged is trained again from its beginning. Raises what `train_epochs` does.
     """
     from reid_train.checkpoint import WEIGHTS, remove_state
-    from reid_train.loop import EpochReport, train_epochs
+    from reid_train.loop import train_epochs
+    from reid_train.report import EpochReport
 
     plan = schedules(rungs, mode)
     if mode != "restart":
@@ -98,7 +99,7 @@ def climb(
     for schedule in plan:
         place = rung_folder(folder, schedule.ends)
         if (place / WEIGHTS).is_file() and (metrics := _whole_metrics(place)) is not None:
-            told = _of_trial(EpochReport(**metrics), schedule)  # type: ignore[arg-type]
+            told = _of_trial(EpochReport.from_record(metrics), schedule)
             behind = max(behind, told.epoch)
             yield told.epoch, told
     for schedule in plan:
@@ -122,7 +123,7 @@ def climb(
             yield min(rung for rung in rungs if rung >= report.epoch) if mode == "cut" else schedule.ends, report
 
 
-def _whole_metrics(place: Path) -> dict[str, float] | None:
+def _whole_metrics(place: Path) -> dict[str, Any] | None:
     """What the checkpoint in `place` says of its last epoch; None, and the file removed, when it is damaged."""
     from reid_train.checkpoint import DamagedFile, load_checkpoint
 

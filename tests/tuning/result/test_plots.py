@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from PIL import Image
 
-from reid_train.loop import EpochReport
+from reid_train.report import EpochReport
 from tuning.decide.sampler import Sampler
 from tuning.record.study import Study
 from tuning.record.trial import TrialRecord

@@ -1,0 +1,53 @@
+"""An epoch's report as a plain record, and back."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from reid_train.report import EpochReport
+
+NUMBERS = ("loss", "ce_loss", "metric_loss", "accuracy", "active_triplets", "grad_norm", "learning_rate")
+REPORT = EpochReport(
+    epoch=1,
+    num_epochs=2,
+    **dict.fromkeys((*NUMBERS, "images_per_s", "seconds"), 1 / 3),
+    expert_usage=(0.25, 0.75),
+    val_mAP=0.1,
+)
+
+
+def test_a_record_is_json_and_gives_the_same_report():
+    record = REPORT.to_record()
+    assert json.loads(json.dumps(record)) == record
+    assert EpochReport.from_record(json.loads(json.dumps(record))) == REPORT
+
+
+def test_a_record_of_an_earlier_version_may_lack_optional_fields_alone():
+    record = {name: value for name, value in REPORT.to_record().items() if value is not None}
+    assert EpochReport.from_record(record) == REPORT
+    for incomplete in ({**record, "grad_norm": None}, {k: v for k, v in record.items() if k != "grad_norm"}):
+        with pytest.raises(ValueError, match=r"not complete: .*'grad_norm'"):
+            EpochReport.from_record(incomplete)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"val_map": 0.1}, "no field val_map"),
+        ({"epoch": 1.5}, "epoch=1.5 .* whole number"),
+        ({"epoch": True}, "epoch=True .* whole number"),
+        ({"loss": "0.1"}, "loss='0.1' .* a number"),
+        ({"loss": True}, "loss=True .* a number"),
+        ({"expert_usage": [0.5, None, "a"]}, "expert_usage_2='a' .* a number"),
+    ],
+)
+def test_what_is_no_report_is_told(changes, said):
+    with pytest.raises(ValueError, match=said):
+        EpochReport.from_record({**REPORT.to_record(), **changes})
+
+
+def test_torch_is_not_needed_for_it():
+    program = "import sys, reid_train.report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
