@@ -24,7 +24,7 @@ def main() -> None:
         raise UserError(f"--top {arguments.top}: at least 1")
     from data.system.wording import open_console
     from tuning.record.study import Study
-    from tuning.result.conclude import print_results, write_results
+    from tuning.result.summary import print_results, write_results
 
     study = Study(arguments.study)
     write_results(study)

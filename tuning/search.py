@@ -76,16 +76,22 @@ def main() -> None:
 
 
 def search(arguments: argparse.Namespace) -> None:
-    """Runs or goes on with the study that the arguments name."""
-    from tuning.prepare.begin import open_records, prepare
-    from tuning.result.best import bring_back
+    """Runs or goes on with the study that the arguments name.
+
+    Imports what each part needs when that part begins: mistakes are told before anything large is loaded, and Ray
+    starts while the rest is.
+    """
+    from tuning.prepare.begin import prepare
 
     ready = prepare(arguments)
     try:
+        from tuning.prepare.records import open_records
+
         study, record = open_records(arguments, ready)
         train_all(study, record, ready, arguments.address)
 
-        from tuning.result.conclude import conclude  # loads torch, which the trials need not wait for
+        from tuning.result.best import bring_back
+        from tuning.result.conclude import conclude
 
         with study.exclusive():
             bring_back(study, record)
@@ -97,21 +103,23 @@ def search(arguments: argparse.Namespace) -> None:
 
 def train_all(study: "Study", record: "Study", ready: "Prepared", address: str | None) -> None:
     """The three stages: runs of the default that show the noise, the trials, and the confirmation of the best."""
+    from tuning.confirm.candidates import confirmation_runs, expectations, noise_runs, reserved_epochs
     from tuning.confirm.repeats import Repeats
-    from tuning.confirm.winner import confirmation_runs, expectations, noise_runs, reserved_epochs
     from tuning.decide.policy import Policy
-    from tuning.run.trials import run_trials, stop_ray
+    from tuning.run.ray_process import stop_ray
+    from tuning.run.trials import run_trials
+    from tuning.run.work import Work
 
-    def run(policy: Policy | Repeats) -> None:
-        run_trials(policy, ready.data, ready.pixels, ready.resources, address=address)
+    def run(work: Work) -> None:
+        run_trials(work, ready.data, ready.pixels, ready.resources, address=address)
 
     at_once = ready.resources.concurrency
     try:
-        run(Repeats(record, noise_runs(study.space), "noise of the default"))
-        for line in expectations(study, record, ready.settings, at_once):
+        run(Repeats(record, study.plan, noise_runs(study.space), "noise of the default"))
+        for line in expectations(study, record, at_once):
             print(line, flush=True)
-        run(Policy(study, ready.settings, reserved_epochs=reserved_epochs(study.space, at_once)))
-        run(Repeats(record, confirmation_runs(study), "confirmation"))
+        run(Policy(study, reserved_epochs=reserved_epochs(study, at_once)))
+        run(Repeats(record, study.plan, confirmation_runs(study), "confirmation"))
     finally:
         try:
             study.save_elapsed()

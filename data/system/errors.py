@@ -37,8 +37,10 @@ class UserError(ValueError):
     Of several mistakes it has a line each. What a terminal would take for a command is written as Python would.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, setting: str | None = None) -> None:
+        """`setting` is the name of the training setting at fault, where there is one."""
         super().__init__("\n".join(map(printable, message.split("\n"))))
+        self.setting = setting
 
 
 def python_command(module: str, *arguments: str) -> str:

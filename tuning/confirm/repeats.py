@@ -1,14 +1,20 @@
-"""Configurations that are trained again with other seeds, at full length: before a search to see how much seeds change
-its scores, after it to confirm its best. They are a record of their own beside the study's trials, in the same file."""
+"""Configurations that are trained again with new seeds, at full length.
+
+That happens before a search, to see how much seeds change the default's scores, and after it, to confirm its best. The
+runs are a record of their own beside the study's trials, in the same file.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, cast
 
 from data.system.wording import counted
 from reid_train.config import TrainConfig
+from tuning.record.folders import repeat_folder
+from tuning.record.job import TrialJob
 from tuning.record.study import Study
-from tuning.record.trial import TrialRecord
+from tuning.record.trial import TrialRecord, TrialState
+from tuning.space.plan import Plan
 from tuning.space.space import SearchSpace
 
 
@@ -18,22 +24,30 @@ class Repeat(NamedTuple):
     of: str
     """What is trained again: default, or trial 7."""
     parameters: dict[str, Any]
-    """Of the searched settings."""
+    """Values of the searched settings."""
+    seed: int
+
+
+class RepeatNotes(TypedDict):
+    """A Repeat as its row keeps it: the row's own parameters are empty."""
+
+    of: str
+    parameters: dict[str, Any]
     seed: int
 
 
 class Repeats:
-    """What is to be run, in the form in which Policy tells Ray of a search's trials."""
+    """The runs that are wanted, told to Ray in the way in which Policy tells of a search's trials."""
 
-    def __init__(self, record: Study, wanted: Sequence[Repeat], purpose: str):
-        """`record` is open_record's; what it holds already is not run again. `purpose` is for people."""
-        self.study, self.settings, self.wanted = record, record.space.study, wanted
+    def __init__(self, record: Study, plan: Plan, wanted: Sequence[Repeat], purpose: str):
+        """`record` is open_record's; what it holds already is not run again. `plan` is the study's; `purpose` is for
+        people."""
+        self.study, self.settings, self.plan, self.wanted = record, record.space.study, plan, wanted
         self.purpose = purpose
-        self.rungs: tuple[int, ...] = ()
 
     @property
     def planned(self) -> int:
-        """Runs that are to be, with those that are done."""
+        """Number of runs in all, with those that are done."""
         return len(self.study.trials()) + len(self._missing())
 
     @property
@@ -43,27 +57,27 @@ class Repeats:
 
     def name(self, number: int) -> str:
         """What a run is called."""
-        notes = self.study.trial(number).notes
+        notes = notes_of(self.study.trial(number))
         return f"{notes['of']}, seed {notes['seed']}"
 
-    def training(self, number: int) -> dict[str, Any]:
-        """What ReIDTrainable is given: one complete schedule of full length."""
-        config = repeat_config(self.study.space, self.study.trial(number))
-        return {
-            "number": number,
-            "settings": config,
-            "rungs": [config.num_epochs],
-            "promotion": "restart",
-            "behind": 0,
-            "folder": str(repeat_folder(self.study, number).absolute()),
-            "state_interval_s": self.settings.state_interval,
-        }
+    def job(self, number: int) -> TrialJob:
+        """One complete schedule of full length."""
+        config = repeat_config(self.study.space, self.plan, self.study.trial(number))
+        return TrialJob(
+            number=number,
+            config=config,
+            rungs=(config.num_epochs,),
+            promotion="restart",
+            behind=0,
+            folder=str(repeat_folder(self.study.folder, number).absolute()),
+            state_interval_s=self.settings.state_interval,
+        )
 
     def tidy(self) -> None:
         """Nothing: the winner is not known before the last run."""
 
     def has_work(self) -> bool:
-        """Whether `next_trial` would give one."""
+        """Whether `next_trial` would give a run."""
         return bool(self._waiting() or self._missing())
 
     def next_trial(self) -> int | None:
@@ -76,14 +90,14 @@ class Repeats:
         return None
 
     def at_rung_end(self, number: int, rung: int) -> bool:
-        """The only rung is the last."""
-        self.study.finish(number, "complete")
+        """Ends the run: its only rung is the last."""
+        self.study.finish(number, TrialState.COMPLETE)
         return False
 
     def _waiting(self) -> list[int]:
         """Runs that were interrupted and are still wanted."""
         runs = (find(self.study, repeat) for repeat in self.wanted)
-        return [run.number for run in runs if run is not None and run.state == "waiting"]
+        return [run.number for run in runs if run is not None and run.state is TrialState.WAITING]
 
     def _missing(self) -> list[Repeat]:
         return [repeat for repeat in self.wanted if find(self.study, repeat) is None]
@@ -96,18 +110,18 @@ def open_record(folder: Path, space: SearchSpace, server: tuple[str, str] | None
     return record
 
 
+def notes_of(run: TrialRecord) -> RepeatNotes:
+    """What a run repeats."""
+    return cast(RepeatNotes, run.notes)
+
+
 def find(record: Study, repeat: Repeat) -> TrialRecord | None:
-    """The run of this configuration and seed, under whatever name it was asked for, if there is one."""
-    wanted = {"parameters": repeat.parameters, "seed": repeat.seed}
-    return next((t for t in record.trials() if {key: t.notes[key] for key in wanted} == wanted), None)
+    """The run of this configuration and seed, whatever it was asked for as, if there is one."""
+    wanted = repeat.parameters, repeat.seed
+    return next((t for t in record.trials() if (notes_of(t)["parameters"], notes_of(t)["seed"]) == wanted), None)
 
 
-def repeat_config(space: SearchSpace, run: TrialRecord) -> TrainConfig:
+def repeat_config(space: SearchSpace, plan: Plan, run: TrialRecord) -> TrainConfig:
     """All settings of a run."""
-    config = space.config(run.notes["parameters"])
-    return config.changed(num_epochs=space.rungs(config)[-1], seed=run.notes["seed"])
-
-
-def repeat_folder(record: Study, number: int) -> Path:
-    """Where a run keeps its state and weights."""
-    return record.folder / "repeats" / str(number)
+    config = space.config(notes_of(run)["parameters"])
+    return config.changed(num_epochs=plan.rungs_of(config)[-1], seed=notes_of(run)["seed"])

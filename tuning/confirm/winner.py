@@ -1,40 +1,39 @@
-"""Confirmation: the best configurations and the default again, with new seeds, at full length; then the winner.
+"""The winner: the best configurations and the default are compared by their runs with new seeds, and one becomes best/.
+
+    winner = confirm(study, record, data, pixels)  # writes confirmation.csv
 
 The search's own scores are set aside: the best of many noisy scores is mostly luck.
 """
 
-import math
-import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
 from data.system.files import replacing
-from data.system.wording import clock, counted, show_value
+from data.system.wording import counted, show_value
 from reid_train.config import TrainConfig
-from tuning.confirm.repeats import Repeat, find, repeat_config, repeat_folder
+from reid_train.evaluate import query_figures
+from reid_train.validate import validation_metrics
+from tuning.confirm.candidates import DEFAULT, TOLD_APART, candidates, cost_limits
+from tuning.confirm.repeats import find, notes_of, repeat_config
 from tuning.confirm.statistics import Comparison
-from tuning.decide.pareto import best_trials, limits_of
-from tuning.decide.plan import make_plan
+from tuning.decide.pareto import best_trials
 from tuning.decide.ranking import within
-from tuning.prepare.costs import costs_of
+from tuning.record.facts import IdentityScores
+from tuning.record.folders import repeat_folder, trial_folder, weights_folder
+from tuning.record.old_studies import identity_scores_of
+from tuning.record.prices import costs_of
 from tuning.record.study import Study
-from tuning.record.trial import TrialRecord
-from tuning.result.best import trial_folder
-from tuning.run.climb import weights_folder
-from tuning.space.settings import StudySettings
-from tuning.space.space import SearchSpace
+from tuning.record.trial import TrialRecord, TrialState
 
-DEFAULT = "default"
 TIE = 0.4
 """A configuration that is better than the leader with at least this probability is as good as it..."""
 CHEAPER = 0.9
-"""...and is taken instead where it needs at most this share of the leader's time, and none of its runs more."""
-TOLD_APART = 0.975
-"""Probability from which one is called better than another: the 95 % interval of their difference leaves 0 out."""
+"""...and is taken instead where it needs at most this share of the leader's time, and none of its runs needs more."""
 
 
 class Winner(NamedTuple):
@@ -48,87 +47,19 @@ class Winner(NamedTuple):
     score: float
 
 
-def noise_runs(space: SearchSpace) -> list[Repeat]:
-    """The default configuration with the first new seeds."""
-    return _with_seeds(space, DEFAULT, space.default(), space.study.noise_seeds)
+class Confirmed(NamedTuple):
+    """The candidates all of whose runs are complete, and how they compare. C of them."""
 
+    names: list[str]
+    runs: list[list[TrialRecord]]
+    """By configuration, one for each seed."""
+    costs: list[dict[str, float]]
+    sure: Comparison
 
-def confirmation_runs(study: Study) -> list[Repeat]:
-    """The best configurations and the default, each with the same new seeds; none without `top_k` or trials."""
-    return [run for runs in _candidates(study) for run in runs]
-
-
-def intention(space: SearchSpace) -> list[str]:
-    """What is trained besides the trials, in lines for people."""
-    settings, lines = space.study, []
-    if settings.noise_seeds:
-        lines.append(f"first: the default with {counted(settings.noise_seeds, 'seed')}, to know the noise")
-    if settings.top_k:
-        count = f"the {settings.top_k} best" if settings.top_k > 1 else "the best"
-        known = "; the default's first runs count" if settings.noise_seeds else ""
-        seeds = counted(settings.seeds, "new seed")
-        lines.append(f"last: {count} and the default with {seeds} each, at full length{known}")
-    default = space.default()
-    counting = [p for p in space.parameters if p.name in default and p.applies({**space.settings, **default})]
-    outside = [p.name for p in counting if not p.contains(default[p.name])]
-    if (settings.noise_seeds or settings.top_k) and outside:
-        values = ", ".join(f"{name} {show_value(default[name])}" for name in outside)
-        lines.append(f"note: the default lies outside of what is searched: {values}; a first trial would replace it")
-    return lines
-
-
-def noise(record: Study) -> dict[str, float]:
-    """Mean and standard deviation of the default's scores, and the number of its runs; empty below 2."""
-    runs = [run for run in record.trials() if run.notes["of"] == DEFAULT and run.state == "complete"]
-    scores = [run.score for run in runs if run.score is not None]
-    if len(scores) < 2:
-        return {}
-    return {"mean": float(np.mean(scores)), "sd": float(np.std(scores, ddof=1)), "runs": len(scores)}
-
-
-def reserved_epochs(space: SearchSpace, concurrency: int) -> int:
-    """Epochs, one after the other, that the confirmation will take: what a time budget keeps free for it."""
-    settings = space.study
-    if not settings.top_k:
-        return 0
-    runs = (settings.top_k + 1) * settings.seeds - min(settings.noise_seeds, settings.seeds)
-    longest = max(space.rungs(space.base_config())[-1], space.largest("num_epochs") if settings.rungs is None else 0)
-    return math.ceil(runs / concurrency) * int(longest)
-
-
-def expectations(study: Study, record: Study, settings: StudySettings, concurrency: int) -> list[str]:
-    """What the default's runs let expect of the search, in lines for people; none without such runs."""
-    found, space, metric = noise(record), study.space, study.space.study.metric
-    if not found:
-        return []
-    least = smallest_difference(space, found)
-    lines = [
-        f"noise: {metric} of the default {found['mean']:.3f} ± {found['sd']:.3f} over {found['runs']} seeds; with "
-        f"{counted(space.study.seeds, 'seed')} each, differences below {least:.3f} cannot be told apart"
-    ]
-    if any(parameter.name == "num_epochs" for parameter in space.parameters):
-        return lines
-    plan = make_plan(settings, space.rungs(space.base_config()), space.reduction, settings.trials)
-    paces = [run.seconds / run.epochs for run in record.trials() if run.state == "complete"]
-    epochs = plan.epochs / concurrency + reserved_epochs(space, concurrency)
-    low, middle, high = (clock(epochs * pace) for pace in (min(paces), statistics.mean(paces), max(paces)))
-    budget = f"; the budget is {clock(settings.time_budget)}" if settings.time_budget else ""
-    return [
-        *lines,
-        f"expected: {middle} of training ({low} to {high} at single runs' pace), confirmation included{budget}",
-    ]
-
-
-def smallest_difference(space: SearchSpace, found: dict[str, float]) -> float:
-    """How far two configurations' means must lie apart to be told apart (95 %) by the confirmation's seeds.
-
-    By the t distribution with the degrees of freedom of all runs that will show the variance between seeds.
-    """
-    from scipy import stats
-
-    seeds = space.study.seeds
-    freedom = found["runs"] - 1 + (space.study.top_k * (seeds - 1))
-    return float(stats.t.ppf(TOLD_APART, freedom) * found["sd"] * np.sqrt(2 / seeds))
+    @property
+    def seconds_CS(self) -> list[list[float]]:
+        """Training time of each run."""
+        return [[run.seconds for run in runs] for runs in self.runs]
 
 
 def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> Winner:
@@ -136,55 +67,26 @@ def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> 
 
     Without a confirmation, or where no candidate's runs are all complete, the winner is the best trial.
     """
-    space = study.space
-    runs = [[find(record, run) for run in repeats] for repeats in _candidates(study)]
-    whole = [found for found in runs if all(run is not None and run.state == "complete" for run in found)]
-    done: list[list[TrialRecord]] = [[run for run in found if run is not None] for found in whole]
-    if not done:
-        study.set_attribute("confirmation", {})
+    wanted = candidates(study)
+    found = [[find(record, repeat) for repeat in repeats] for repeats in wanted]
+    done = [[r for r in runs if r is not None and r.state is TrialState.COMPLETE] for runs in found]
+    whole = [runs for runs, repeats in zip(done, wanted, strict=True) if len(runs) == len(repeats)]
+    if not whole:
+        study.note(confirmation={})
         (study.folder / "confirmation.csv").unlink(missing_ok=True)
         return _best_trial(study)
-    scores: list[list[float]] = []
-    queries: list[int] = []
-    for number in [run.number for found in done for run in found]:
-        known = record.attributes.get(f"identities:{number}") or _score_identities(record, number, data, pixels)
-        scores.append(known["scores"])
-        queries = [int(count) for count in known["queries"]]
-    names = [found[0].notes["of"] for found in done]
-    scores_CSI = np.array(scores).reshape(len(done), len(done[0]), len(queries))
-    limits, costs = _limits(study), [costs_of(study, found[0].notes["parameters"]) for found in done]
-    eligible = [name != DEFAULT or within(cost, limits) for name, cost in zip(names, costs, strict=True)]
-    sure = Comparison(scores_CSI, queries, chosen=[name != DEFAULT for name in names], eligible=eligible)
-    seconds_CS = [[run.seconds for run in found] for found in done]
-    place = choose(sure, seconds_CS)
-    rows = [
-        {
-            "configuration": name,
-            "mean": round(float(np.mean([run.score for run in found])), 6),
-            "low": round(sure.interval(c)[0], 6),
-            "high": round(sure.interval(c)[1], 6),
-            "p_best": round(float(sure.p_best_C[c]), 4) if eligible[c] else None,
-            **costs[c],
-            "minutes": round(float(np.mean(seconds_CS[c])) / 60, 2),
-            **{f"seed {run.notes['seed']}": run.score for run in found},
-            **_parameters(space, found[0]),
-        }
-        for c, (name, found) in enumerate(zip(names, done, strict=True))
-    ]
-    rows = [rows[place], *sorted(rows[:place] + rows[place + 1 :], key=lambda row: -row["mean"])]
-    import pandas as pd
-
+    confirmed = _compare(study, record, whole, data, pixels)
+    place = choose(confirmed.sure, confirmed.seconds_CS)
+    rows = _table(study, confirmed, place)
     with replacing(study.folder / "confirmation.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
-    missing = [repeats[0].of for repeats, found in zip(_candidates(study), runs, strict=True) if found not in whole]
-    sentences = [_sentence(sure, names, place, costs)]
+    sentences = [_sentence(confirmed, place)]
+    missing = [repeats[0].of for repeats, runs in zip(wanted, done, strict=True) if len(runs) < len(repeats)]
     sentences += [f"{name} was not confirmed: a run of it failed" for name in missing]
-    if space.study.seeds == 1:
+    if study.space.study.seeds == 1:
         sentences.append("with one seed each, what seeds alone change is not in these intervals and probabilities")
-    study.set_attribute("confirmation", {"rows": rows, "sentences": sentences})
-    middle = sorted(done[place], key=lambda run: run.score or 0.0)[(len(done[place]) - 1) // 2]
-    config, weights = repeat_config(space, middle), weights_folder(repeat_folder(record, middle.number))
-    return Winner(names[place], config, weights, middle.score or 0.0)
+    study.note(confirmation={"rows": rows, "sentences": sentences})
+    return _median_run(study, record, confirmed.names[place], confirmed.runs[place])
 
 
 def choose(sure: Comparison, seconds_CS: list[list[float]]) -> int:
@@ -198,61 +100,81 @@ def choose(sure: Comparison, seconds_CS: list[list[float]]) -> int:
     return min([leader, *cheaper], key=lambda c: mean_C[c])
 
 
-def _parameters(space: SearchSpace, run: TrialRecord) -> dict[str, Any]:
-    """The searched settings of a run, in the space's order."""
-    return {p.name: run.notes["parameters"].get(p.name) for p in space.parameters}
+def _compare(
+    study: Study, record: Study, whole: list[list[TrialRecord]], data: TrainingData, pixels: Pixels
+) -> Confirmed:
+    known = [_identity_scores(record, run.number, data, pixels) for runs in whole for run in runs]
+    queries = [int(count) for count in known[-1]["queries"]]
+    scores_CSI = np.array([one["scores"] for one in known]).reshape(len(whole), len(whole[0]), len(queries))
+    names = [notes_of(runs[0])["of"] for runs in whole]
+    costs = [costs_of(study, notes_of(runs[0])["parameters"]) for runs in whole]
+    limits = cost_limits(study)
+    sure = Comparison(
+        scores_CSI,
+        queries,
+        chosen=[name != DEFAULT for name in names],
+        eligible=[name != DEFAULT or within(cost, limits) for name, cost in zip(names, costs, strict=True)],
+    )
+    return Confirmed(names, whole, costs, sure)
 
 
-def _candidates(study: Study) -> list[list[Repeat]]:
-    """The runs of each candidate, the default last; a candidate that is the default is not run twice."""
-    space, default = study.space, study.space.default()
-    trials = [trial for trial in best_trials(study) if trial.state != "failed"]
-    limits = _limits(study)
-    trials = [trial for trial in trials if within(trial.costs, limits)] or trials
-    top = [trial for trial in trials if {**default, **trial.parameters} != default][: space.study.top_k]
-    if not space.study.top_k or not trials:
-        return []
-    chosen = [(f"trial {trial.number}", trial.parameters) for trial in top] + [(DEFAULT, default)]
-    return [_with_seeds(space, name, parameters, space.study.seeds) for name, parameters in chosen]
-
-
-def _limits(study: Study) -> dict[str, float]:
-    """The costs that the winner may have."""
-    return limits_of(study.trials(), study.space.study.pick)
-
-
-def _with_seeds(space: SearchSpace, of: str, parameters: dict[str, Any], seeds: int) -> list[Repeat]:
-    """New seeds follow the one that all trials have."""
-    first = space.config(parameters).seed + 1
-    return [Repeat(of, parameters, seed) for seed in range(first, first + seeds)]
-
-
-def _best_trial(study: Study) -> Winner:
-    best = best_trials(study)[0]
-    config = study.space.config(best.parameters).changed(num_epochs=best.rung)
-    name, weights = f"trial {best.number}", weights_folder(trial_folder(study, best.number))
-    return Winner(name, config, weights, best.score or 0.0)
-
-
-def _score_identities(record: Study, number: int, data: TrainingData, pixels: Pixels) -> dict[str, list[float]]:
+def _identity_scores(record: Study, number: int, data: TrainingData, pixels: Pixels) -> IdentityScores:
     """Mean score of each validation identity's queries and their number, by the run's weights; on record from then."""
-    import pandas as pd
-
-    from reid_train.evaluate import query_figures
-    from reid_train.validate import validation_metrics
-
-    folder = weights_folder(repeat_folder(record, number))
+    of_all = record.facts.get("identity_scores") or identity_scores_of(record.facts)
+    if str(number) in of_all:
+        return of_all[str(number)]
+    folder = weights_folder(repeat_folder(record.folder, number))
     assert folder is not None, f"the weights of run {number} are gone"
     metrics = validation_metrics(folder, data, pixels)
     figures = query_figures(metrics)[record.space.study.metric.removeprefix("val_")]
     grouped = pd.Series(figures.double().numpy()).groupby(metrics.identity.numpy())
-    known = {"scores": [round(mean, 6) for mean in grouped.mean()], "queries": [int(n) for n in grouped.size()]}
-    record.set_attribute(f"identities:{number}", known)
+    known: IdentityScores = {
+        "scores": [round(mean, 6) for mean in grouped.mean()],
+        "queries": [int(count) for count in grouped.size()],
+    }
+    record.note(identity_scores={**of_all, str(number): known})
     return known
 
 
-def _sentence(sure: Comparison, names: list[str], place: int, costs: list[dict[str, float]]) -> str:
+def _table(study: Study, confirmed: Confirmed, place: int) -> list[dict[str, Any]]:
+    """The rows of confirmation.csv: the winner's first, then by mean."""
+    sure, rows = confirmed.sure, list[dict[str, Any]]()
+    for c, (name, runs) in enumerate(zip(confirmed.names, confirmed.runs, strict=True)):
+        low, high = sure.interval(c)
+        parameters = notes_of(runs[0])["parameters"]
+        rows.append(
+            {
+                "configuration": name,
+                "mean": round(float(np.mean([run.score for run in runs])), 6),
+                "low": round(low, 6),
+                "high": round(high, 6),
+                "p_best": round(float(sure.p_best_C[c]), 4) if sure.eligible_C[c] else None,
+                **confirmed.costs[c],
+                "minutes": round(float(np.mean(confirmed.seconds_CS[c])) / 60, 2),
+                **{f"seed {notes_of(run)['seed']}": run.score for run in runs},
+                **{parameter: parameters.get(parameter) for parameter in study.space.searched},
+            }
+        )
+    return [rows[place], *sorted(rows[:place] + rows[place + 1 :], key=lambda row: -row["mean"])]
+
+
+def _median_run(study: Study, record: Study, name: str, runs: list[TrialRecord]) -> Winner:
+    """The winner by the run whose score is in the middle."""
+    middle = sorted(runs, key=lambda run: run.score or 0.0)[(len(runs) - 1) // 2]
+    weights = weights_folder(repeat_folder(record.folder, middle.number))
+    return Winner(name, repeat_config(study.space, study.plan, middle), weights, middle.score or 0.0)
+
+
+def _best_trial(study: Study) -> Winner:
+    best = best_trials(study)[0]
+    weights = weights_folder(trial_folder(study.folder, best.number))
+    config = study.config(best.number).changed(num_epochs=best.rung)
+    return Winner(f"trial {best.number}", config, weights, best.score or 0.0)
+
+
+def _sentence(confirmed: Confirmed, place: int) -> str:
     """What is to be thought of the winner, beside the default."""
+    names, costs, sure = confirmed.names, confirmed.costs, confirmed.sure
     count = int(sure.eligible_C.sum())
     said = f"winner: {names[place]}, the best of {counted(count, 'configuration')} with probability"
     said += f" {sure.p_best_C[place]:.2f}"

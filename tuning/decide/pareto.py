@@ -1,7 +1,9 @@
 """Several metrics at once: which trials are not beaten on all of them, and which of those is picked.
 
 A trial dominates another when it is at least as good in score and every cost, and better in one. The trials that none
-dominates are the Pareto front. Of a score more is better, of a cost less; costs are compared by their ratios.
+dominates are the Pareto front. A higher score is better, a lower cost is; costs are compared by their ratios.
+
+    pareto_front(study.trials())  # the best score first
 """
 
 import math
@@ -12,7 +14,7 @@ import numpy as np
 
 from tuning.decide.ranking import best_first, estimated_finals
 from tuning.record.study import Study
-from tuning.record.trial import TrialRecord
+from tuning.record.trial import TrialRecord, TrialState
 
 # T trials, M metrics (the score first); as goods, of which more is always better
 
@@ -20,10 +22,10 @@ from tuning.record.trial import TrialRecord
 def pareto_front(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """The trials that none dominates, by estimated final scores, the best score first; failed ones do not count.
 
-    Of trials that are equal in everything the earliest counts.
+    Where trials are equal in everything, the earliest counts.
     """
     estimates = estimated_finals(trials)
-    left = [t for t in trials if t.number in estimates and t.state != "failed"]
+    left = [t for t in trials if t.number in estimates and t.state is not TrialState.FAILED]
     if not left:
         return []
     goods_TM = _goods([(estimates[trial.number], trial.costs) for trial in left])
@@ -32,9 +34,9 @@ def pareto_front(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def best_trials(study: Study) -> list[TrialRecord]:
-    """`best_first` by the study's rule: the first is the one that is picked."""
+    """`best_first` by the rule that the study picks by: the first is the one that is picked."""
     trials = study.trials()
-    return best_first(trials, limits_of(trials, study.attributes.get("pick", "knee")))
+    return best_first(trials, limits_of(trials, study.space.study.pick))
 
 
 def limits_of(trials: Sequence[TrialRecord], pick: str | Mapping[str, float]) -> dict[str, float]:
@@ -43,16 +45,16 @@ def limits_of(trials: Sequence[TrialRecord], pick: str | Mapping[str, float]) ->
     That front is of the trials that were not pruned. Empty without costs.
     """
     if not isinstance(pick, str):
-        return dict(pick)
-    front = [trial for trial in pareto_front([t for t in trials if t.state != "pruned"]) if trial.costs]
+        return dict(pick) if any(trial.costs for trial in trials) else {}
+    front = [trial for trial in pareto_front([t for t in trials if t.state is not TrialState.PRUNED]) if trial.costs]
     return dict(front[knee(front, trials)].costs) if front else {}
 
 
 def knee(front: Sequence[TrialRecord], trials: Sequence[TrialRecord]) -> int:
     """The place of the front's point that lies farthest above the plane through its ends (Das 1999).
 
-    Every metric is put on a scale from the front's worst, 0, to its best, 1; then that is the largest sum. Of equals
-    the best score.
+    Every metric is put on a scale from the front's worst, 0, to its best, 1; then that point has the largest sum. Where
+    sums are equal, the best score counts.
     """
     estimates = estimated_finals(trials)
     goods_TM = _unit(_goods([(estimates[trial.number], trial.costs) for trial in front]))
@@ -62,9 +64,9 @@ def knee(front: Sequence[TrialRecord], trials: Sequence[TrialRecord]) -> int:
 def climbing_order(trials: Sequence[TrialRecord], rung: int) -> list[TrialRecord]:
     """Trials that have a score at the rung, those to promote first.
 
-    By score alone; with costs the Pareto front first, then the front of what is left, and so on. Of a front the best
+    By score alone; with costs the Pareto front first, then the front of what is left, and so on. In a front the best
     score comes first, then always the trial that is farthest from those before it, so that few trials are spread over
-    all of it (Schmucker et al. 2021, arXiv 2106.12639). Of equals the earlier.
+    all of it (Schmucker et al. 2021, arXiv 2106.12639). The earlier comes first where trials are equal.
     """
     ranked = _by_score(trials, rung)
     if not any(trial.costs for trial in ranked):

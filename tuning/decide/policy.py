@@ -1,38 +1,39 @@
-"""What a search does next: which trial goes on, which begins, and when there is nothing left to do.
+"""Policy: what a search does next. Which trial goes on, which begins, and when there is nothing left to do.
 
-Every decision follows from the study's record and is written there before it is acted on, so that a search that was
+    number = policy.next_trial()  # made to run in the study; None for none
+    policy.at_rung_end(number, rung=12)  # whether it trains on
+
+Every decision follows from the study's record and is written there before anything acts on it. So a search that was
 interrupted decides as it would have done.
 """
 
 import math
-from typing import Any
 
 from data.system.wording import clock
+from tuning.decide.keep import prune_weights
 from tuning.decide.rungs import Agreement, agreement, hopeless, promotable
 from tuning.decide.sampler import Sampler
-from tuning.prepare.costs import costs_of
+from tuning.record.cause import Cause, Kind
+from tuning.record.folders import trial_folder
+from tuning.record.job import TrialJob
+from tuning.record.prices import costs_of
 from tuning.record.study import Study
-from tuning.result.best import prune_weights, trial_folder
-from tuning.run.climb import lengths
-from tuning.space.settings import StudySettings
+from tuning.record.trial import Decision, TrialState
 
 
 class Policy:
     """Asynchronous successive halving over the study's rungs, with a fair sample that checks on it."""
 
-    def __init__(self, study: Study, settings: StudySettings, *, reserved_epochs: int = 0):
-        """`settings` are the study's with the command line's trials and time budget.
-
-        `reserved_epochs`, one after the other, are kept free in the budget for what follows the trials.
-        """
-        self.study, self.settings, self.reserved_epochs = study, settings, reserved_epochs
-        self.rungs, self.reduction = study.space.rungs(study.space.base_config()), study.space.reduction
+    def __init__(self, study: Study, *, reserved_epochs: int = 0):
+        """`reserved_epochs`, one after the other, are kept free in the time budget for what follows the trials."""
+        self.study, self.settings, self.reserved_epochs = study, study.space.study, reserved_epochs
+        self.plan = study.plan
+        self.rungs = self.plan.rungs_of(study.space.base_config())
         self.sampler = Sampler(study.space)
-        self.promotion, self.audit = study.space.study.promotion, study.space.study.audit
 
     @property
     def planned(self) -> int:
-        """Trials that are to be."""
+        """Number of trials to run in all."""
         return self.settings.trials
 
     @property
@@ -45,18 +46,18 @@ class Policy:
         """What a trial is called."""
         return f"trial {number}"
 
-    def training(self, number: int) -> dict[str, Any]:
-        """What ReIDTrainable is given to train the trial."""
+    def job(self, number: int) -> TrialJob:
+        """What the trial is given to train."""
         config = self.study.config(number)
-        return {
-            "number": number,
-            "settings": config,
-            "rungs": list(self.study.space.rungs(config)),
-            "promotion": self.promotion,
-            "behind": max(self.study.trial(number).decisions, default=0),
-            "folder": str(trial_folder(self.study, number).absolute()),
-            "state_interval_s": self.settings.state_interval,
-        }
+        return TrialJob(
+            number=number,
+            config=config,
+            rungs=self.plan.rungs_of(config),
+            promotion=self.plan.promotion,
+            behind=max(self.study.trial(number).decisions, default=0),
+            folder=str(trial_folder(self.study.folder, number).absolute()),
+            state_interval_s=self.settings.state_interval,
+        )
 
     def tidy(self) -> None:
         """Removes weights that are not needed any more."""
@@ -65,9 +66,9 @@ class Policy:
     def next_trial(self) -> int | None:
         """The trial to train now, made to run: an interrupted one, a promoted one, or a new one; None for none.
 
-        None with trials still running is for now: one of them may make another promotable.
+        None while trials are running means none for now: one of them may make another promotable.
         """
-        number = next(iter(self.study.in_state("waiting")), None)
+        number = next(iter(self.study.in_state(TrialState.WAITING)), None)
         if number is None:
             number = self._promotable()
         if number is not None:
@@ -80,8 +81,8 @@ class Policy:
         return self.study.add(parameters, notes, costs_of(self.study, parameters))
 
     def has_work(self) -> bool:
-        """Whether `next_trial` would give one."""
-        return bool(self.study.in_state("waiting")) or self.may_start() or self._promotable() is not None
+        """Whether `next_trial` would give a trial."""
+        return bool(self.study.in_state(TrialState.WAITING)) or self.may_start() or self._promotable() is not None
 
     def may_start(self) -> bool:
         """Whether a new trial may begin: there are trials left, and time for its first rung.
@@ -91,9 +92,11 @@ class Policy:
         trials = self.study.trials()
         if len(trials) >= self.settings.trials:
             return False
+        if self.settings.time_budget is None:
+            return True
         highest = max((trial.rung for trial in trials), default=0)
         above = [self._epochs_to(rung) for rung in self.rungs if rung > max(highest, self.rungs[0])]
-        to_the_top = 0 if any(trial.state == "complete" for trial in trials) else sum(above)
+        to_the_top = 0 if any(trial.state is TrialState.COMPLETE for trial in trials) else sum(above)
         return self.has_time_for(self.rungs[0] + to_the_top)
 
     def has_time_for(self, epochs: int) -> bool:
@@ -103,30 +106,26 @@ class Policy:
         return budget_s is None or self.study.elapsed_s + epochs * self.study.epoch_s <= budget_s
 
     def at_rung_end(self, number: int, rung: int) -> bool:
-        """Whether the trial trains on; where not, it is complete, paused or pruned, and on record as that."""
+        """Whether the trial trains on. If not, it is on record as complete, paused or pruned."""
         study = self.study
         if rung not in self.rungs[:-1]:
-            study.finish(number, "complete")
+            study.finish(number, TrialState.COMPLETE)
             self._prune_hopeless()
             return False
         decided = study.trial(number).decisions.get(rung)
-        if decided in ("promoted", "fair"):  # before an interruption
+        if decided in (Decision.PROMOTED, Decision.FAIR):  # before an interruption
             return True
         following = self.rungs[self.rungs.index(rung) + 1]
-        climbs = self.is_audited(number) or self.agreement(rung).too_low
+        climbs = self.plan.is_audited(number) or self.agreement(rung).too_low
         if climbs and self.has_time_for(self._epochs_to(following)):
-            study.decide(number, rung, "fair")
+            study.decide(number, rung, Decision.FAIR)
             return True
-        study.decide(number, rung, "paused")
+        study.decide(number, rung, Decision.PAUSED)
         if self._promotable() == number:
             study.go_on(number)
             return True
         self._prune_hopeless()
         return False
-
-    def is_audited(self, number: int) -> bool:
-        """Whether the trial goes to the top whatever its scores."""
-        return self.audit > 0 and (number + 1) % self.audit == 0
 
     def agreement(self, rung: int) -> Agreement:
         """How well the rung ranks, by the record so far."""
@@ -134,25 +133,32 @@ class Policy:
 
     def _promotable(self) -> int | None:
         trials = self.study.trials()
-        last = not self.study.in_state("running") and not self.may_start()
-        number = promotable(trials, self.rungs, self.reduction, last=last, pick=self.study.space.study.pick)
+        last = not self.study.in_state(TrialState.RUNNING) and not self.may_start()
+        number = promotable(trials, self.rungs, self.plan.reduction, last=last, pick=self.settings.pick)
         if number is None:
             return None
         following = self.rungs[self.rungs.index(self.study.trial(number).rung) + 1]
         return number if self.has_time_for(self._epochs_to(following)) else None
 
     def _prune_hopeless(self) -> None:
+        """Prunes the trials that can no longer be promoted, one rung after the other."""
+        reduction, to_come = self.plan.reduction, self._trials_to_come()
+        while numbers := hopeless(self.study.trials(), self.rungs, reduction, to_come):
+            for number in numbers:
+                rung = self.study.trial(number).rung
+                cause = Cause(Kind.NOT_PROMOTED, f"not among the best 1 in {reduction} at {rung} epochs")
+                self.study.finish(number, TrialState.PRUNED, cause)
+
+    def _trials_to_come(self) -> int:
+        """Trials that may still begin, as far as the time budget allows."""
         to_come = max(0, self.settings.trials - len(self.study.trials()))
         if self.settings.time_budget is not None and self.study.epoch_s:
             spent_s = self.study.elapsed_s + self.reserved_epochs * self.study.epoch_s
             left_s = max(0.0, self.settings.time_budget - spent_s)
-            at_once = max(1, len(self.study.in_state("running")))
+            at_once = max(1, len(self.study.in_state(TrialState.RUNNING)))
             to_come = min(to_come, math.ceil(at_once * left_s / (self.rungs[0] * self.study.epoch_s)))
-        while numbers := hopeless(self.study.trials(), self.rungs, self.reduction, to_come):
-            for number in numbers:
-                rung = self.study.trial(number).rung
-                self.study.finish(number, "pruned", f"not among the best 1 in {self.reduction} at {rung} epochs")
+        return to_come
 
     def _epochs_to(self, rung: int) -> int:
         """Epochs from the rung below to this one."""
-        return lengths(self.rungs, self.promotion)[self.rungs.index(rung)]
+        return self.plan.lengths()[self.rungs.index(rung)]

@@ -1,19 +1,23 @@
 """Which trials go on at a rung's end. Pure functions of the study's record: the same record gives the same decisions.
 
+    promotable(study.trials(), study.plan.rungs_of(config), reduction=4)  # the number of a paused trial, or None
+
 A trial that is not among the best 1 in `reduction` of its rung pauses. It is promoted later when it has come to be
 among them, because more trials have reached the rung (asynchronous successive halving, Li et al. 2020, arXiv
-1810.05934), and it is pruned when it no longer can. Every n-th trial climbs to the top whatever its scores: those
-trials are a fair sample, which shows how well a rung's scores rank what the longest schedule gives.
+1810.05934). It is pruned when it no longer can. Every n-th trial is audited: it goes to the top regardless of its
+scores. The audited trials are a fair sample, which shows how well a rung's scores rank the scores at the top.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from scipy.stats import kendalltau
+
 from data.system.wording import counted
 from tuning.decide.pareto import beaten_by, climbing_order, limits_of
 from tuning.decide.ranking import best_first
-from tuning.record.trial import TrialRecord
+from tuning.record.trial import UNFINISHED, TrialRecord, TrialState
 
 FEWEST_PAIRS = 5
 """Trials of the fair sample that an interval needs."""
@@ -37,7 +41,7 @@ class Agreement(NamedTuple):
 
     @property
     def too_low(self) -> bool:
-        """Whether the rung is known not to be worth deciding by."""
+        """Whether the rung is known to rank too badly to decide by."""
         return self.high is not None and self.high < USEFUL_TAU
 
     def describe(self) -> str:
@@ -50,13 +54,11 @@ class Agreement(NamedTuple):
 
 
 def agreement(trials: Sequence[TrialRecord], rung: int, top: int) -> Agreement:
-    """How well scores at `rung` rank the scores at `top`, over the trials that reached it whatever their scores.
+    """How well scores at `rung` rank the scores at `top`, over the trials that reached it regardless of their scores.
 
     Promoted trials are left out: they were chosen by the very score that is judged. The interval is that of
     Fieller, Hartley and Pearson (1957): atanh(tau) has the variance 0.437 / (n - 4).
     """
-    from scipy.stats import kendalltau
-
     fair = [trial for trial in trials if top in trial.scores and rung in trial.scores and trial.fair]
     pairs = len(fair)
     if pairs < 3:
@@ -85,37 +87,40 @@ def promotable(
 ) -> int | None:
     """The paused trial to promote now; None for none.
 
-    Of the highest rung that has one among its best 1 in `reduction`, the best. Before that, once a trial is complete,
-    the one that would be picked by its estimated final score: a search never ends with its choice half trained.
-    `last`: no more trials will come; then at least the best of each rung counts, so that one reaches the top.
+    Once a trial is complete, the trial that would be picked by its estimated final score comes first: a search never
+    ends with its choice half trained. Then comes the highest rung that has a paused trial among its best 1 in
+    `reduction`, and the best such trial there. `last` says that no more trials will come; then at least the best of
+    each rung is promoted, so that one reaches the top.
     """
-    if any(trial.state == "complete" for trial in trials):
+    if any(trial.state is TrialState.COMPLETE for trial in trials):
         best = best_first(trials, limits_of(trials, pick))[0]
-        if best.state == "paused":
+        if best.state is TrialState.PAUSED:
             return best.number
     for rung in reversed(rungs[:-1]):
         ranked = climbing_order(trials, rung)
         places = max(len(ranked) // reduction, 1 if last else 0)
         for trial in ranked[:places]:
-            if trial.state == "paused" and trial.rung == rung:
+            if trial.state is TrialState.PAUSED and trial.rung == rung:
                 return trial.number
     return None
 
 
 def hopeless(trials: Sequence[TrialRecord], rungs: Sequence[int], reduction: int, to_come: int) -> list[int]:
-    """The paused trials that cannot be promoted any more, were they better than all that may still reach their rung.
+    """Paused trials to give up: even if every trial that may still reach their rung scored worse than they did, they
+    would not be among its best 1 in `reduction`.
 
     `to_come` is the number of trials that have not begun.
     """
     numbers = []
     for rung in rungs[:-1]:
         ranked, above = climbing_order(trials, rung), beaten_by(trials, rung)
-        unfinished = [t for t in trials if rung not in t.scores and t.state in ("running", "waiting", "paused")]
-        to_reach = len(unfinished) + to_come
+        to_reach = sum(rung not in trial.scores and trial.state in UNFINISHED for trial in trials) + to_come
         places = max(1, (len(ranked) + to_reach) // reduction)
         numbers += [
             trial.number
             for trial in ranked[places:]
-            if trial.state == "paused" and trial.rung == rung and (above[trial.number] >= places or not to_reach)
+            if trial.state is TrialState.PAUSED
+            and trial.rung == rung
+            and (above[trial.number] >= places or not to_reach)
         ]
     return numbers

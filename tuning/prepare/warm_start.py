@@ -7,9 +7,10 @@ from typing import Any
 
 from data.system.errors import UserError
 from data.system.wording import show_value
-from reid_train.config import TrainConfig, make_config, read_config
+from reid_train.config import TrainConfig, read_config
 from tuning.decide.pareto import best_trials
 from tuning.record.study import Study
+from tuning.record.trial import TrialState
 from tuning.space.read import NOT_SEARCHABLE
 from tuning.space.space import SearchSpace
 
@@ -18,22 +19,18 @@ RECIPES = Path(__file__).resolve().parents[2] / "search_spaces" / "recipes"
 TAKEN = 3
 """Configurations that are taken from an earlier study: the best ones."""
 NO_RECIPE = {*NOT_SEARCHABLE, "num_epochs", "num_workers", "seed", "device", "precision", "compile", "num_threads"}
-"""Settings that say nothing of a recipe: the data's, the machine's, and the epochs, which the rungs set."""
+"""Settings that say nothing of a recipe: those of the data and the machine, and the epochs, which the rungs set."""
 
 
 def warm_started(space: SearchSpace, folders: Sequence[str | Path]) -> tuple[SearchSpace, list[str]]:
     """The space with its recipes and the best of earlier studies in `folders`, and a line about each of them.
 
     Each becomes a first trial of the settings that this space searches; what is tried already is not tried twice.
-    Raises UserError for a recipe that there is not, and for a folder without a study.
+    Raises UserError for a recipe that does not exist, and for a folder without a study.
     """
     sources = [(name, _recipe(space, number, name)) for number, name in enumerate(space.study.warm_start)]
     sources += [source for folder in folders for source in _best_of(Path(folder))]
-    here = space.base_config().model_dump()
-    tried = [
-        {p.name: trial[p.name] for p in space.parameters if p.name in trial and p.applies({**here, **trial})}
-        for trial in space.first_trials
-    ]
+    tried = [{p.name: trial[p.name] for p in space.counting(trial)} for trial in space.first_trials]
     starts: list[dict[str, Any]] = []
     lines = []
     for name, config in sources:
@@ -56,18 +53,14 @@ def _recipe(space: SearchSpace, number: int, name: str) -> TrainConfig:
 
 def _best_of(folder: Path) -> list[tuple[str, TrainConfig]]:
     study = Study(folder)
-    fixed = study.attributes["space"]["fixed"]
-    best = [trial for trial in best_trials(study) if trial.state != "failed"][:TAKEN]
+    best = [trial for trial in best_trials(study) if trial.state is not TrialState.FAILED][:TAKEN]
     if not best:
         raise UserError(f"{folder}: none of its trials ended a schedule well; there is nothing to start from")
-    return [
-        (f"{folder}, trial {t.number}", make_config({**fixed, **t.parameters, "num_epochs": t.rung}, str(folder)))
-        for t in best
-    ]
+    return [(f"{folder}, trial {t.number}", study.config(t.number).changed(num_epochs=t.rung)) for t in best]
 
 
 def _fitted(space: SearchSpace, config: TrainConfig) -> tuple[dict[str, Any], list[str]]:
-    """The recipe's values of the searched settings that count with it; and what is another here, in words."""
+    """The recipe's values of the searched settings that count with it, and in words what differs here."""
     here, there = space.base_config().model_dump(), config.model_dump()
     values: dict[str, Any] = {}
     remarks = []
@@ -82,10 +75,9 @@ def _fitted(space: SearchSpace, config: TrainConfig) -> tuple[dict[str, Any], li
         (values[name],) = near
         if near[0] != there[name]:
             remarks.append(f"{name} {value} becomes {show_value(near[0])}")
-    searched = {parameter.name for parameter in space.parameters}
     fixed = [
         f"{name} {show_value(here[name])} instead of {show_value(value)}"
         for name, value in there.items()
-        if name not in searched | NO_RECIPE and here[name] != value
+        if name not in {*space.searched, *NO_RECIPE} and here[name] != value
     ]
     return values, [*remarks, *([f"fixed otherwise: {', '.join(fixed)}"] if fixed else [])]

@@ -18,6 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import fsspec
+from pyarrow import fs
+
 from data.system.errors import UserError
 from data.system.passwords import without_passwords
 
@@ -41,16 +44,12 @@ class Storage:
     @cached_property
     def _place(self) -> tuple[Any, str]:
         """pyarrow's file system and the study's path in it. Raises UserError for a URL that nothing knows."""
-        from pyarrow import fs
-
         try:
             if "://" not in self.url:
                 filesystem, path = fs.LocalFileSystem(), str(Path(self.url).absolute())
             else:
                 filesystem, path = fs.FileSystem.from_uri(self.url)
         except (OSError, ValueError):
-            import fsspec
-
             try:
                 known, path = fsspec.core.url_to_fs(self.url)
             except (OSError, ValueError, ImportError) as error:
@@ -89,8 +88,6 @@ class Storage:
 
     def remove(self, place: str) -> None:
         """Removes a place and what is below it, where it is there."""
-        from pyarrow import fs
-
         if self.filesystem.get_file_info(self.path(place)).type == fs.FileType.Directory:
             self.filesystem.delete_dir(self.path(place))
 
@@ -116,14 +113,10 @@ class Storage:
             file.write(text.encode())
 
     def _names(self, place: str) -> list[str]:
-        from pyarrow import fs
-
         found = self.filesystem.get_file_info(fs.FileSelector(self.path(place), allow_not_found=True))
         return sorted(info.base_name for info in found)
 
     def _save(self, folder: Path, place: str) -> None:
-        from pyarrow import fs
-
         older = self._names(place)
         following = max((int(name.split("-")[0]) for name in older), default=0) + 1
         # Two writers, one of which is thought dead, never write the same copy.
@@ -139,8 +132,6 @@ class Storage:
             self.remove(f"{place}/{name}")
 
     def _load(self, place: str, folder: Path) -> bool:
-        from pyarrow import fs
-
         for name in reversed(self._names(place)):
             listed = self.read(f"{place}/{name}/{COMPLETE}")
             if not listed:

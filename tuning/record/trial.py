@@ -1,26 +1,77 @@
-"""A row of the study: what was tried, what came of it, and how Optuna stores that."""
+"""TrialRecord: one row of the study, what was tried and what came of it, and how Optuna stores that.
 
+trial = study.trial(7)
+trial.state  # TrialState.PAUSED
+trial.scores  # {12: 0.61}: the metric at the end of each rung, by its epochs
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
 
-from tuning.space.space import Parameter, setting_of
+from reid_train.report import EpochReport
+from tuning.record.cause import Cause
+from tuning.record.old_studies import cause_of_text
+from tuning.space.parameter import Parameter
 
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
+
+class TrialState(StrEnum):
+    """Where a trial stands."""
+
+    COMPLETE = "complete"
+    """It was trained to the top."""
+    PRUNED = "pruned"
+    """It can no longer be among those that go on."""
+    FAILED = "failed"
+    RUNNING = "running"
+    WAITING = "waiting"
+    """It was interrupted and will go on."""
+    PAUSED = "paused"
+    """It ended a rung and is not among the best there; it may be promoted later."""
+
+
+class Decision(StrEnum):
+    """What was decided about a trial at the end of a rung."""
+
+    PROMOTED = "promoted"
+    """It is among the best and goes on."""
+    FAIR = "fair"
+    """It goes on regardless of its score."""
+    PAUSED = "paused"
+
+
+UNFINISHED = frozenset({TrialState.RUNNING, TrialState.WAITING, TrialState.PAUSED})
+ENDED = frozenset({TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED})
+OPTUNA_STATES = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.FAILED: OptunaState.FAIL,
+    TrialState.RUNNING: OptunaState.RUNNING,
+    TrialState.WAITING: OptunaState.WAITING,
+    TrialState.PAUSED: OptunaState.WAITING,
 }
-"""Optuna's states in the words of our tables; a waiting row is one that was interrupted and will go on, or pauses."""
-REPORT = "report"
-DECISION = "decision"
-DRIVER = "driver"
-Decision = Literal["promoted", "fair", "paused"]
-"""At a rung's end: among the best; goes on whatever its score; waits for a promotion."""
+"""How Optuna's storage has each state; the last decision tells a paused trial from an interrupted one."""
+
+
+class TrialEpoch(NamedTuple):
+    """An epoch of a trial, and the rung that its schedule leads to."""
+
+    rung: int
+    report: EpochReport
+
+    def to_record(self) -> dict[str, Any]:
+        """A row of the history table, and how the study keeps the epoch: the rung, then the report's fields."""
+        return {"rung": self.rung, **self.report.to_record()}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "TrialEpoch":
+        """The epoch that `to_record` gave."""
+        return cls(record["rung"], EpochReport.from_record({k: v for k, v in record.items() if k != "rung"}))
 
 
 @dataclass(frozen=True)
@@ -28,20 +79,19 @@ class TrialRecord:
     """One row of the study."""
 
     number: int
-    state: str
-    """complete, pruned, failed, running, waiting (it was interrupted) or paused (at a rung, below the best)."""
-    cause: str
-    """Why it failed or was stopped; empty for a complete trial."""
+    state: TrialState
     parameters: dict[str, Any]
     """The searched settings."""
-    scores: dict[int, float]
+    scores: dict[int, float] = field(default_factory=dict)
     """The metric at the end of each rung, by its epochs."""
-    reports: list[dict[str, Any]]
-    """Every epoch's report, in the order of training, with `rung` (the one that it leads to) first."""
+    reports: list[TrialEpoch] = field(default_factory=list)
+    """Every epoch, in the order of training."""
     decisions: dict[int, Decision] = field(default_factory=dict)
-    """What was decided at the end of each rung but the last."""
+    """What was decided at the end of each rung but the last, by its epochs."""
+    cause: Cause | None = None
+    """Why it failed or was pruned."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """What the sampler wants to find again."""
+    """What the sampler, or a run of the confirmation, wants to find again."""
     driver: str = ""
     """Which of several drivers trains it, or did; empty where there is but one."""
     costs: dict[str, float] = field(default_factory=dict)
@@ -58,14 +108,14 @@ class TrialRecord:
         return self.scores[self.rung] if self.scores else None
 
     @property
-    def final_report(self) -> dict[str, Any] | None:
+    def final_report(self) -> EpochReport | None:
         """The report of the epoch that gave `score`."""
-        return next((r for r in self.reports if r["rung"] == self.rung and r["epoch"] == self.rung), None)
+        return next((e.report for e in self.reports if e.rung == self.rung and e.report.epoch == self.rung), None)
 
     @property
     def fair(self) -> bool:
-        """Whether it came as far as it did whatever its scores."""
-        return "promoted" not in self.decisions.values()
+        """True where no promotion brought it as far as it came: it stopped by itself, or it is one of the audited."""
+        return Decision.PROMOTED not in self.decisions.values()
 
     @property
     def epochs(self) -> int:
@@ -75,27 +125,48 @@ class TrialRecord:
     @property
     def seconds(self) -> float:
         """Time spent on training and validation."""
-        return float(sum(report["seconds"] for report in self.reports))
+        return float(sum(epoch.report.seconds for epoch in self.reports))
 
 
-def record_of(trial: FrozenTrial) -> TrialRecord:
-    """The row as this project reads it."""
-    reports = [value for key, value in sorted(trial.user_attrs.items()) if key.startswith(f"{REPORT}:")]
-    decisions = {int(k.split(":")[1]): v for k, v in sorted(trial.user_attrs.items()) if k.startswith(f"{DECISION}:")}
+# Names of a row's attributes in Optuna's storage.
+COSTS, DRIVER, CAUSE = "costs", "driver", "cause"
+REPORT, DECISION = "report:", "decision:"
+
+
+def report_key(epoch: TrialEpoch) -> str:
+    """The attribute that holds an epoch; keys sort in the order of training."""
+    return f"{REPORT}{epoch.rung:05d}:{epoch.report.epoch:05d}"
+
+
+def decision_key(rung: int) -> str:
+    """The attribute that holds the decision at a rung's end."""
+    return f"{DECISION}{rung:05d}"
+
+
+def record_of(trial: FrozenTrial, names: Mapping[str, str]) -> TrialRecord:
+    """A row of Optuna's as this project reads it; `names` has the setting of each parameter's key."""
+    attributes = sorted(trial.user_attrs.items())
+    decisions = {int(k.removeprefix(DECISION)): Decision(v) for k, v in attributes if k.startswith(DECISION)}
     scores = dict(trial.intermediate_values)
-    paused = trial.state == TrialState.WAITING and decisions.get(max(scores, default=0)) == "paused"
+    cause = trial.user_attrs.get(CAUSE)
     return TrialRecord(
         number=trial.number,
-        state="paused" if paused else STATES[trial.state],
-        cause=trial.user_attrs.get("cause", ""),
-        parameters={setting_of(key): value for key, value in trial.params.items()},
+        state=_state_of(trial.state, decisions.get(max(scores, default=0))),
+        parameters={names[key]: value for key, value in trial.params.items()},
         scores=scores,
-        reports=reports,
+        reports=[TrialEpoch.from_record(value) for key, value in attributes if key.startswith(REPORT)],
         decisions=decisions,
+        cause=cause_of_text(cause) if isinstance(cause, str) else None if cause is None else Cause.from_record(cause),
         notes=dict(trial.system_attrs),
         driver=trial.user_attrs.get(DRIVER, ""),
-        costs=trial.user_attrs.get("costs", {}),
+        costs=trial.user_attrs.get(COSTS, {}),
     )
+
+
+def _state_of(state: OptunaState, last_decision: Decision | None) -> TrialState:
+    if state == OptunaState.WAITING:
+        return TrialState.PAUSED if last_decision is Decision.PAUSED else TrialState.WAITING
+    return next(ours for ours, optunas in OPTUNA_STATES.items() if optunas == state)
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:

@@ -1,32 +1,44 @@
 """What each setting of the winner is worth: from the default to the winner, one parameter at a time.
 
-python -m tuning.retrain results/NAME --ablation
+    python -m tuning.retrain results/NAME --ablation
 
 Every configuration trains one complete schedule on the trials' training images and is scored on the validation
-identities; the test images are not touched.
+identities; the test images are not touched. The result is ablation.json, and ablation.csv for people.
 """
 
-import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from rich.console import Console
+from typing import Any, NamedTuple, TypedDict, cast
 
 from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import open_pixels
-from data.system.files import write_text
-from data.system.wording import counted
+from data.system.files import read_json, write_json
+from data.system.wording import counted, open_console
 from reid_train.config import TrainConfig, check_training
 from reid_train.history import read_history, write_history
 from reid_train.train import Diverged, log_to, read_training, train_into
-from tuning.confirm.winner import noise
+from tuning.confirm.candidates import may_be_luck, noise
 from tuning.decide.pareto import best_trials
+from tuning.record.folders import BEST, BEST_LABEL
 from tuning.record.study import Study
-from tuning.result.conclude import summary_text
 from tuning.result.plot_data import comparison_rung, importances
-from tuning.result.tables import ABLATION_HEADER, ablation_rows, plain_table
+from tuning.result.tables import ablation_rows, plain_table
+from tuning.space.space import SearchSpace
+
+ABLATION = "ablation.json"
+ABLATION_HEADER = ("step", "changed", "from", "to", "val_mAP", "points")
+
+
+class Ablation(TypedDict):
+    """What ablation.json holds."""
+
+    of: str
+    """The winner that it belongs to: trial 7, or default."""
+    rows: list[dict[str, Any]]
+    """Those of ablation.csv; a score that is null is that of a run which diverged."""
+    noise: str
+    """Which differences may be luck, in a sentence."""
 
 
 class Step(NamedTuple):
@@ -39,19 +51,17 @@ class Step(NamedTuple):
     config: TrainConfig
 
 
-def plan_steps(
-    winner: TrainConfig, default: Mapping[str, Any], search: Mapping[str, Any], order: Sequence[str]
-) -> list[Step]:
+def plan_steps(winner: TrainConfig, space: SearchSpace, order: Sequence[str]) -> list[Step]:
     """The default, then a step a parameter: the first in `order` first, but none before those that its condition names.
 
-    `default` and `search` are those that the study recorded; a parameter that does not count with the default has
-    TrainConfig's value there. Raises UserError where a configuration on the way is none.
+    Raises UserError where a configuration on the way cannot be trained.
     """
-    config = winner.changed(**{name: default.get(name, TrainConfig.model_fields[name].default) for name in search})
+    default = space.default_config()
+    config = winner.changed(**{name: getattr(default, name) for name in space.searched})
     steps = [Step("default", None, None, config)]
     waiting = [name for name in order if getattr(config, name) != getattr(winner, name)]
     while waiting:
-        name = next(name for name in waiting if not _conditions(search[name]) & set(waiting))
+        name = next(name for name in waiting if not (space.deciding([name]) - {name}) & set(waiting))
         before, after = getattr(config, name), getattr(winner, name)
         config = config.changed(**{name: after})
         steps.append(Step(name, before, after, config))
@@ -59,34 +69,28 @@ def plan_steps(
     return steps
 
 
-def _conditions(described: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> set[str]:
-    """The parameters that decide whether, or in which range, a parameter is searched."""
-    ranges = [described] if isinstance(described, Mapping) else described
-    return {name for one in ranges for name in one.get("when", {})}
-
-
 def by_importance(study: Study) -> list[str]:
-    """The searched parameters, the most important first; in the space's order where the scores are too few to say."""
-    found = importances(study.optuna_study.get_trials(deepcopy=False), comparison_rung(study.trials()))
-    searched = list(study.attributes["space"]["search"])
-    return [*found, *(name for name in searched if name not in found)] if isinstance(found, dict) else searched
+    """The searched settings, the most important first; in the space's order where the scores are too few to say."""
+    found = importances(study.space, study.trials(), comparison_rung(study.trials()))
+    if isinstance(found, str):
+        return study.space.searched
+    names = {parameter.key: parameter.name for parameter in study.space.parameters}
+    return list(dict.fromkeys([*(names[key] for key in found), *study.space.searched]))
 
 
 def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any]) -> None:
-    """Trains every step with each seed in ablation/STEP/, unless it is finished; writes and prints ablation.csv."""
+    """Trains every step with each seed in ablation/STEP/, unless it is finished; writes and prints the result."""
     study = Study(folder)
-    search = study.attributes["space"]["search"]
-    steps = plan_steps(winner, study.attributes["default"], search, by_importance(study))
+    steps = plan_steps(winner, study.space, by_importance(study))
     samples, data, left_out = read_training(winner, cache["cache_dir"])
     if left_out:
         print(describe_left_out(left_out, "training"), flush=True)
     for step in steps:
         check_training(step.config, data)
     log_to(folder / "ablation" / "ablation.log")
-    scores: list[float] = []
+    scores: list[float | None] = []
     for number, step in enumerate(steps):
-        place = folder / "ablation" / f"{number}-{step.changed}"
-        config = step.config
+        place, config = folder / "ablation" / f"{number}-{step.changed}", step.config
         print(f"step {number} of {len(steps) - 1}, {counted(config.num_epochs, 'epoch')}: {place}", flush=True)
         pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache)
         runs = []
@@ -95,38 +99,50 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
             try:
                 train_into(config.changed(seed=seed), data, pixels, run)
                 runs.append(read_history(run / "history.csv")[-1]["val_mAP"])
-            except Diverged as error:  # of one parameter alone that may be: the others are worth knowing
+            except Diverged as error:  # one parameter alone may diverge: the others are worth knowing
                 print(error)
-        scores.append(statistics.fmean(runs) if len(runs) == seeds else math.nan)
-    trial = best_trials(study)[0].number
-    rows = [
-        {
-            "trial": trial,
-            "step": number,
-            "changed": step.changed,
-            "from": step.before,
-            "to": step.after,
-            "val_mAP": scores[number],
-            "difference": scores[number] - scores[number - 1] if number else None,
-        }
-        for number, step in enumerate(steps)
-    ]
-    study.set_attribute("ablation", rows)
+        scores.append(statistics.fmean(runs) if len(runs) == seeds else None)
+    rows = [_row(number, step, scores) for number, step in enumerate(steps)]
+    result: Ablation = {"of": winner_of(study), "rows": rows, "noise": _noise(folder, seeds)}
+    write_json(folder / ABLATION, result)
     write_history(folder / "ablation.csv", rows)
-    study.set_attribute("ablation_noise", _noise(folder, seeds))
-    write_text(folder / "summary.md", summary_text(study))
     title = f"from the default to the winner: one schedule of {counted(winner.num_epochs, 'epoch')}, validation"
-    Console().print(plain_table(title, ABLATION_HEADER, ablation_rows(study)))
-    print(study.attributes["ablation_noise"])
+    open_console().print(plain_table(title, ABLATION_HEADER, ablation_rows(rows)))
+    print(result["noise"])
     print(f"ablation.csv and summary.md are in {folder}")
 
 
+def read_ablation(study: Study) -> Ablation | None:
+    """The ablation of the study's winner; None where it was not run, or was run for an earlier winner."""
+    file = study.folder / ABLATION
+    found = cast(Ablation, read_json(file)) if file.is_file() else None
+    return found if found and found["of"] == winner_of(study) else None
+
+
+def winner_of(study: Study) -> str:
+    """What best/ is made of: trial 7, or default."""
+    label = study.folder / BEST / BEST_LABEL
+    return str(read_json(label)["of"]) if label.is_file() else f"trial {best_trials(study)[0].number}"
+
+
+def _row(number: int, step: Step, scores: Sequence[float | None]) -> dict[str, Any]:
+    here, before = scores[number], scores[number - 1] if number else None
+    return {
+        "step": number,
+        "changed": step.changed,
+        "from": step.before,
+        "to": step.after,
+        "val_mAP": here,
+        "difference": None if here is None or before is None else here - before,
+    }
+
+
 def _noise(folder: Path, seeds: int) -> str:
-    """What of these differences may be luck, in a sentence."""
+    """Which of these differences may be luck, in a sentence."""
     found = noise(Study(folder, name="repeats"))
     each = f"{counted(seeds, 'seed')} a step"
-    if not found:
+    if found is None:
         return f"{each}: how much seeds alone change was not measured (study.noise_seeds)"
-    alone = f"seeds alone change the default's score by {100 * found['sd']:.1f} points (standard deviation)"
-    least = 100 * 2 * found["sd"] * math.sqrt(2 / seeds)
+    alone = f"seeds alone change the default's score by {100 * found.sd:.1f} points (standard deviation)"
+    least = 100 * may_be_luck(found.sd, seeds, found.runs - 1)
     return f"{each}; {alone}: a difference below {least:.1f} points may be luck"

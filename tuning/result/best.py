@@ -1,40 +1,22 @@
-"""Where trials keep their weights on disk, which ones stay, and how the winner's become best/."""
+"""best/: the winner's checkpoint in the study's folder.
+
+bring_back(study, record)  # from a storage that several machines share
+keep_best(study.folder, winner)
+"""
 
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from data.system.errors import UserError
 from data.system.files import read_json, write_json
 from data.system.passwords import without_passwords
-from tuning.confirm.repeats import repeat_folder
-from tuning.decide.pareto import best_trials
+from reid_train.checkpoint import load_checkpoint, save_checkpoint
+from tuning.confirm.winner import Winner
+from tuning.decide.keep import best_few
+from tuning.record.folders import BEST, BEST_LABEL, repeat_folder, trial_folder
 from tuning.record.study import Study
-
-if TYPE_CHECKING:
-    from tuning.confirm.winner import Winner
-
-KEPT_TRIALS = 3
-"""Trials whose weights stay on disk: the best ones."""
-
-
-def trial_folder(study: Study, number: int) -> Path:
-    """Where a trial keeps its schedules."""
-    return study.folder / "trials" / str(number)
-
-
-def prune_weights(study: Study) -> None:
-    """Removes the weights and states of trials that are not among the best few and do not need them to go on."""
-    trials = study.trials()
-    kept = _best_few(study)
-    going_on = {"running", "waiting"} | ({"paused"} if study.space.study.promotion != "restart" else set())
-    kept |= {trial.number for trial in trials if trial.state in going_on}
-    for folder in (study.folder / "trials").glob("*"):
-        if folder.name.isdigit() and int(folder.name) not in kept:
-            shutil.rmtree(folder, ignore_errors=True)
-    if study.storage is not None:
-        study.storage.keep_only("trials", kept)
+from tuning.record.trial import TrialState
 
 
 def bring_back(study: Study, record: Study) -> None:
@@ -44,8 +26,9 @@ def bring_back(study: Study, record: Study) -> None:
     """
     if study.storage is None:
         return
-    places = [trial_folder(study, number) for number in sorted(_best_few(study))]
-    runs = [repeat_folder(record, run.number) for run in record.trials() if run.state == "complete"]
+    places = [trial_folder(study.folder, number) for number in sorted(best_few(study))]
+    complete = [run.number for run in record.trials() if run.state is TrialState.COMPLETE]
+    runs = [repeat_folder(study.folder, number) for number in complete]
     places += [folder for folder in runs if not folder.is_dir()]  # one that is complete changes no more
     try:
         for folder in places:
@@ -57,31 +40,25 @@ def bring_back(study: Study, record: Study) -> None:
         ) from error
 
 
-def _best_few(study: Study) -> set[int]:
-    return {trial.number for trial in best_trials(study)[:KEPT_TRIALS]}
-
-
-def keep_best(folder: Path, best: "Winner") -> None:
+def keep_best(folder: Path, best: Winner) -> None:
     """Copies the winner's weights to the study's best/, unless they are there. Raises UserError when they are gone.
 
     There they are described by the trial's settings and all of its epochs, not by the last of its schedules alone.
     """
-    from reid_train.checkpoint import load_checkpoint, save_checkpoint
-
-    source, target, epochs = best.weights, folder / "best", best.config.num_epochs
+    source, target, epochs = best.weights, folder / BEST, best.config.num_epochs
     label = {"of": best.of, "epochs": epochs, "seed": best.config.seed, "score": best.score}
     with suppress(FileNotFoundError, UserError):  # what is damaged is copied again
-        if read_json(target / "trial.json") == label and load_checkpoint(target).config == best.config:
+        if read_json(target / BEST_LABEL) == label and load_checkpoint(target).config == best.config:
             return
     if source is None:
         raise UserError(f"{folder}: the weights of {best.of}, the winner, are gone; train it again with tuning.retrain")
     unfinished = target.with_name(".best.tmp")
-    for folder in (unfinished, target):
-        shutil.rmtree(folder, ignore_errors=True)
+    for old in (unfinished, target):
+        shutil.rmtree(old, ignore_errors=True)
     kept = load_checkpoint(source)
     metrics = {**kept.metrics, "epoch": epochs, "num_epochs": epochs}
     save_checkpoint(
         unfinished, kept.weights, config=best.config, epoch=epochs, metrics=metrics, identities=kept.identities
     )
-    write_json(unfinished / "trial.json", label)
+    write_json(unfinished / BEST_LABEL, label)
     unfinished.rename(target)

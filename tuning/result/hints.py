@@ -1,28 +1,31 @@
-"""Best values that lie at the edge of what was searched, and the range to try next: pure functions."""
+"""Hints: best values that lie at the edge of what was searched, and the range to try next. Pure functions.
+
+edges(study.space, {"margin": 0.6})  # ["margin 0.6 lies at the upper end of 0.05 to 0.6: try 0.325 to 0.875"]
+"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from data.system.wording import show_value
 from reid_train.config import TrainConfig
 from tuning.result.plot_data import position
-from tuning.space.space import Parameter
+from tuning.space.parameter import Parameter
+from tuning.space.space import SearchSpace
 
 NEAR = 0.05
 """Share of a range, on the scale of the search, that counts as its end."""
 
 
-def edges(parameters: Sequence[Parameter], best: Mapping[str, Any]) -> list[str]:
+def edges(space: SearchSpace, best: Mapping[str, Any]) -> list[str]:
     """A line for each parameter whose best value lies at an end of its range or is the outermost of numeric choices.
 
     Where TrainConfig allows nothing beyond that end, there is nothing to try and no line.
     """
     lines = []
-    for parameter in parameters:
-        if parameter.name in best and parameter.applies(best):
-            at = _outermost_choice if parameter.kind == "categorical" else _end_of_range
-            lines += at(parameter, best[parameter.name])
+    for parameter in space.counting(best):
+        at = _outermost_choice if parameter.kind == "categorical" else _end_of_range
+        lines += at(parameter, best[parameter.name])
     return lines
 
 

@@ -4,7 +4,7 @@ import math
 import random
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 from typing import Any
@@ -12,11 +12,11 @@ from typing import Any
 import optuna
 from matplotlib.ticker import MaxNLocator
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial
 
 from data.system.wording import counted, show_value
-from tuning.record.trial import TrialRecord
-from tuning.space.space import Parameter
+from tuning.record.trial import TrialRecord, distribution
+from tuning.space.parameter import Parameter
+from tuning.space.space import SearchSpace
 
 MIN_TRIALS_FOR_IMPORTANCE = 6
 """With fewer scores, importances say nothing."""
@@ -41,11 +41,11 @@ def learning_curves(trial: TrialRecord, metric: str, *, joined: bool = False) ->
     `joined`: each begins where the one before ended, since it goes on from there.
     """
     curves: list[Curve] = []
-    for rung in dict.fromkeys(report["rung"] for report in trial.reports):
+    for rung in dict.fromkeys(epoch.rung for epoch in trial.reports):
         points = [
-            (epoch, report[metric])
-            for epoch, report in enumerate(trial.reports, start=1)
-            if report["rung"] == rung and report.get(metric) is not None
+            (place, getattr(epoch.report, metric))
+            for place, epoch in enumerate(trial.reports, start=1)
+            if epoch.rung == rung and getattr(epoch.report, metric) is not None
         ]
         if points:
             if joined and curves:
@@ -74,32 +74,6 @@ def comparison_rung(trials: Sequence[TrialRecord]) -> int:
     """The schedule's length at which most trials have a score (the shorter of equals); 0 when none has one."""
     counts = Counter(rung for trial in trials for rung in trial.scores)
     return min(counts, key=lambda rung: (-counts[rung], rung), default=0)
-
-
-def searched_parameters(search: Mapping[str, Any], trials: Sequence[TrialRecord]) -> list[Parameter]:
-    """The parameters of a space's recorded description; integers are told by the values that were tried."""
-    parameters = []
-    for name, given in search.items():
-        values = [trial.parameters[name] for trial in trials if name in trial.parameters]
-        for spec in given if isinstance(given, list) else [given]:
-            condition: dict[str, Any] = {}
-            if isinstance(given, list):
-                when = tuple((other, tuple(allowed)) for other, allowed in spec["when"].items())
-                condition = {"when": when, "alternative": True}
-            if "choices" in spec:
-                kind: dict[str, Any] = {"kind": "categorical", "choices": tuple(spec["choices"])}
-            else:
-                integral = bool(values) and all(isinstance(value, int) for value in values)
-                kind = {key: spec[key] for key in ("low", "high", "log", "step")}
-                kind["kind"] = "int" if integral else "float"
-            parameters.append(Parameter(name=name, **kind, **condition))
-    return parameters
-
-
-def counts(parameter: Parameter, trial: TrialRecord) -> bool:
-    """Whether the trial has a value of this parameter. What its condition names and the trial lacks is fixed."""
-    given = trial.parameters
-    return parameter.name in given and all(given.get(other, allowed[0]) in allowed for other, allowed in parameter.when)
 
 
 def position(parameter: Parameter, value: Any) -> float:
@@ -176,23 +150,28 @@ class Importance:
     """What it exceeds in 1 of 10 random orders of the scores, on the same scale: a smaller share may be chance."""
 
 
-def importances(trials: Sequence[FrozenTrial], rung: int, shuffles: int = 40) -> dict[str, Importance] | str:
+def importances(
+    space: SearchSpace, trials: Sequence[TrialRecord], rung: int, shuffles: int = 40
+) -> dict[str, Importance] | str:
     """PED-ANOVA importances (Watanabe et al., 2023, arXiv 2304.10255) of the scores at `rung`, largest first.
 
-    The score of every trial that reached that rung counts, however it ended. What sets the best tenth apart, or the
-    best 5 (at most half) where the tenth is fewer. In words when the scores are too few or all the same.
+    Keys are those of parameters. The score of every trial that reached that rung counts, however it ended. They tell
+    what sets the best tenth apart, or the best 5 (at most half) where the tenth is fewer. A text says why there are
+    none, when the scores are too few or all the same.
     """
-    scored = [trial for trial in trials if rung in trial.intermediate_values]
-    scores = [trial.intermediate_values[rung] for trial in scored]
+    scored = [trial for trial in trials if rung in trial.scores]
+    scores = [trial.scores[rung] for trial in scored]
     if len(scored) < MIN_TRIALS_FOR_IMPORTANCE:
         return (
             f"{counted(len(scored), 'score')} at one length of schedule: importances need {MIN_TRIALS_FOR_IMPORTANCE}"
         )
     if min(scores) == max(scores):
         return "all trials have the same score: nothing sets the best apart"
-    study = optuna.create_study(direction="maximize")
+    study, known = optuna.create_study(direction="maximize"), {p.key: distribution(p) for p in space.parameters}
     for trial, score in zip(scored, scores, strict=True):
-        study.add_trial(optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=score))
+        params = space.by_key(trial.parameters)
+        distributions = {key: known[key] for key in params}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=score))
     evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, min(0.5, 5 / len(scored))))
 
     def divergences(scores: list[float]) -> dict[str, float]:

@@ -18,22 +18,23 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from data.system.wording import counted
 from reid_train.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, plot_history, save_figure
+from tuning.confirm.repeats import notes_of
 from tuning.decide.pareto import best_trials, pareto_front
 from tuning.decide.ranking import estimated_finals
+from tuning.record.folders import BEST, BEST_LABEL
 from tuning.record.study import Study
-from tuning.record.trial import TrialRecord
+from tuning.record.trial import TrialRecord, TrialState
 from tuning.result.plot_data import (
     best_so_far,
     comparison_rung,
-    counts,
     importances,
     learning_curves,
     percent,
     place,
-    searched_parameters,
     ticks,
 )
-from tuning.space.space import Parameter
+from tuning.space.parameter import Parameter
+from tuning.space.space import SearchSpace
 
 LOOK: dict[Any, Any] = {**STYLE, "axes.axisbelow": True}
 COST_NAMES = {
@@ -43,12 +44,12 @@ COST_NAMES = {
 }
 METRIC_NAMES = {"val_mAP": "mAP", "val_rank1": "rank 1", "val_rank5": "rank 5", "val_mINP": "mINP"}
 STATE_LOOKS = {
-    "complete": ("o", TRAIN),
-    "pruned": ("v", "#6b7280"),
-    "failed": ("x", "#dc2626"),
-    "running": ("s", FOURTH),
-    "waiting": ("s", FOURTH),
-    "paused": ("s", "#6b7280"),
+    TrialState.COMPLETE: ("o", TRAIN),
+    TrialState.PRUNED: ("v", "#6b7280"),
+    TrialState.FAILED: ("x", "#dc2626"),
+    TrialState.RUNNING: ("s", FOURTH),
+    TrialState.WAITING: ("s", FOURTH),
+    TrialState.PAUSED: ("s", "#6b7280"),
 }
 """Marker and colour of a trial's state."""
 PROMOTIONS = {
@@ -61,7 +62,7 @@ RUNG_COLOURS = ("#94a3b8", TRAIN, THIRD, FOURTH)
 """Of a trial's curve to its first, second, ... rung."""
 COLOURS = matplotlib.colormaps["viridis_r"]
 """Dark is high: a good score, a late trial."""
-BEST = VALIDATION
+BEST_COLOUR = VALIDATION
 NO_SCORE = "no trial completed a schedule"
 
 
@@ -70,26 +71,26 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
 
     A picture for which there is too little to draw (no trial, no score) says so in words.
     """
-    trials, space = study.trials(), study.attributes["space"]
-    metric, parameters = METRIC_NAMES[space["metric"]], searched_parameters(space["search"], trials)
+    trials, space, settings = study.trials(), study.space, study.space.study
+    metric = METRIC_NAMES[settings.metric]
     best = next(iter(best_trials(study)), None)
     rung = comparison_rung(trials)
     with matplotlib.rc_context(LOOK):
         figures = {
             "optimization_history": _optimization_history(trials, metric, best),
-            "parameter_importance": _parameter_importance(study, rung, metric),
-            "parallel_coordinates": _parallel_coordinates(trials, parameters, rung, metric, best),
-            "slices": _slices(trials, parameters, rung, metric, best),
-            "learning_curves": _learning_curves(trials, space["metric"], space["promotion"], best),
+            "parameter_importance": _parameter_importance(space, trials, rung, metric),
+            "parallel_coordinates": _parallel_coordinates(space, trials, rung, metric, best),
+            "slices": _slices(space, trials, rung, metric, best),
+            "learning_curves": _learning_curves(trials, settings.metric, settings.promotion, best),
         }
-        if space.get("costs"):
-            figures["pareto_front"] = _pareto_front(trials, space["costs"], metric, best)
+        if settings.costs:
+            figures["pareto_front"] = _pareto_front(trials, settings.costs, metric, best)
         if best is None:
             figures["best_training_history"] = _words("Best trial's training history", NO_SCORE)
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png")
     if best is not None:
-        rows, title = _kept_run(study, best, space["promotion"])
+        rows, title = _kept_run(study, best)
         plot_history(rows, folder / "best_training_history.png", title)
     return [folder / f"{name}.png" for name in [*figures, *(["best_training_history"] if best else [])]]
 
@@ -100,18 +101,18 @@ def _best_label(best: TrialRecord, rung: int | None = None) -> str:
     return f"best: trial {best.number}, {here}{best.score:.1%} at {counted(best.rung, 'epoch')}"
 
 
-def _kept_run(study: Study, best: TrialRecord, promotion: str) -> tuple[list[dict[str, Any]], str]:
+def _kept_run(study: Study, best: TrialRecord) -> tuple[list[dict[str, Any]], str]:
     """All epochs behind the weights in best/, a run of the confirmation or the best trial, and a title."""
-    label = study.folder / "best" / "trial.json"
+    label = study.folder / BEST / BEST_LABEL
     kept = json.loads(label.read_text()) if label.is_file() else {}
-    if kept and study.attributes.get("confirmation"):
+    if kept and study.facts.get("confirmation"):
         for run in Study(study.folder, name="repeats").trials():
-            if (run.notes["of"], run.notes["seed"]) == (kept["of"], kept["seed"]):
+            if (notes_of(run)["of"], notes_of(run)["seed"]) == (kept["of"], kept["seed"]):
                 title = f"The winner, {kept['of']}, confirmed with seed {kept['seed']}: {counted(run.rung, 'epoch')}"
-                return run.reports, title
-    # Those of the last schedule, or of all.
-    rows = [row for row in best.reports if promotion != "restart" or row["rung"] == best.rung]
-    what = "its complete schedule of" if promotion == "restart" else "all of its"
+                return [epoch.to_record() for epoch in run.reports], title
+    restarts = study.space.study.promotion == "restart"
+    rows = [epoch.to_record() for epoch in best.reports if not restarts or epoch.rung == best.rung]
+    what = "its complete schedule of" if restarts else "all of its"
     return rows, f"Trial {best.number}, the best: {what} {counted(best.rung, 'epoch')}"
 
 
@@ -156,14 +157,14 @@ def _optimization_history(trials: Sequence[TrialRecord], metric: str, best: Tria
             markersize=6.5 if rung == rungs[-1] else 5,
             label=f"{state}, {epochs}" if len(rungs) <= 4 or rung in rungs[-2:] else None,
         )
-    if failed := [trial.number for trial in trials if trial.state == "failed"]:
+    if failed := [trial.number for trial in trials if trial.state is TrialState.FAILED]:
         marks: dict[str, Any] = {"marker": "|", "markersize": 10, "mew": 1.8, "linestyle": "none"}
         marks["transform"] = axes.get_xaxis_transform()
         axes.plot(failed, [0.02] * len(failed), color="#dc2626", label="failed", **marks)
     if best is not None:
         numbers, scores = best_so_far(trials)
         label = f"best so far, {counted(best.rung, 'epoch')}: trial {best.number} with {best.score:.1%}"
-        axes.step(numbers, scores, where="post", color=BEST, linewidth=1.8, label=label, zorder=1)
+        axes.step(numbers, scores, where="post", color=BEST_COLOUR, linewidth=1.8, label=label, zorder=1)
         axes.yaxis.set_major_formatter(percent)
     else:
         axes.text(0.5, 0.5, NO_SCORE, transform=axes.transAxes, ha="center", color="#6b7280")
@@ -175,15 +176,14 @@ def _optimization_history(trials: Sequence[TrialRecord], metric: str, best: Tria
     return figure
 
 
-def _parameter_importance(study: Study, rung: int, metric: str) -> Figure:
+def _parameter_importance(space: SearchSpace, trials: Sequence[TrialRecord], rung: int, metric: str) -> Figure:
     title = "Parameter importance"
     if not rung:
         return _words(title, NO_SCORE)
-    frozen = study.optuna_study.get_trials(deepcopy=False)
-    found = importances(frozen, rung)
+    found = importances(space, trials, rung)
     if isinstance(found, str):
         return _words(title, found)
-    count = sum(rung in trial.intermediate_values for trial in frozen)
+    count = sum(rung in trial.scores for trial in trials)
     figure = Figure(figsize=(9, 1.6 + 0.38 * len(found)), layout="constrained")
     axes = figure.add_subplot(xlabel="share of all importance")
     title = f"{title} (PED-ANOVA) for validation {metric} at {counted(rung, 'epoch')}, {count} trials"
@@ -194,7 +194,7 @@ def _parameter_importance(study: Study, rung: int, metric: str) -> Figure:
         axes.text(1.01, row, f"{share:.0%}", transform=axes.get_yaxis_transform(), va="center")
     chance = [importance.by_chance for importance in found.values()]
     label = "exceeded in 1 of 10 random orders of the scores: a shorter bar may be chance"
-    axes.plot(chance, list(found), "|", color=BEST, markersize=15, markeredgewidth=2.2, label=label)
+    axes.plot(chance, list(found), "|", color=BEST_COLOUR, markersize=15, markeredgewidth=2.2, label=label)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlim(0, 1.05 * max(*shares, *chance))
@@ -208,8 +208,9 @@ NOT_USED = -0.12
 
 
 def _parallel_coordinates(
-    trials: Sequence[TrialRecord], parameters: Sequence[Parameter], rung: int, metric: str, best: TrialRecord | None
+    space: SearchSpace, trials: Sequence[TrialRecord], rung: int, metric: str, best: TrialRecord | None
 ) -> Figure:
+    parameters = space.parameters
     title = "Searched parameters and score"
     scored = sorted((trial for trial in trials if rung in trial.scores), key=lambda trial: trial.scores[rung])
     if not scored or not parameters:
@@ -224,18 +225,18 @@ def _parallel_coordinates(
     _title(figure, f"{title} (dark is high)", rung, metric, len(scored))
     width = 1.3 if len(scored) <= 50 else 0.7
     for trial in scored:
-        heights = [place(p, trial) if counts(p, trial) else NOT_USED for p in parameters]
+        heights = [place(p, trial) if p in space.counting(trial.parameters) else NOT_USED for p in parameters]
         line = [*heights, float(norm(trial.scores[rung]))]
         colour = COLOURS(0.1 + 0.9 * float(shade(trial.scores[rung])))
         axes.plot(range(len(line)), line, color=colour, linewidth=width, alpha=0.8)
         if best is trial:
             outline = [patheffects.withStroke(linewidth=5, foreground="white")]
-            axes.plot(range(len(line)), line, color=BEST, linewidth=2.6, zorder=5, path_effects=outline)
+            axes.plot(range(len(line)), line, color=BEST_COLOUR, linewidth=2.6, zorder=5, path_effects=outline)
             label = _best_label(best, rung)
-            figure.legend([Line2D([], [], color=BEST, linewidth=2.6)], [label], loc="outside lower center")
+            figure.legend([Line2D([], [], color=BEST_COLOUR, linewidth=2.6)], [label], loc="outside lower center")
     for column, parameter in enumerate(parameters):
         labels = ticks(parameter)
-        if not all(counts(parameter, trial) for trial in scored):
+        if not all(parameter in space.counting(trial.parameters) for trial in scored):
             labels = [(NOT_USED, "not used"), *labels]
         _upright(axes, column, f"{parameter.key}{' (log)' if parameter.log else ''}", labels)
     values = [float(value) for value in MaxNLocator(5).tick_values(scores[0], scores[-1])]
@@ -259,8 +260,9 @@ def _upright(axes: Axes, column: int, name: str, labels: Sequence[tuple[float, s
 
 
 def _slices(
-    trials: Sequence[TrialRecord], parameters: Sequence[Parameter], rung: int, metric: str, best: TrialRecord | None
+    space: SearchSpace, trials: Sequence[TrialRecord], rung: int, metric: str, best: TrialRecord | None
 ) -> Figure:
+    parameters = space.parameters
     scored = [trial for trial in trials if rung in trial.scores]
     title = "Score against each parameter"
     if not scored or not parameters:
@@ -270,9 +272,9 @@ def _slices(
     figure = Figure(figsize=(3.3 * columns + 1, 2.9 * rows + 0.6), layout="constrained")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     norm = Normalize(0, max(1, trials[-1].number))
-    ring: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "color": BEST, "mew": 2}
+    ring: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "color": BEST_COLOUR, "mew": 2}
     for panel, parameter in zip(panels.flat, parameters, strict=False):
-        points = [(t, place(parameter, t)) for t in scored if counts(parameter, t)]
+        points = [(t, place(parameter, t)) for t in scored if parameter in space.counting(t.parameters)]
         colours = [COLOURS(0.1 + 0.9 * float(norm(trial.number))) for trial, _ in points]
         heights = [trial.scores[rung] for trial, _ in points]
         panel.scatter([x for _, x in points], heights, c=colours, s=28 if len(scored) <= 50 else 12, linewidths=0)
@@ -309,7 +311,7 @@ def _pareto_front(trials: Sequence[TrialRecord], costs: Sequence[str], metric: s
     estimates, front = estimated_finals(trials), {trial.number for trial in pareto_front(trials)}
     figure = Figure(figsize=(max(7, 5.2 * len(costs)), 5), layout="constrained")
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
-    shown = [trial for trial in trials if trial.number in estimates and trial.state != "failed"]
+    shown = [trial for trial in trials if trial.number in estimates and trial.state is not TrialState.FAILED]
     for panel, cost in zip(panels, costs, strict=True):
         for of_front, colour, label in ((False, "#94a3b8", "another trial"), (True, TRAIN, "of the Pareto front")):
             points = [(t.costs[cost], estimates[t.number]) for t in shown if (t.number in front) == of_front]
@@ -322,9 +324,15 @@ def _pareto_front(trials: Sequence[TrialRecord], costs: Sequence[str], metric: s
             panel.step(*zip(*[m[:2] for m in members], strict=True), where="post", color=TRAIN, linewidth=1, alpha=0.6)
         for value, score, number in members:
             panel.annotate(f" {number}", (value, score), xytext=(3, 4), textcoords="offset points", fontsize=8)
-        ring: dict[str, Any] = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "color": BEST, "mew": 2}
+        ring: dict[str, Any] = {
+            "marker": "o",
+            "markersize": 12,
+            "markerfacecolor": "none",
+            "color": BEST_COLOUR,
+            "mew": 2,
+        }
         picked = f"picked: trial {best.number}"
-        panel.plot(best.costs[cost], estimates[best.number], linestyle="none", label=picked, **ring)
+        panel.plot(best.costs[cost], estimates[best.number], linestyle="none", mew=2, label=picked, **ring)
         panel.set_xlabel(COST_NAMES[cost])
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.margins(0.08)
@@ -350,7 +358,7 @@ def _learning_curves(trials: Sequence[TrialRecord], metric: str, promotion: str,
     for number, of_trial in sorted(curves.items(), key=lambda item: item[0] == best_number):
         is_best = number == best_number
         for curve in of_trial:
-            colour = BEST if is_best else RUNG_COLOURS[min(rungs.index(curve.rung), 3) if len(rungs) <= 4 else 1]
+            colour = BEST_COLOUR if is_best else RUNG_COLOURS[min(rungs.index(curve.rung), 3) if len(rungs) <= 4 else 1]
             width, alpha = (2.6, 1.0) if is_best else (0.7, 0.45) if many else (1.2, 0.8)
             axes.plot(curve.epochs, curve.scores, color=colour, linewidth=width, alpha=alpha)
             if curve.complete:
@@ -361,7 +369,7 @@ def _learning_curves(trials: Sequence[TrialRecord], metric: str, promotion: str,
     handles = [Line2D([], [], color=colour, label=label) for label, colour in pairs]
     handles.append(Line2D([], [], color="#374151", marker="o", linestyle="none", markersize=4.5, label="the rung"))
     if best is not None:
-        handles.append(Line2D([], [], color=BEST, linewidth=2.6, label=_best_label(best)))
+        handles.append(Line2D([], [], color=BEST_COLOUR, linewidth=2.6, label=_best_label(best)))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

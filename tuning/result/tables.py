@@ -1,8 +1,7 @@
 """The tables of a study, made from its record alone."""
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,7 +11,7 @@ from rich.table import Table
 from data.system.files import replacing
 from data.system.wording import clock, show_value
 from reid_train.history import write_history
-from tuning.decide.pareto import best_trials, pareto_front
+from tuning.decide.pareto import pareto_front
 from tuning.decide.ranking import estimated_finals
 from tuning.record.study import Study
 from tuning.record.trial import TrialRecord
@@ -26,16 +25,16 @@ def trials_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
     names = list(dict.fromkeys(name for trial in trials for name in trial.parameters))
     rows = []
     for trial in trials:
-        report = trial.final_report or {}
+        report = trial.final_report
         rows.append(
             {
                 "number": trial.number,
                 "state": trial.state,
-                "cause": trial.cause,
+                "cause": trial.cause or "",
                 "rung": trial.rung,
                 "epochs": trial.epochs,
                 "seconds": round(trial.seconds, 1),
-                **{name: report.get(name) for name in REPORTED},
+                **{name: getattr(report, name, None) for name in REPORTED},
                 **trial.costs,
                 **{name: trial.parameters.get(name) for name in names},
             }
@@ -49,13 +48,12 @@ def result_rows(study: Study, trials: Sequence[TrialRecord]) -> tuple[list[str],
     `expected` is the study's metric as estimated for the end of the longest schedule; by it they are ranked.
     """
     estimates = estimated_finals(study.trials())
-    space = study.attributes["space"]
-    names, costs = list(space["search"]), space.get("costs", [])
+    names, costs = study.space.searched, study.space.study.costs
     header = ["trial", "state", "epochs", "expected", *costs, "mAP", "rank 1", "mINP", "time", *names]
     rows = []
     for trial in trials:
-        report = trial.final_report or {}
-        metrics = [f"{100 * report.get(name, 0):.1f}" for name in ("val_mAP", "val_rank1", "val_mINP")]
+        report = trial.final_report
+        metrics = [f"{100 * (getattr(report, name, None) or 0):.1f}" for name in ("val_mAP", "val_rank1", "val_mINP")]
         values = [show_value(trial.parameters[name]) if name in trial.parameters else "" for name in names]
         first = [str(trial.number), trial.state, str(trial.rung), f"{100 * estimates[trial.number]:.1f}"]
         rows.append(
@@ -66,17 +64,16 @@ def result_rows(study: Study, trials: Sequence[TrialRecord]) -> tuple[list[str],
 
 def front_rows(study: Study) -> tuple[list[str], list[list[str]]] | None:
     """Header and cells of the Pareto front's table, the best score first; None in a study of one metric."""
-    return result_rows(study, pareto_front(study.trials())) if study.attributes["space"].get("costs") else None
+    return result_rows(study, pareto_front(study.trials())) if study.space.study.costs else None
 
 
 def confirmation_rows(study: Study) -> tuple[list[str], list[list[str]]] | None:
     """Header and cells of the confirmation's table, the winner first; None without one. Scores in percent."""
-    rows = study.attributes.get("confirmation", {}).get("rows", [])
+    rows = study.facts.get("confirmation", {}).get("rows", [])
     if not rows:
         return None
-    metric = study.attributes["space"]["metric"].removeprefix("val_")
+    metric, costs = study.space.study.metric.removeprefix("val_"), study.space.study.costs
     seeds = [name for name in rows[0] if name.startswith("seed ")]
-    costs = study.attributes["space"].get("costs", [])
     header = ["configuration", f"mean {metric}", "95% interval", "P(best)", *costs, *seeds, "minutes a run"]
     cells = [
         [
@@ -136,14 +133,12 @@ LEFT = ("state", "configuration", "changed")
 ABLATION_HEADER = ("step", "changed", "from", "to", "val_mAP", "points")
 
 
-def ablation_rows(study: Study) -> list[list[str]]:
-    """Cells of the ablation's table; none where it was not run, or was run for an earlier winner."""
-    best = best_trials(study)[:1]
-    rows = [row for row in study.attributes.get("ablation", []) if best and row["trial"] == best[0].number]
+def ablation_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Cells of the ablation's table."""
     cells = []
     for row in rows:
         values = ["" if row[end] is None else show_value(row[end]) for end in ("from", "to")]
-        score = "diverged" if math.isnan(row["val_mAP"]) else f"{row['val_mAP']:.2%}"
+        score = "diverged" if row["val_mAP"] is None or math.isnan(row["val_mAP"]) else f"{row['val_mAP']:.2%}"
         known = row["difference"] is not None and not math.isnan(row["difference"])
         difference = f"{100 * row['difference']:+.2f}" if known else ""
         cells.append([str(row["step"]), row["changed"], *values, score, difference])
@@ -160,10 +155,11 @@ def write_tables(study: Study) -> None:
     """Writes trials.csv and history/<trial>.csv from the record."""
     trials = study.trials()
     tables = {"trials.csv": trials}
-    if study.attributes["space"].get("costs"):
+    if study.space.study.costs:
         tables["pareto.csv"] = pareto_front(trials)
-    for name, rows in tables.items():
+    for name, listed in tables.items():
         with replacing(study.folder / name) as temporary:
-            trials_table(rows).to_csv(temporary, index=False, float_format="%.6g")
+            trials_table(listed).to_csv(temporary, index=False, float_format="%.6g")
     for trial in trials:
-        write_history(Path(study.folder) / "history" / f"{trial.number}.csv", trial.reports)
+        rows = [epoch.to_record() for epoch in trial.reports]
+        write_history(study.folder / "history" / f"{trial.number}.csv", rows)

@@ -7,14 +7,16 @@ import socket
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import ray
+from ray.exceptions import AuthenticationError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from data.system.errors import UserError
 from data.system.passwords import without_passwords
-
-if TYPE_CHECKING:
-    from tuning.record.storage import Storage
-    from tuning.run.trials import Resources
+from tuning.record.storage import Storage
+from tuning.run.resources import Resources
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("data", "reid_train", "tuning")
@@ -23,8 +25,6 @@ NO_TOKEN = (
     "search, with RAY_AUTH_MODE=token and the same RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH, a file; "
     "`ray get-auth-token --generate` makes one)"
 )
-STARTING_AT_ONCE = 64
-"""Trials that are being placed and started; starting takes seconds, and they need not wait for each other."""
 CHECK_S = 120
 """Seconds in which every machine must have answered when the search begins."""
 
@@ -51,9 +51,6 @@ def join(address: str, options: dict[str, Any]) -> None:
 
     Raises UserError when no cluster answers, or it asks for a token that this process has not.
     """
-    import ray
-    from ray.exceptions import AuthenticationError
-
     with tempfile.TemporaryDirectory(prefix="reid-code-") as folder:
         for package in PACKAGES:
             # Modules alone: users keep their images in data/.
@@ -76,28 +73,22 @@ def _all_but_modules(folder: str, names: list[str]) -> set[str]:
 
 def machines() -> list[dict[str, Any]]:
     """Ray's description of each machine of the cluster that is there now."""
-    import ray
-
     return [node for node in ray.nodes() if node["Alive"]]
 
 
 def this_machine() -> dict[str, float]:
     """What a trial asks of Ray to be placed beside the driver."""
-    import ray
-
     return {f"node:{ray.util.get_node_ip_address()}": 0.001}
 
 
 def plan_cluster(
     cpus_per_trial: int | None, gpus_per_trial: float | None, concurrency: int | None, device: str
-) -> "Resources":
+) -> Resources:
     """What each trial gets, and how many run at once now; where machines join later, more do.
 
     A GPU a trial where there are GPUs, with its share of the CPUs of the machine that has fewest for each; else a CPU,
     and up to 4 where more than 4 trials would share a machine. Raises UserError where no machine has as much.
     """
-    from tuning.run.trials import Resources
-
     found = [
         (int(node["Resources"].get("CPU", 0)), node["Resources"].get("GPU", 0.0) if device != "cpu" else 0.0)
         for node in machines()
@@ -119,7 +110,7 @@ def plan_cluster(
     return replace(planned, concurrency=min(now, concurrency or now))
 
 
-def room(resources: "Resources") -> int:
+def room(resources: Resources) -> int:
     """How many trials the machines that are there now hold at once."""
     free = 0
     for node in machines():
@@ -128,14 +119,11 @@ def room(resources: "Resources") -> int:
     return free
 
 
-def check_machines(storage: "Storage | None", folder: Path) -> None:
+def check_machines(storage: Storage | None, folder: Path) -> None:
     """Looks whether all machines see the storage, and whether the cluster is locked.
 
     Raises UserError for several machines without a storage, and for one that does not find there what this one wrote.
     """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
     nodes = machines()
     if storage is None and len(nodes) > 1:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What a search cannot go on without, and may lose: Ray's processes, memory, room on the disk, a trial that answers."""
+"""Watches over what a search may lose: Ray's processes, memory, room on the disk, and trials that answer."""
 
 import threading
 import time
@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import ray
-from ray.exceptions import OutOfMemoryError
 from ray.tune import Callback
 
 from data.system.errors import leave_now
 from data.system.wording import clock
+from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
+from tuning.record.trial import TrialState
+from tuning.run.ray_private import dead_ray_processes, kill_process
+from tuning.run.work import job_of
 
 RAY_DIED = 3
 """Exit code when one of Ray's own processes died: nothing is wrong with the command, and it goes on."""
@@ -23,7 +26,7 @@ _Called = TypeVar("_Called", bound=Callable[..., Any])
 
 
 class SearchStopped(BaseException):
-    """Ends the search from within Ray's callbacks. No Exception: Ray would make another one of that, or a trial's."""
+    """Ends the search from within Ray's callbacks. It is no Exception: Ray would take that for a trial's own."""
 
     def __init__(self, reason: Exception):
         super().__init__(str(reason))
@@ -31,7 +34,7 @@ class SearchStopped(BaseException):
 
 
 def stops_search(called_by_ray: _Called) -> _Called:
-    """What goes wrong in this function is the search's, a study that cannot be written, say, and no trial's."""
+    """Makes an error in a function that Ray calls end the search, as for a study that cannot be written."""
 
     @wraps(called_by_ray)
     def guarded(*arguments: Any, **options: Any) -> Any:
@@ -41,12 +44,6 @@ def stops_search(called_by_ray: _Called) -> _Called:
             raise SearchStopped(error) from error
 
     return guarded  # type: ignore[return-value]
-
-
-def dead_ray_processes() -> list[str]:
-    """The names of those of Ray's processes that this one started and that have died."""
-    node = ray._private.worker._global_node
-    return [] if node is None else [name for name, _ in node.dead_processes() if name in ("raylet", "gcs_server")]
 
 
 def watch_ray() -> None:
@@ -81,11 +78,6 @@ def oom_kills() -> int:
     return 0
 
 
-def ray_killed_for_memory(error: Any) -> bool:
-    """Whether Ray's own watch over the memory ended a worker, before the kernel would have."""
-    return isinstance(error, OutOfMemoryError) or "running low on memory" in str(error)
-
-
 class TrialTimeout(Callback):
     """Ends a trial that has told nothing for too long, and its process."""
 
@@ -99,23 +91,25 @@ class TrialTimeout(Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        self._heard[trial.config["number"]] = time.monotonic()
+        self._heard[job_of(trial.config).number] = time.monotonic()
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        self._heard[trial.config["number"]] = time.monotonic()
+        self._heard[job_of(trial.config).number] = time.monotonic()
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         if self.timeout_s is None:
             return
         for trial in trials:
-            number = trial.config["number"]
+            number = job_of(trial.config).number
             silent_s = time.monotonic() - self._heard.get(number, time.monotonic())
             if trial.status == "RUNNING" and self.study.is_running(number) and silent_s > self.timeout_s:
                 self._end(trial, number)
 
     @stops_search
     def _end(self, trial: Any, number: int) -> None:
-        cause = f"timed out: no epoch was reported for {clock(self.timeout_s or 0)} (study.trial_timeout)"
-        self.study.finish(number, "failed", cause)
-        if (actor := trial.temporary_state.ray_actor) is not None:
-            ray.kill(actor)  # Ray comes to on_trial_error by that, and the trial's place is free
+        with self.study.exclusive():
+            if not self.study.is_running(number):  # another driver took it over meanwhile
+                return
+            silence = f"no epoch was reported for {clock(self.timeout_s or 0)} (study.trial_timeout)"
+            self.study.finish(number, TrialState.FAILED, Cause(Kind.TIMED_OUT, silence))
+        kill_process(trial)  # Ray comes to on_trial_error by that, and the trial's place is free

@@ -1,5 +1,6 @@
 """What a search shows while it runs: a live panel on a terminal, plain lines elsewhere."""
 
+from collections import Counter
 from typing import Any
 
 from ray.tune import Callback
@@ -9,18 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from data.system.wording import clock, counted, open_console, show_parameters
-from tuning.confirm.repeats import Repeats
 from tuning.decide.pareto import best_trials
-from tuning.decide.policy import Policy
 from tuning.decide.rungs import agreements
-from tuning.record.trial import TrialRecord
+from tuning.record.trial import ENDED, TrialRecord, TrialState
+from tuning.run.resources import Resources
+from tuning.run.work import EpochEnded, Work, job_of, told_in
 
 
 class Progress(Callback):
     """A Ray callback that reads the study after each result; also a context in which the live panel is shown."""
 
-    def __init__(self, policy: Policy | Repeats, resources: Any):
-        self.policy, self.study, self.settings = policy, policy.study, policy.settings
+    def __init__(self, work: Work, resources: Resources):
+        self.work, self.study, self.settings = work, work.study, work.settings
         self.resources = resources
         self.console = open_console()
         self.trials: list[TrialRecord] = self.study.trials()
@@ -37,7 +38,7 @@ class Progress(Callback):
         threads = f"{self.resources.cpus} CPU{'s' * (self.resources.cpus > 1)}"
         gpus = f" and {self.resources.gpus:g} GPU" if self.resources.gpus else ""
         self.console.print(
-            f"{self.study.folder}: {self.policy.announcement}, {self.resources.concurrency} at once, "
+            f"{self.study.folder}: {self.work.announcement}, {self.resources.concurrency} at once, "
             f"{threads}{gpus} each",
             highlight=False,
         )
@@ -51,29 +52,29 @@ class Progress(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self.trials = self.study.trials()
-        number = trial.config["number"]
+        number = job_of(trial.config).number
         self.current[number] = "starting"
         if not self.console.is_terminal:
             known = self.study.trial(number)
             what = f"goes on from {counted(known.rung, 'epoch')}" if known.rung else "begins"
-            self._print(f"{self.policy.name(number)} {what}{_in_brackets(known.parameters)}")
+            self._print(f"{self.work.name(number)} {what}{_in_brackets(known.parameters)}")
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        number = trial.config["number"]
+        number = job_of(trial.config).number
         self.trials = self.study.trials()
         if not self.study.is_running(number):
             self.current.pop(number, None)
             self._say(self.study.trial(number))
             self._tell_of_rungs()  # only a trial that came to the top changes what is known of them
-        else:
-            self.current[number] = f"epoch {result['report']['epoch']} of {result['rung']}"
+        elif result and isinstance(told := told_in(result), EpochEnded):
+            self.current[number] = f"epoch {told.report.epoch} of {told.rung}"
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self.on_trial_result(iteration, trials, trial, {})
 
     def _tell_of_rungs(self) -> None:
         """Says so when a rung turns out to rank too badly to decide by, and when it decides again."""
-        for found in agreements(self.trials, self.study.attributes.get("rungs", [])):
+        for found in agreements(self.trials, self.work.plan.rungs or ()):
             if found.too_low != (found.rung in self.bad_rungs):
                 self.bad_rungs ^= {found.rung}
                 self._print(found.describe())
@@ -82,24 +83,24 @@ class Progress(Callback):
         """One line for a trial that ended."""
         metric = self.study.space.study.metric
         score = [f"{metric} {trial.score:.3f} at {counted(trial.rung, 'epoch')}"] if trial.score is not None else []
-        causes = {"failed": [trial.cause], "waiting": ["its process died; it goes on from its last state"]}
-        cause = causes.get(trial.state, [])
-        what = "; ".join([*cause, *score])
-        self._print(f"{self.policy.name(trial.number)} {trial.state}: {what}{_in_brackets(trial.parameters)}")
+        why = [str(trial.cause)] if trial.state is TrialState.FAILED else []
+        if trial.state is TrialState.WAITING:
+            why = ["its process died; it goes on from its last state"]
+        what = "; ".join([*why, *score])
+        self._print(f"{self.work.name(trial.number)} {trial.state}: {what}{_in_brackets(trial.parameters)}")
 
     def _print(self, line: str) -> None:
         text = Text(f"[{clock(self.study.elapsed_s)}] {line}")  # Text, since brackets in strings are markup
         self.console.print(text, soft_wrap=True)
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> Counter[TrialState]:
         """Trials by state."""
-        states = ("complete", "pruned", "failed", "running", "paused")
-        return {state: sum(trial.state == state for trial in self.trials) for state in states}
+        return Counter(trial.state for trial in self.trials)
 
     def ended(self) -> int:
-        """Trials that are not to be waited for."""
+        """Trials that nobody waits for: those that ended or pause."""
         counts = self.counts()
-        return counts["complete"] + counts["pruned"] + counts["failed"] + counts["paused"]
+        return sum(counts[state] for state in (*ENDED, TrialState.PAUSED))
 
     def expected_s(self) -> float | None:
         """Seconds that the search will have taken, at the pace since this began; None before a trial has ended."""
@@ -107,7 +108,7 @@ class Progress(Callback):
         if ended == before:
             return self.settings.time_budget
         pace_s = (self.study.elapsed_s - before_s) / (ended - before)
-        expected = self.study.elapsed_s + pace_s * max(0, self.policy.planned - ended)
+        expected = self.study.elapsed_s + pace_s * max(0, self.work.planned - ended)
         return min(expected, self.settings.time_budget or expected)
 
     def _panel(self) -> Panel:
@@ -115,17 +116,16 @@ class Progress(Callback):
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim")
         table.add_column()
-        done = counts["complete"] + counts["pruned"] + counts["failed"]
-        table.add_row(
-            "trials",
-            f"{done} of {self.policy.planned} done  ({counts['complete']} complete, {counts['pruned']} pruned, "
-            f"{counts['failed']} failed), {counts['running']} running, {counts['paused']} paused",
-        )
-        running = ", ".join(f"{self.policy.name(number)}: {where}" for number, where in sorted(self.current.items()))
-        table.add_row("now", running or ("finishing" if done >= self.policy.planned else "starting"))
+        done = sum(counts[state] for state in ENDED)
+        shown = {state: f"{counts[state]} {state}" for state in TrialState}
+        ended = ", ".join(shown[state] for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED))
+        now = f"{shown[TrialState.RUNNING]}, {shown[TrialState.PAUSED]}"
+        table.add_row("trials", f"{done} of {self.work.planned} done  ({ended}), {now}")
+        running = ", ".join(f"{self.work.name(number)}: {where}" for number, where in sorted(self.current.items()))
+        table.add_row("now", running or ("finishing" if done >= self.work.planned else "starting"))
         for best in best_trials(self.study)[:1]:
             reached = f"{best.score:.3f} {self.study.space.study.metric} after {counted(best.rung, 'epoch')}"
-            table.add_row("best so far", f"{self.policy.name(best.number)}, {reached}")
+            table.add_row("best so far", f"{self.work.name(best.number)}, {reached}")
             table.add_row("", show_parameters(best.parameters))
         table.add_row("time", f"{clock(self.study.elapsed_s)} of about {clock(expected) if expected else '?'}")
         return Panel(

@@ -1,64 +1,70 @@
-"""Ray's TrialScheduler interface over the policy: records every report, then says whether the trial goes on."""
+"""Ray's TrialScheduler interface: records what trials tell, then says whether they go on."""
 
 import time
 from collections import Counter
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, assert_never
 
-from ray.exceptions import RayActorError
 from ray.tune.schedulers import TrialScheduler
 
-from tuning.confirm.repeats import Repeats
-from tuning.decide.policy import Policy
-from tuning.record.causes import collapse_cause
-from tuning.run.guard import dead_ray_processes, oom_kills, ray_killed_for_memory, stops_search
+from tuning.decide.collapse import collapse_cause
+from tuning.record.cause import Cause, Kind
+from tuning.record.trial import TrialState
+from tuning.run.guard import oom_kills, stops_search
+from tuning.run.ray_private import dead_ray_processes, ended_for_memory, error_of, process_died
+from tuning.run.work import DiskFull, EpochEnded, Failed, Told, Work, job_of, told_in
 
 RETRIES = 2
 """How often a trial goes on after its process died without having come further, in one session."""
 
 
 class RungScheduler(TrialScheduler):
-    """Tells the study what a trial reports and ends it where the policy says so. The record comes before Ray's act."""
+    """Ends or continues trials as the work decides. The study knows of everything before Ray acts on it."""
 
-    def __init__(self, policy: Policy | Repeats):
+    def __init__(self, work: Work):
         super().__init__()
-        self.policy, self.study = policy, policy.study
+        self.work, self.study = work, work.study
         self._deaths = Counter[tuple[int, int]]()
         self._oom_kills = oom_kills()
 
     @stops_search
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        number = trial.config["number"]
-        decides = result.get("rung") == result.get("report/epoch")  # else it is the trial's alone
-        with self.study.exclusive() if decides else nullcontext():
+        number, told = job_of(trial.config).number, told_in(result)
+        ends_rung = not isinstance(told, EpochEnded) or told.report.epoch == told.rung
+        # Other drivers care only for what is decided by.
+        with self.study.exclusive() if ends_rung else nullcontext():
             # A driver that was thought dead finds its trial in other hands, and lets go of it.
-            goes_on = self.study.is_running(number) and self._record_and_decide(number, result)
+            goes_on = self.study.is_running(number) and self._record_and_decide(number, told)
             if not goes_on:
-                self.policy.tidy()
+                self.work.tidy()
         return str(self.CONTINUE if goes_on else self.STOP)
 
-    def _record_and_decide(self, number: int, result: dict[str, Any]) -> bool:
-        if "refused" in result:
-            raise OSError(*result["refused"])
-        if "cause" in result:
-            self.study.finish(number, "failed", result["cause"])
+    def _record_and_decide(self, number: int, told: Told) -> bool:
+        """Whether the trial goes on."""
+        match told:
+            case DiskFull(errno, strerror, filename):
+                raise OSError(errno, strerror, filename)
+            case Failed(cause):
+                self.study.finish(number, TrialState.FAILED, cause)
+                return False
+            case EpochEnded(rung, report):
+                self.study.record(number, rung, report)
+                return report.epoch < rung or self._decide(number, rung)
+            case _:
+                assert_never(told)
+
+    def _decide(self, number: int, rung: int) -> bool:
+        of_rung = [epoch.report for epoch in self.study.trial(number).reports if epoch.rung == rung]
+        if cause := collapse_cause(self.work.job(number).config, of_rung):
+            self.study.finish(number, TrialState.FAILED, cause)
             return False
-        report = {key.removeprefix("report/"): value for key, value in result.items() if key.startswith("report/")}
-        rung = result["rung"]
-        self.study.record(number, rung, report)
-        if report["epoch"] < rung:
-            return True
-        of_rung = [earlier for earlier in self.study.trial(number).reports if earlier["rung"] == rung]
-        if cause := collapse_cause(self.policy.training(number)["settings"], of_rung):
-            self.study.finish(number, "failed", cause)
-            return False
-        return self.policy.at_rung_end(number, rung)
+        return self.work.at_rung_end(number, rung)
 
     @stops_search
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """A trial whose process died goes on from its last state, a few times. What its configuration brings about, a
-        process that was killed for want of memory too, is final."""
-        number = trial.config["number"]
+        """A trial whose process died goes on from its last state, RETRIES times at most. It ends for good where its
+        configuration is to blame, as for a process that was killed for want of memory."""
+        number = job_of(trial.config).number
         with self.study.exclusive():
             if not self.study.is_running(number):
                 return
@@ -68,20 +74,20 @@ class RungScheduler(TrialScheduler):
             deaths = number, self.study.trial(number).epochs
             self._deaths[deaths] += 1
             if cause := self._memory_cause(trial):
-                self.study.finish(number, "failed", cause)
-            elif _process_died(trial) and self._deaths[deaths] <= RETRIES:
+                self.study.finish(number, TrialState.FAILED, cause)
+            elif process_died(trial) and self._deaths[deaths] <= RETRIES:
                 self.study.interrupt(number)
             else:
-                self.study.finish(number, "failed", _cause_of_death(trial))
+                self.study.finish(number, TrialState.FAILED, _cause_of_death(trial))
 
-    def _memory_cause(self, trial: Any) -> str | None:
-        """One line when the trial's process was killed for want of memory; the kernel's count tells it."""
-        error, kills = trial.get_pickled_error() or trial.get_error(), oom_kills()
-        by_kernel, self._oom_kills = _process_died(trial) and kills > self._oom_kills, kills
-        if not by_kernel and not ray_killed_for_memory(error):
+    def _memory_cause(self, trial: Any) -> Cause | None:
+        """The cause when the trial's process was killed for want of memory; the kernel's count tells it."""
+        kills = oom_kills()
+        by_kernel, self._oom_kills = process_died(trial) and kills > self._oom_kills, kills
+        if not by_kernel and not ended_for_memory(trial):
             return None
-        size = self.policy.training(trial.config["number"])["settings"].batch_size
-        return f"out of memory: batch_size={size} is too large here: {'the kernel' if by_kernel else 'Ray'} killed it"
+        size, who = job_of(trial.config).config.batch_size, "the kernel" if by_kernel else "Ray"
+        return Cause(Kind.OUT_OF_MEMORY, f"batch_size={size} is too large here: {who} killed it")
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Nothing to note: the study knows the trial since it was asked for."""
@@ -97,17 +103,10 @@ class RungScheduler(TrialScheduler):
         return waiting[0] if waiting else None
 
     def debug_string(self) -> str:
-        return f"rungs: {', '.join(map(str, self.policy.rungs))} epochs"
+        return self.work.announcement
 
 
-def _process_died(trial: Any) -> bool:
-    """Whether the trial's process was killed, or its machine lost; not whether it raised while it was made."""
-    error = trial.get_pickled_error() or trial.get_error()  # of some deaths Ray says nothing
-    return error is None or (isinstance(error, RayActorError) and not error.actor_init_failed)
-
-
-def _cause_of_death(trial: Any) -> str:
-    """One line for a trial whose process died or whose code raised where nobody catches."""
-    error = trial.get_pickled_error() or trial.get_error()
-    lines = [line.strip() for line in str(error or "its process died").splitlines() if line.strip()]
-    return f"worker died at {time.strftime('%H:%M:%S')}: {lines[-1][:200]}"
+def _cause_of_death(trial: Any) -> Cause:
+    """For a trial whose process died or whose code raised where nobody catches."""
+    lines = [line.strip() for line in str(error_of(trial) or "its process died").splitlines() if line.strip()]
+    return Cause(Kind.WORKER_DIED, f"worker died at {time.strftime('%H:%M:%S')}: {lines[-1][:200]}")

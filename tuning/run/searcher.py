@@ -1,38 +1,35 @@
-"""Ray's Searcher interface over the policy: which configuration to train next, and when there is none."""
+"""Ray's Searcher interface: which trial to train next, and when there is none."""
 
 from collections.abc import Callable
 from typing import Any
 
 from ray.tune.search import Searcher
 
-from tuning.confirm.repeats import Repeats
-from tuning.decide.policy import Policy
+from tuning.record.job import TrialJob
+from tuning.record.trial import TrialState
 from tuning.run.guard import stops_search
+from tuning.run.work import Work, ray_config
 
 
 class StudySearcher(Searcher):
-    """Hands Ray the trials that the policy picks. A trial that pauses ends for Ray and comes back as another of its."""
+    """Hands Ray the trials that the work picks. A trial that pauses ends for Ray and comes back as another of Ray's."""
 
-    def __init__(
-        self,
-        policy: Policy | Repeats,
-        trial_config: Callable[[int], dict[str, Any]],
-        room: Callable[[], int] | None = None,
-    ):
-        """`trial_config` gives what Ray hands the trainable, by the trial's number in the study; `room` says how many
-        trials may run at once now, where that changes."""
+    def __init__(self, work: Work, job_of: Callable[[int], TrialJob], room: Callable[[], int] | None = None):
+        """`job_of` gives what a process is handed, by the trial's number in the study; `room` says how many trials may
+        run at once now, where that changes."""
         super().__init__()
-        self.policy, self.trial_config, self.room = policy, trial_config, room
+        self.work, self.job_of, self.room = work, job_of, room
 
     @stops_search
     def suggest(self, trial_id: str) -> Any:
-        if self.room is not None and len(self.policy.study.running_here()) >= self.room():
+        study = self.work.study
+        if self.room is not None and len(study.running_here()) >= self.room():
             return None
-        with self.policy.study.exclusive():
-            number = self.policy.next_trial()
+        with study.exclusive():
+            number = self.work.next_trial()
         if number is not None:
-            return self.trial_config(number)
-        return None if self.policy.study.in_state("running") else Searcher.FINISHED
+            return ray_config(self.job_of(number))
+        return None if study.in_state(TrialState.RUNNING) else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing to do: the scheduler has told the study before Ray comes here."""

@@ -14,6 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import ray
+
 from data.pixels.cache import HEADER_BYTES, MAGIC, Pixels, is_whole
 from data.pixels.digests import default_cache_dir
 from data.system.errors import UserError
@@ -42,8 +45,6 @@ class SharedPixels(NamedTuple):
 
     def here(self) -> Pixels:
         """The pixels on this machine, at this size. Raises UserError where no folder has room for them."""
-        import ray
-
         assert self.pixels.file is not None
         if ray.get_runtime_context().get_node_id() == self.node:
             return self.pixels
@@ -78,8 +79,6 @@ class SharedPixels(NamedTuple):
 
     def _received(self) -> Iterator[Any]:
         """The chunks, one at a time: what has been written may leave this machine's object store."""
-        import ray
-
         for chunk in self.chunks:
             yield ray.get(chunk)
 
@@ -90,9 +89,6 @@ def share_pixels(pixels: Pixels) -> SharedPixels:
 
     Raises UserError when there is none: decoding needs the images.
     """
-    import numpy as np
-    import ray
-
     if pixels.file is None:
         raise UserError(
             "the decoded pixels are not in a file, so that other machines cannot have them; raise --cache-limit, or "

@@ -12,8 +12,10 @@ from pydantic import ValidationError
 from data.system.errors import UserError
 from reid_train.config import FIELD_NAMES, TrainConfig, make_config
 from reid_train.settings_file import SettingsFile, parse_assignments, read_settings, suggestion
+from tuning.space.batches import batch_combinations, has_batches
+from tuning.space.parameter import Parameter
 from tuning.space.settings import INCREASING, StudySettings
-from tuning.space.space import BATCH, Parameter, SearchSpace, batch_combinations
+from tuning.space.space import BATCH, SearchSpace
 
 NOT_SEARCHABLE = {
     "data_dir": "trials on different data cannot be compared",
@@ -86,7 +88,7 @@ def _study_settings(source: SettingsFile) -> StudySettings:
         raise UserError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _field_kinds(name: str) -> set[type]:
+def field_kinds(name: str) -> set[type]:
     """The plain types that a TrainConfig field takes, e.g. {float, str} for margin."""
 
     def walk(annotation: Any) -> Iterator[type]:
@@ -159,7 +161,7 @@ def _parameter(source: SettingsFile, place: tuple[str | int, ...], spec: Any) ->
 
 def _range(where: str, name: str, spec: dict[str, Any], when: Any) -> Parameter:
     low, high, log, step = spec.get("low"), spec.get("high"), spec.get("log", False), spec.get("step")
-    kinds = _field_kinds(name)
+    kinds = field_kinds(name)
     if bool in kinds or not kinds & {int, float}:
         raise UserError(f"{where}: {name} takes names, not numbers: give choices")
     for key, value in (("low", low), ("high", high)):
@@ -268,15 +270,18 @@ def _checked(space: SearchSpace, source: SettingsFile) -> SearchSpace:
             make_config(values, _under(source, "search", parameter.name))
             if parameter.name in BATCH and not isinstance(value, int | None):
                 raise UserError(f"{source.at('search', parameter.name)}: {parameter.name} takes whole numbers")
-    space = _with_batches(space, source)
+    space = with_batches(space)
     if not space.parameters:
         raise UserError(f"{source.where}: nothing to search; list settings under search, or use reid_train.train")
     return space
 
 
-def _with_batches(space: SearchSpace, source: SettingsFile) -> SearchSpace:
-    """The space with the combinations of BATCH that make a valid TrainConfig, of which its first trials have some."""
-    batches, problems = [], list[str]()
+def with_batches(space: SearchSpace) -> SearchSpace:
+    """The space with the pairs of BATCH that make a valid TrainConfig.
+
+    Raises UserError where there is none, or where a first trial asks for a pair that is none.
+    """
+    source, batches, problems = space.source, [], list[str]()
     searched = next((name for name in BATCH if any(p.name == name for p in space.parameters)), None)
     for batch in batch_combinations(space):
         try:
@@ -285,7 +290,7 @@ def _with_batches(space: SearchSpace, source: SettingsFile) -> SearchSpace:
         except UserError as error:
             problems.append(str(error))
     space = replace(space, batches=tuple(batches))
-    if not space.has_batches():
+    if not has_batches(space):
         raise UserError(problems[0])
     for number, trial in enumerate(space.first_trials):
         if set(BATCH) <= trial.keys() and (trial[BATCH[0]], trial[BATCH[1]]) not in batches:

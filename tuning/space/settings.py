@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from data.system.errors import UserError
 from reid_train.settings_file import suggestion
-from tuning.run.climb import Mode
+from tuning.space.schedules import Mode
 
 INCREASING = "should be epochs in increasing order, e.g. [4, 8], or auto"
 RETRIEVAL = ("val_mAP", "val_rank1", "val_rank5", "val_mINP")

@@ -1,0 +1,39 @@
+"""Where things lie in a study's folder. Every other module asks here.
+
+results/NAME/study.db                the record
+results/NAME/trials/7/9-epochs/      a trial's schedule that ends at 9 epochs: its state, then its weights
+results/NAME/repeats/2/9-epochs/     a run of the confirmation
+results/NAME/best/                   the winner's checkpoint; trial.json beside it says whose it is
+"""
+
+from pathlib import Path
+
+DATABASE = "study.db"
+ENVIRONMENT = "environment.json"
+SPACE = "space.yaml"
+BEST = "best"
+BEST_LABEL = "trial.json"
+BEST_CONFIG = "best_config.yaml"
+WEIGHTS = "model.safetensors"
+"""reid_train.checkpoint.WEIGHTS, here without loading torch; a test compares the two."""
+
+
+def trial_folder(study: Path, number: int) -> Path:
+    """Where a trial keeps its schedules."""
+    return study / "trials" / str(number)
+
+
+def repeat_folder(study: Path, number: int) -> Path:
+    """Where a run of the confirmation keeps its schedule."""
+    return study / "repeats" / str(number)
+
+
+def rung_folder(trial: str | Path, rung: int) -> Path:
+    """Where, in a trial's folder, the schedule that ends at `rung` epochs keeps its state and weights."""
+    return Path(trial) / f"{rung}-epochs"
+
+
+def weights_folder(trial: Path) -> Path | None:
+    """The trial's longest schedule that has weights; None where none has. While none is trained, at most one has."""
+    found = sorted(trial.glob(f"*-epochs/{WEIGHTS}"), key=lambda file: int(file.parent.name.split("-")[0]))
+    return found[-1].parent if found else None

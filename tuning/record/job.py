@@ -1,0 +1,37 @@
+"""TrialJob: what a trial is given to train.
+
+The driver makes it from the study; it travels through Ray to the process that trains.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reid_train.config import TrainConfig
+from tuning.space.schedules import Mode
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialJob:
+    """One trial, as a process of its own trains it."""
+
+    number: int
+    """The trial's number in its study."""
+    config: TrainConfig
+    rungs: tuple[int, ...]
+    """Lengths of schedule, in epochs, at whose ends the trial is compared with others."""
+    promotion: Mode
+    """How it gets from one rung to the next."""
+    behind: int
+    """The last rung at which the study has decided about it, in epochs; 0 for none."""
+    folder: str
+    """Where it keeps its states and weights: an absolute path, or a place in the study's storage."""
+    state_interval_s: float
+    """Least number of seconds between two saves of its training state."""
+
+    def with_settings(self, **changes: Any) -> "TrialJob":
+        """The job with some training settings changed."""
+        return replace(self, config=self.config.changed(**changes))
+
+    def in_folder(self, folder: str) -> "TrialJob":
+        """The job with another folder."""
+        return replace(self, folder=folder)

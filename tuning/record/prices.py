@@ -1,0 +1,20 @@
+"""What configurations cost: a look-up among the prices of architectures that were measured before the search."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from reid_train.config import ARCHITECTURE, TrainConfig
+from tuning.record.study import Study
+
+
+def costs_of(study: Study, parameters: Mapping[str, Any]) -> dict[str, float]:
+    """What a configuration costs, by the study's metrics; empty where it has none but a score."""
+    if not study.space.study.costs:
+        return {}
+    key = architecture_key(study.space.config(parameters))
+    return next(costs for known, costs in study.facts["prices"] if known == key)
+
+
+def architecture_key(config: TrainConfig) -> list[Any]:
+    """The settings that costs depend on: configurations that share them cost the same."""
+    return [getattr(config, name) for name in ARCHITECTURE]

@@ -1,0 +1,113 @@
+"""A digest of the code that computes a trial's numbers: what may change it refuses to go on, what cannot does not.
+
+    digest()  # the same after a comment, a docstring, a message, a help text, a renamed, moved or split module
+
+It covers every module that a trial imports, but for data/system, which computes no number. Each top-level statement of
+them counts by what it does: its syntax tree without docstrings, annotations of functions, messages of errors and logs,
+and help texts. Statements count in no order, so that it does not matter which module holds them.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGINS_AT = "tuning.run.climb"
+"""The module that trains a trial."""
+OWN = ("data", "reid_train", "tuning")
+PREFIXES = tuple(f"{package}." for package in OWN)
+COMPUTES_NOTHING = "data.system"
+WORDS = ("help", "description", "epilog", "metavar")
+"""Arguments of calls that are texts for people."""
+LOGS = ("debug", "info", "warning", "error", "exception")
+"""Methods of a logger: calls of theirs compute nothing."""
+
+
+def digest() -> str:
+    """The SHA-256, in hex, of all that computes a trial's numbers."""
+    statements = {_text(statement) for source in sources().values() for statement in _statements(source)}
+    return hashlib.sha256("\n".join(sorted(statements)).encode()).hexdigest()
+
+
+def sources() -> dict[str, str]:
+    """The source of BEGINS_AT and of every module of this project that it imports, by name. Imports none of them."""
+    found, left = dict[str, str](), [BEGINS_AT]
+    while left:
+        name = left.pop()
+        file = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+        if name in found or name.startswith(COMPUTES_NOTHING) or not file.is_file():
+            continue
+        found[name] = file.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(found[name])):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                left += [node.module, *(f"{node.module}.{imported.name}" for imported in node.names)]
+            elif isinstance(node, ast.Import):
+                left += [imported.name for imported in node.names]
+    return found
+
+
+def _statements(source: str) -> Iterator[ast.stmt]:
+    """The top-level statements that compute something, without what does not."""
+    for statement in _OfNumbers().visit(ast.parse(source)).body:
+        if isinstance(statement, ast.ImportFrom) and (statement.module or "").split(".")[0] in OWN:
+            # Where a name of ours comes from does not count; that it has another name here does.
+            statement.module, statement.names = "", [n for n in statement.names if n.asname not in (None, n.name)]
+            if not statement.names:
+                continue
+        yield statement
+
+
+class _OfNumbers(ast.NodeTransformer):
+    """Leaves out of a syntax tree what changes no number."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """Docstrings, and calls of a logger."""
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return None
+        call = node.value
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in LOGS:
+            return None
+        return self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        """Messages of errors."""
+        if isinstance(node.exc, ast.Call):
+            return ast.Raise(node.exc.func, None)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Help texts."""
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in WORDS]
+        return self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        """Names of own modules, as processes are told to import them."""
+        return ast.Constant("") if isinstance(node.value, str) and node.value.startswith(PREFIXES) else node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """Annotations."""
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        """Imports for annotations alone."""
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return None
+        return self.generic_visit(node)
+
+
+def _text(node: object) -> str:
+    """A syntax tree as text that does not depend on Python's version, as ast.dump's does: empty fields are left out."""
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+        if isinstance(node, ast.Constant):
+            fields = [("value", repr(node.value))]
+        return f"{type(node).__name__}({', '.join(f'{name}={_text(value)}' for name, value in fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_text, node))}]"
+    return str(node)

@@ -1,0 +1,94 @@
+"""Trains the winner on all training identities, with several seeds, and evaluates every one on query and gallery.
+
+retrain(Path("results/sample"), config, seeds=3, cache={"cache_dir": None, "limit_bytes": None})
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from data.pixels.bad_images import describe_left_out, usable_test, usable_train
+from data.pixels.cache import open_pixels
+from data.sets.samples import Sample
+from data.sets.splits import TrainingData, hold_out_images
+from data.system.errors import UserError
+from data.system.files import read_json, replacing, write_json, write_text
+from data.system.wording import counted, open_console
+from reid_train.config import TrainConfig, check_training
+from reid_train.distill import load_teacher
+from reid_train.evaluate import COUNTS, LABELS, evaluate_checkpoint, summary
+from reid_train.looks import record_evaluation, study_of
+from reid_train.train import log_to, train_into
+from tuning.result.tables import markdown_table, plain_table
+
+SHORT = {"mAP_trapezoid": "mAP (trapezoid)", "rank1": "rank 1", "rank5": "rank 5", "rank10": "rank 10"}
+"""Headings of the metrics' columns, where they are not the names themselves."""
+
+
+def retrain(study: Path, config: TrainConfig, seeds: int, cache: dict[str, Any]) -> None:
+    """Trains `config` with seeds 0 to `seeds` - 1 in the study's retrain/, and writes and prints the table of all."""
+    cache_dir = cache["cache_dir"]
+    samples, left_out = usable_train(**config.images, cache_dir=cache_dir)
+    query, gallery, test_left_out = usable_test(**config.images, cache_dir=cache_dir)
+    for line in filter(None, (describe_left_out(left_out, "training"), describe_left_out(test_left_out, "test"))):
+        print(line, flush=True)
+    data = hold_out_images(TrainingData(samples, [], []), seed=config.split_seed)
+    check(config, data)
+    pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache)
+    # The test images too, so that a bad one is found before training and not after it.
+    open_pixels([*query, *gallery], height=pixels.height, width=pixels.width, **cache)
+    log_to(study / "retrain" / "retrain.log")
+    figures = []
+    for seed in range(seeds):
+        folder = study / "retrain" / f"{config.num_epochs}-epochs-seed-{seed}"
+        print(f"seed {seed}, {counted(config.num_epochs, 'epoch')}, {len(data.train)} images: {folder}", flush=True)
+        train_into(config.changed(seed=seed), data, pixels, folder)
+        figures.append({"seed": seed, **test_metrics(folder, query, gallery, cache_dir)})
+    write_results(study / "retrain", config.num_epochs, figures)
+
+
+def check(config: TrainConfig, data: TrainingData) -> None:
+    """Raises UserError, which names the option at fault, for a schedule or a teacher that does not fit the data."""
+    try:
+        check_training(config, data)
+    except UserError as error:
+        raise UserError(f"--epochs {config.num_epochs}: {error}") from error
+    try:
+        load_teacher(config, data)
+    except UserError as error:
+        raise UserError(f"{error}; or name one that has learned all identities: --teacher DIR") from error
+
+
+def test_metrics(
+    folder: Path, query: Sequence[Sample], gallery: Sequence[Sample], cache_dir: Path | None
+) -> dict[str, Any]:
+    """The test metrics of one run, evaluated once, counted by its study and kept in its folder."""
+    file = folder / "test_metrics.json"
+    with suppress(FileNotFoundError, UserError):  # a damaged one is measured again, and counted
+        figures: dict[str, Any] = read_json(file)
+        return figures
+    metrics: dict[str, Any] = summary(evaluate_checkpoint(folder, query, gallery, cache_dir=cache_dir))
+    if study := study_of(folder):
+        record_evaluation(study, f"retrain, {folder.name}")
+    write_json(file, metrics)
+    return metrics
+
+
+def write_results(folder: Path, epochs: int, figures: list[dict[str, Any]]) -> None:
+    """Writes and prints the table of all seeds with mean and standard deviation; no seed is selected."""
+    frame = pd.DataFrame(figures).drop(columns="intervals", errors="ignore")
+    with replacing(folder / "results.csv") as temporary:
+        frame.to_csv(temporary, index=False)
+    metrics = [name for name in LABELS if name not in COUNTS]
+    header = ["seed", *(SHORT.get(name, name) for name in metrics)]
+    rows = [[str(row["seed"]), *(f"{row[name]:.2%}" for name in metrics)] for row in figures]
+    if len(frame) > 1:
+        spread = (f"{frame[name].mean():.2%} ± {frame[name].std():.2%}" for name in metrics)
+        rows.append(["mean ± sd", *spread])
+    title = f"retrained for {counted(epochs, 'epoch')} on all training identities, tested on query/gallery"
+    open_console().print(plain_table(title, header, rows))
+    write_text(folder / "summary.md", f"# {title}\n\n{markdown_table(header, rows)}\n")
+    print(f"checkpoints, histories and results.csv are in {folder}")

@@ -1,0 +1,181 @@
+"""The result of a study in words: the headline, summary.md, and what a search prints at its end.
+
+for line in headline(study):
+    print(line)
+"""
+
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+from rich.console import Console
+
+from data.pixels.bad_images import describe_left_out
+from data.system.errors import UserError, python_command
+from data.system.files import read_json, write_text
+from data.system.wording import clock, counted, show_parameters
+from reid_train.config import TIMM, read_config
+from reid_train.evaluate import LABELS
+from reid_train.looks import describe_count, read_test_metrics
+from tuning.decide.pareto import best_trials, limits_of, pareto_front
+from tuning.decide.ranking import within
+from tuning.decide.rungs import agreements
+from tuning.record.folders import BEST, BEST_CONFIG
+from tuning.record.study import Study
+from tuning.record.trial import ENDED, TrialRecord, TrialState
+from tuning.result.ablation import ABLATION_HEADER, read_ablation
+from tuning.result.hints import edges
+from tuning.result.plots import plot_study
+from tuning.result.tables import (
+    ablation_rows,
+    confirmation_rows,
+    front_rows,
+    markdown_table,
+    print_table,
+    result_rows,
+    write_tables,
+)
+
+NAMED_FAILURES = 5
+"""Failed trials whose cause is printed."""
+
+
+def write_results(study: Study) -> None:
+    """Writes tables, plots and summary.md from the study's record."""
+    write_tables(study)
+    plot_study(study, study.folder / "plots")
+    write_summary(study)
+
+
+def write_summary(study: Study) -> None:
+    """Writes summary.md."""
+    write_text(study.folder / "summary.md", summary_text(study))
+
+
+def headline(study: Study) -> list[str]:
+    """The result in a few lines."""
+    trials, ranked = study.trials(), best_trials(study)
+    counts = Counter(trial.state for trial in trials)
+    shown = [f"{counts[s]} {s}" for s in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)]
+    shown += [f"{counts[s]} {s}" for s in (TrialState.PAUSED, TrialState.WAITING, TrialState.RUNNING) if counts[s]]
+    lines = [f"{counted(len(trials), 'trial')} ({', '.join(shown)}) in {clock(study.facts.get('elapsed_s', 0))}"]
+    if ranked:
+        lines += _of_best(study, ranked)
+    if paused := [trial for trial in ranked if trial.state is TrialState.PAUSED]:
+        lines.append(
+            f"paused: {counted(len(paused), 'trial')}, the best of them trial {paused[0].number} with "
+            f"{study.space.study.metric} {paused[0].score:.3f} at {counted(paused[0].rung, 'epoch')}; with more trials "
+            "or time it may go on"
+        )
+    lines += [found.describe() for found in agreements(trials, study.plan.rungs or ())]
+    lines += filter(None, [describe_left_out(study.facts.get("images_left_out", []), "training")])
+    lines += test_lines(read_test_metrics(study.folder))
+    failed = [trial for trial in trials if trial.state is TrialState.FAILED]
+    lines += [f"failed: trial {trial.number}: {trial.cause}" for trial in failed[:NAMED_FAILURES]]
+    if len(failed) > NAMED_FAILURES:
+        lines.append(f"and {len(failed) - NAMED_FAILURES} more failed: trials.csv has their causes")
+    return lines
+
+
+def _of_best(study: Study, ranked: list[TrialRecord]) -> list[str]:
+    """Which trial or confirmed configuration is the best, and how much that says."""
+    best, metric, lines = ranked[0], study.space.study.metric, list[str]()
+    scores = [trial.scores[best.rung] for trial in ranked if best.rung in trial.scores]
+    reached = f"trial {best.number}, {metric} {best.score:.3f} after {counted(best.rung, 'epoch')}"
+    if best.costs:
+        lines.append(_of_front(study, best))
+        reached += f", {show_parameters(best.costs)}"
+    final, parameters = best.score or 0.0, best.parameters
+    if confirmed := study.facts.get("confirmation"):
+        lines += [f"best while searching: {reached}", *confirmed["sentences"]]
+        winner = confirmed["rows"][0]
+        final = winner["mean"]
+        parameters = {name: winner[name] for name in study.space.searched if winner[name] is not None}
+    else:
+        lines.append(f"best: {reached}")
+    lines += [f"settings: {show_parameters(parameters)}", *edges(study.space, parameters)]
+    lines.append(
+        f"worst {metric} of {counted(len(scores), 'trial')} with {counted(best.rung, 'epoch')}: {min(scores):.3f}; "
+        f"best minus worst: {max(scores) - min(scores):.3f}"
+    )
+    untrained: dict[str, float] = {}
+    with suppress(FileNotFoundError, UserError):
+        untrained = read_json(study.folder / "untrained.json")
+    if metric in untrained:
+        ratio = final / max(untrained[metric], 1e-9)
+        lines.append(f"untrained default: {metric} {untrained[metric]:.3f}; the winner is {ratio:.1f} times that")
+    return lines
+
+
+def _of_front(study: Study, best: TrialRecord) -> str:
+    """How many trials no other beats, and by which rule one was picked."""
+    trials, pick = study.trials(), study.space.study.pick
+    rule = "the knee of the front" if isinstance(pick, str) else f"the best with at most {show_parameters(pick)}"
+    line = f"Pareto front: {counted(len(pareto_front(trials)), 'trial')}; picked is {rule}"
+    if not within(best.costs, limits_of(trials, pick)):
+        line += ", but no trial keeps that: the best of all is taken; with more trials one may be found"
+    return line
+
+
+def test_lines(test: dict[str, Any]) -> list[str]:
+    """The winner's test figures with their intervals, and how often the test images were looked at for this study."""
+    lines = []
+    if test.get("evaluations"):
+        lines.append(f"test (query/gallery), {describe_count(test['evaluations'])}")
+    if "mAP" in test:
+        intervals = test.get("intervals") or {}
+        figures = []
+        for key in ("mAP", "mAP_trapezoid", "rank1", "mINP"):
+            interval = " to ".join(f"{100 * bound:.1f}" for bound in intervals.get(key, ()))
+            figures.append(f"{LABELS[key]} {test[key]:.1%}" + (f" ({interval})" if interval else ""))
+        over = f"; in brackets: 95 % intervals over {test['identities']} identities" if intervals else ""
+        lines[-1] += f": {', '.join(figures)}{over}"
+        lines += filter(None, [describe_left_out(test.get("images_left_out", []), "test")])
+    elif "not_evaluated" in test:
+        lines.append(f"test: not evaluated: {test['not_evaluated']}; mend it and give the search's command again")
+    return lines
+
+
+def summary_text(study: Study, top: int = 10) -> str:
+    """summary.md."""
+    header, rows = result_rows(study, best_trials(study)[:top])
+    lines = "\n".join(f"- {line}" for line in headline(study))
+    files = sorted((study.folder / "plots").glob("*.png"))
+    pictures = "\n\n".join(f"![{file.stem}](plots/{file.name})" for file in files)
+    table = markdown_table(header, rows)
+    confirmed, steps = confirmation_rows(study), read_ablation(study)
+    confirmation = f"## Confirmation\n\n{markdown_table(*confirmed)}\n\n" if confirmed else ""
+    front = front_rows(study)
+    pareto = f"## Pareto front\n\n{markdown_table(*front)}\n\n" if front else ""
+    ablation = ""
+    if steps:
+        cells = markdown_table(ABLATION_HEADER, ablation_rows(steps["rows"]))
+        ablation = f"\n\n## From the default to the winner\n\n{cells}\n\n{steps['noise']}"
+    return (
+        f"# {study.folder.name}\n\n{lines}\n\n{confirmation}{pareto}## Best trials\n\n{table}{ablation}\n\n"
+        f"## Plots\n\n{pictures}\n"
+    )
+
+
+def print_results(study: Study, console: Console, top: int = 10) -> None:
+    """The results table, the headline, and what to do next."""
+    best, trials = best_trials(study)[:top], study.trials()
+    order = "what may be picked first, pruned last" if study.space.study.costs else "pruned last"
+    title = f"{study.folder.name}: best {len(best)} of {len(trials)} trials, {order}; validation, in percent"
+    print_table(console, title, *result_rows(study, best))
+    if front := front_rows(study):
+        print_table(console, "Pareto front: no trial is better in everything, the best score first", *front)
+    if confirmed := confirmation_rows(study):
+        print_table(console, "confirmation: new seeds, full length; the search's scores do not count", *confirmed)
+    for line in headline(study):
+        console.print(line, markup=False, soft_wrap=True)
+    if (study.folder / BEST).is_dir():
+        print(f"\neverything is in {study.folder}: summary.md, trials.csv, plots/, best/")
+        print(f"next: {python_command('tuning.retrain', str(study.folder))}")
+        best_config = read_config(str(study.folder / BEST_CONFIG))
+        if best_config.distills and not str(best_config.teacher).startswith(TIMM):
+            print("      with --teacher DIR: one that was trained on all identities, as tuning.retrain leaves it")
+    else:
+        done = sum(trial.state in ENDED for trial in trials)
+        print(f"\nunfinished: {done} of {study.space.study.trials} trials. To go on:")
+        print(f"  {study.facts.get('command', python_command('tuning.search'))}")

@@ -1,0 +1,20 @@
+"""What went wrong in a trial's training, as a Cause. Runs in the trial's process."""
+
+import torch
+
+from data.system.errors import UserError
+from reid_train.objective.losses import NonFiniteLoss
+from tuning.record.cause import Cause, Kind
+
+
+def failure_cause(error: Exception, batch_size: int) -> Cause:
+    """Tells divergence, want of memory, a configuration that does not fit, and faults of code apart."""
+    text = " ".join(str(error).split())
+    if isinstance(error, NonFiniteLoss):
+        return Cause(Kind.DIVERGED, text)
+    # PyTorch's allocator for the CPU raises a RuntimeError that only its words tell apart.
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
+        return Cause(Kind.OUT_OF_MEMORY, f"batch_size={batch_size} is too large here: {text[:200]}")
+    if isinstance(error, UserError):
+        return Cause(Kind.DOES_NOT_FIT, text)
+    return Cause(Kind.ERROR, f"{type(error).__name__}: {text[:300]}")

@@ -1,0 +1,43 @@
+"""What a trial's own process does: it trains a job, and tells of every epoch and of what goes wrong."""
+
+import logging
+from collections.abc import Generator
+
+from data.pixels.cache import Pixels
+from data.sets.splits import TrainingData
+from data.system.errors import refused_write
+from tuning.record.cause import Kind
+from tuning.record.job import TrialJob
+from tuning.record.storage import Storage, trial_workspace
+from tuning.run.climb import climb
+from tuning.run.failures import failure_cause
+from tuning.run.shared_pixels import SharedPixels
+from tuning.run.work import DiskFull, EpochEnded, Failed, Told
+
+logger = logging.getLogger(__name__)
+
+EXPECTED = frozenset({Kind.DIVERGED, Kind.DOES_NOT_FIT})
+"""Failures that need no traceback in the log."""
+
+
+def train(job: TrialJob, data: TrainingData, pixels: Pixels | SharedPixels, storage: Storage | None) -> Generator[Told]:
+    """Trains the job up its rungs; the last thing told of a trial that fails is why.
+
+    With a storage, the job's folder is a place in it: the trial works in a folder of its own machine, which is kept
+    there whenever it has changed, before the epoch is told.
+    """
+    try:
+        if isinstance(pixels, SharedPixels):
+            pixels = pixels.at(job.config.image_height, job.config.image_width).here()
+        with trial_workspace(storage, job.folder) as (folder, keep):
+            for rung, report in climb(job, data, pixels, folder):
+                keep()
+                yield EpochEnded(rung, report)
+    except Exception as error:  # whatever it is, it is this trial's and not the search's
+        if refused := refused_write(error):  # but for a full disk
+            yield DiskFull(refused.errno or 0, refused.strerror or "", refused.filename)
+            return
+        cause = failure_cause(error, job.config.batch_size)
+        if cause.kind not in EXPECTED:
+            logger.exception("trial failed")
+        yield Failed(cause)

@@ -1,0 +1,80 @@
+"""One searched setting: a range or choices, and the condition under which it is searched.
+
+Parameter(name="momentum", kind="float", low=0.8, high=0.95, when=(("optimizer", ("sgd",)),))
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from data.system.wording import show_value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One searched setting: a range or choices, and the condition under which it counts."""
+
+    name: str
+    kind: Literal["float", "int", "categorical"]
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    step: float | None = None
+    choices: tuple[Any, ...] = ()
+    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    """Other parameters and the values of theirs with which this one is searched."""
+    alternative: bool = False
+    """Whether the setting has another range under another condition."""
+
+    def to_record(self) -> dict[str, Any]:
+        """Plain values, from which `from_record` makes an equal parameter."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Parameter":
+        """The parameter of a record; JSON has made lists of its tuples."""
+        when = tuple((name, tuple(allowed)) for name, allowed in record["when"])
+        return cls(**{**record, "choices": tuple(record["choices"]), "when": when})
+
+    @property
+    def key(self) -> str:
+        """Its name in Optuna's record, where two ranges of one setting need two names."""
+        if not self.alternative:
+            return self.name
+        conditions = [f"{other}={'/'.join(map(show_value, allowed))}" for other, allowed in self.when]
+        return f"{self.name} if {' and '.join(conditions)}"
+
+    def applies(self, values: Mapping[str, Any]) -> bool:
+        """Whether this parameter counts, given the settings chosen so far."""
+        return all(values.get(name) in allowed for name, allowed in self.when)
+
+    def extremes(self) -> tuple[Any, ...]:
+        """The values that a check must try: both ends of the range, or every choice."""
+        if self.kind == "categorical":
+            return self.choices
+        return (self.low, self.high) if self.kind == "float" else (int(self.low), int(self.high))
+
+    def contains(self, value: Any) -> bool:
+        """Whether this is one of the choices, or lies in the range and on its steps."""
+        if self.kind == "categorical":
+            return any(value == choice and type(value) is type(choice) for choice in self.choices)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
+            return False
+        step = self.step or (1 if self.kind == "int" else None)
+        return step is None or abs((value - self.low) / step - round((value - self.low) / step)) < 1e-9
+
+    def nearest(self, value: Any) -> tuple[Any, ...]:
+        """The searched value that is nearest, as a tuple of one; empty where no choice equals the value."""
+        if self.kind == "categorical" or isinstance(value, bool) or not isinstance(value, (int, float)):
+            is_bool = isinstance(value, bool)
+            return tuple(choice for choice in self.choices if choice == value and isinstance(choice, bool) == is_bool)
+        near, step = min(max(value, self.low), self.high), self.step or (1 if self.kind == "int" else None)
+        if step is not None:
+            near = self.low + round((near - self.low) / step) * step
+        return (int(near) if self.kind == "int" else float(near),)
+
+    def values(self) -> tuple[Any, ...]:
+        """All values, where they can be counted; for a float range both ends."""
+        if self.kind == "int":
+            return tuple(range(int(self.low), int(self.high) + 1, int(self.step or 1)))
+        return self.extremes()
