@@ -82,23 +82,32 @@ def search(arguments: argparse.Namespace) -> None:
     starts while the rest is.
     """
     from tuning.prepare.begin import prepare
+    from tuning.run.ray_process import stop_ray
 
-    ready = prepare(arguments)
     try:
-        from tuning.prepare.records import open_records
-
-        study, record = open_records(arguments, ready)
-        train_all(study, record, ready, arguments.address)
-
-        from tuning.result.best import bring_back
-        from tuning.result.conclude import conclude
-
-        with study.exclusive():
-            bring_back(study, record)
-            conclude(study, record, ready.data, ready.pixels)
-        study.write_copy()
+        ready = prepare(arguments)
+        with ready.lock:
+            search_prepared(arguments, ready)
     finally:
-        ready.lock.release()
+        stop_ray()
+
+
+def search_prepared(arguments: argparse.Namespace, ready: "Prepared") -> None:
+    """Trains what there is to train, and writes the results."""
+    from tuning.prepare.records import open_records
+    from tuning.run.ray_process import stop_ray
+
+    study, record = open_records(arguments, ready)
+    train_all(study, record, ready, arguments.address)
+    stop_ray()
+
+    from tuning.result.best import bring_back
+    from tuning.result.conclude import conclude
+
+    with study.exclusive():
+        bring_back(study, record)
+        conclude(study, record, ready.data, ready.pixels)
+    study.write_copy()
 
 
 def train_all(study: "Study", record: "Study", ready: "Prepared", address: str | None) -> None:
@@ -106,7 +115,6 @@ def train_all(study: "Study", record: "Study", ready: "Prepared", address: str |
     from tuning.confirm.candidates import confirmation_runs, expectations, noise_runs, reserved_epochs
     from tuning.confirm.repeats import Repeats
     from tuning.decide.policy import Policy
-    from tuning.run.ray_process import stop_ray
     from tuning.run.trials import run_trials
     from tuning.run.work import Work
 
@@ -121,11 +129,8 @@ def train_all(study: "Study", record: "Study", ready: "Prepared", address: str |
         run(Policy(study, reserved_epochs=reserved_epochs(study, at_once)))
         run(Repeats(record, study.plan, confirmation_runs(study), "confirmation"))
     finally:
-        try:
-            study.save_elapsed()
-            study.write_copy()
-        finally:
-            stop_ray()
+        study.save_elapsed()
+        study.write_copy()
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from tuning.record.facts import Prices
 from tuning.record.folders import DATABASE, ENVIRONMENT, WEIGHTS
 from tuning.record.lock import lock_folder
 from tuning.record.storage import Storage
-from tuning.run.ray_process import start_ray
+from tuning.run.ray_process import start_ray, wait_for_ray
 from tuning.run.resources import Resources, plan_resources, trial_memory_bytes
 from tuning.space.batches import fit_to_data
 from tuning.space.read import read_space
@@ -125,7 +125,7 @@ def find_machines(arguments: argparse.Namespace, space: SearchSpace, folder: Pat
     from tuning.run.cluster import check_address, check_machines, plan_cluster
 
     check_address(arguments.address)
-    start_ray(arguments.address, Resources(1, 0, 1))
+    wait_for_ray(arguments.address, Resources(1, 0, 1))
     resources = plan_cluster(*asked)
     check_machines(storage, folder)
     return resources, storage

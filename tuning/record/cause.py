@@ -5,9 +5,8 @@
 This module loads no torch; tuning/run/failures.py finds the cause of what went wrong in training.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 
 class Kind(StrEnum):
@@ -47,12 +46,3 @@ class Cause:
     def shows_bad_region(self) -> bool:
         """Whether the configuration is to blame, so that others like it would fail too."""
         return self.kind in SHOWN_AS_BAD
-
-    def to_record(self) -> dict[str, str]:
-        """Plain values for the study."""
-        return asdict(self)
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> "Cause":
-        """The cause that `to_record` gave."""
-        return cls(Kind(record["kind"]), record["text"])

@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack, cast
 
@@ -375,7 +375,7 @@ class Study:
         self._changing(number)
         known = self._records[number]
         if cause is not None:
-            self._storage.set_trial_user_attr(self._row_ids[number], CAUSE, cause.to_record())
+            self._storage.set_trial_user_attr(self._row_ids[number], CAUSE, asdict(cause))
         assert state is not TrialState.COMPLETE or known.score is not None, f"trial {number} ended no rung"
         self._keep(replace(known, cause=cause))
         self._set_state(number, state)

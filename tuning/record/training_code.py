@@ -10,6 +10,7 @@ and help texts. Statements count in no order, so that it does not matter which m
 import ast
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,22 +25,23 @@ LOGS = ("debug", "info", "warning", "error", "exception")
 """Methods of a logger: calls of theirs compute nothing."""
 
 
+@cache
 def digest() -> str:
-    """The SHA-256, in hex, of all that computes a trial's numbers."""
-    statements = {_text(statement) for source in sources().values() for statement in _statements(source)}
+    """The SHA-256, in hex, of all that computes a trial's numbers; of one process always the same."""
+    statements = {_text(statement) for module in sources().values() for statement in _statements(module)}
     return hashlib.sha256("\n".join(sorted(statements)).encode()).hexdigest()
 
 
-def sources() -> dict[str, str]:
-    """The source of BEGINS_AT and of every module of this project that it imports, by name. Imports none of them."""
-    found, left = dict[str, str](), [BEGINS_AT]
+def sources() -> dict[str, ast.Module]:
+    """The syntax trees of BEGINS_AT and of every module of this project that it imports, by name. Imports none."""
+    found, left = dict[str, ast.Module](), [BEGINS_AT]
     while left:
         name = left.pop()
         file = ROOT.joinpath(*name.split(".")).with_suffix(".py")
         if name in found or name.startswith(COMPUTES_NOTHING) or not file.is_file():
             continue
-        found[name] = file.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(found[name])):
+        found[name] = ast.parse(file.read_bytes())
+        for node in ast.walk(found[name]):
             if isinstance(node, ast.ImportFrom) and node.module:
                 left += [node.module, *(f"{node.module}.{imported.name}" for imported in node.names)]
             elif isinstance(node, ast.Import):
@@ -47,9 +49,9 @@ def sources() -> dict[str, str]:
     return found
 
 
-def _statements(source: str) -> Iterator[ast.stmt]:
+def _statements(module: ast.Module) -> Iterator[ast.stmt]:
     """The top-level statements that compute something, without what does not."""
-    for statement in _OfNumbers().visit(ast.parse(source)).body:
+    for statement in _OfNumbers().visit(module).body:
         if isinstance(statement, ast.ImportFrom) and (statement.module or "").split(".")[0] in OWN:
             # Where a name of ours comes from does not count; that it has another name here does.
             statement.module, statement.names = "", [n for n in statement.names if n.asname not in (None, n.name)]

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from reid_train.report import EpochReport
-from tuning.record.cause import Cause
+from tuning.record.cause import Cause, Kind
 from tuning.record.old_studies import cause_of_text
 from tuning.space.parameter import Parameter
 
@@ -148,7 +148,6 @@ def record_of(trial: FrozenTrial, names: Mapping[str, str]) -> TrialRecord:
     attributes = sorted(trial.user_attrs.items())
     decisions = {int(k.removeprefix(DECISION)): Decision(v) for k, v in attributes if k.startswith(DECISION)}
     scores = dict(trial.intermediate_values)
-    cause = trial.user_attrs.get(CAUSE)
     return TrialRecord(
         number=trial.number,
         state=_state_of(trial.state, decisions.get(max(scores, default=0))),
@@ -156,11 +155,21 @@ def record_of(trial: FrozenTrial, names: Mapping[str, str]) -> TrialRecord:
         scores=scores,
         reports=[TrialEpoch.from_record(value) for key, value in attributes if key.startswith(REPORT)],
         decisions=decisions,
-        cause=cause_of_text(cause) if isinstance(cause, str) else None if cause is None else Cause.from_record(cause),
+        cause=_cause_of(trial.user_attrs.get(CAUSE)),
+        if isinstance(cause, str)
+        else None
+        if cause is None
+        else Cause(Kind(cause["kind"]), cause["text"]),
         notes=dict(trial.system_attrs),
         driver=trial.user_attrs.get(DRIVER, ""),
         costs=trial.user_attrs.get(COSTS, {}),
     )
+
+
+def _cause_of(record: dict[str, str] | str | None) -> Cause | None:
+    if isinstance(record, str):
+        return cause_of_text(record)
+    return None if record is None else Cause(Kind(record["kind"]), record["text"])
 
 
 def _state_of(state: OptunaState, last_decision: Decision | None) -> TrialState:

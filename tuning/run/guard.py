@@ -15,8 +15,8 @@ from data.system.wording import clock
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
+from tuning.run.messages import job_of
 from tuning.run.ray_private import dead_ray_processes, kill_process
-from tuning.run.work import job_of
 
 RAY_DIED = 3
 """Exit code when one of Ray's own processes died: nothing is wrong with the command, and it goes on."""

@@ -13,8 +13,9 @@ from data.system.wording import clock, counted, open_console, show_parameters
 from tuning.decide.pareto import best_trials
 from tuning.decide.rungs import agreements
 from tuning.record.trial import ENDED, TrialRecord, TrialState
+from tuning.run.messages import EpochEnded, job_of, told_in
 from tuning.run.resources import Resources
-from tuning.run.work import EpochEnded, Work, job_of, told_in
+from tuning.run.work import Work
 
 
 class Progress(Callback):

@@ -4,18 +4,41 @@
 2. ray.tune.execution.class_cache.DEFAULT_ENV_VARS lists variables that Tune sets for each trial.
 3. A trial's temporary_state.ray_actor is the process that trains it.
 4. A trial's get_pickled_error and get_error tell why it ended; both are None for some deaths.
-5. The text of Ray's error says "running low on memory" where Ray's own watch over the memory ended a process.
+5. Ray's Node starts its autoscaler, log monitor and dashboard by start_monitor, start_log_monitor and start_api_server.
+6. The text of Ray's error says "running low on memory" where Ray's own watch over the memory ended a process.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from typing import Any
+from unittest.mock import patch
 
 import ray
+from ray._private.node import Node
 from ray.exceptions import OutOfMemoryError, RayActorError
-from ray.tune.execution import class_cache
 
 OWN_PROCESSES = ("raylet", "gcs_server")
 """Those of Ray's processes that a search cannot do without."""
+
+
+SPARED = ("start_monitor", "start_log_monitor", "start_api_server")
+"""What starts processes of Ray's that a search on one machine does without: autoscaler, log monitor, dashboard."""
+
+
+@contextmanager
+def only_needed_processes() -> Iterator[None]:
+    """Ray, when it is started on this machine meanwhile, does without SPARED: they took a quarter of a search's start,
+    and a dashboard listens on a port."""
+
+    def spared(node: Any, **_: Any) -> None:
+        node._webui_url = ""
+
+    with ExitStack() as patched:
+        for name in SPARED:
+            patched.enter_context(patch.object(Node, name, spared))
+        yield
 
 
 def dead_ray_processes() -> list[str]:
@@ -29,7 +52,7 @@ def keep_processes_alike() -> None:
 
     They would keep trials from the processes that Ray starts ahead. Those have the variables of this process.
     """
-    class_cache.DEFAULT_ENV_VARS.clear()
+    import_module("ray.tune.execution.class_cache").DEFAULT_ENV_VARS.clear()  # loads Tune
     os.environ.pop("RAY_CHDIR_TO_TRIAL_DIR", None)
 
 

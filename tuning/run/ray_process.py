@@ -8,9 +8,9 @@ stop_ray()
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -26,20 +26,54 @@ STARTING_AT_ONCE = 64
 """Trials on a cluster that are being placed and started: starting takes seconds, and they need not wait for each other.
 """
 OBJECT_STORE_BYTES = 200 * 2**20
-PREPARED = ("sqlalchemy.orm", "alembic", "pandas", "scipy.stats")
-"""What a search imports next and Ray does not: a thread does that while this one waits for Ray's processes."""
+_starting: Future[None] | None = None
+"""Ray's start in the background, from start_ray to stop_ray."""
 
 
 def start_ray(address: str | None, resources: Resources) -> None:
-    """Starts Ray on this machine alone, on loopback, or joins the cluster at `address`; the second time, nothing."""
-    if "ray" in sys.modules and import_module("ray").is_initialized():
+    """Begins to start Ray on this machine alone, on loopback, or to join the cluster at `address`, in the background.
+
+    Does nothing where that has begun. `wait_for_ray` waits for it.
+    """
+    global _starting
+    if _starting is None:
+        pool = ThreadPoolExecutor(1, thread_name_prefix="starting Ray")
+        _starting = pool.submit(_start, address, resources)
+        pool.shutdown(wait=False)
+
+
+def wait_for_ray(address: str | None, resources: Resources) -> None:
+    """Starts Ray, where that has not begun, and waits until it has started. Raises what made that fail."""
+    start_ray(address, resources)
+    assert _starting is not None
+    _starting.result()
+    end_politely_on_signals()  # Ray has taken SIGTERM for itself
+
+
+def stop_ray() -> None:
+    """Ends Ray, where it was started. It gives SIGTERM back to the system while it ends: that is taken again here."""
+    global _starting
+    if _starting is None:
         return
-    importing = threading.Thread(target=lambda: [import_module(name) for name in PREPARED])
-    importing.start()
+    starting, _starting = _starting, None
+    if starting.exception() is not None:
+        return
+    ending = threading.Thread(target=import_module("ray").shutdown)
+    ending.start()
+    while ending.is_alive():
+        ending.join(timeout=0.02)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.getsignal(number))
+
+
+def _start(address: str | None, resources: Resources) -> None:
     with environment_of_processes(address, resources):
         ray = import_module("ray")  # reads some of these variables when it is imported
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if address is None:
+        if address is not None:
+            import_module("tuning.run.cluster").join(address, options)
+            return
+        with import_module("tuning.run.ray_private").only_needed_processes():
             ray.init(
                 address="local",
                 num_cpus=1,  # Ray starts as many processes ahead: the first trial's, undisturbed by the others'
@@ -48,25 +82,7 @@ def start_ray(address: str | None, resources: Resources) -> None:
                 include_dashboard=False,
                 **options,
             )
-        else:
-            import_module("tuning.run.cluster").join(address, options)
-    importing.join()
-    end_politely_on_signals()  # Ray has taken SIGTERM for itself
-    if address is None:
-        import_module("tuning.run.guard").watch_ray()
-
-
-def stop_ray() -> None:
-    """Ends Ray, where it was started. It gives SIGTERM back to the system while it ends: that is taken again here."""
-    ray = sys.modules.get("ray")
-    if ray is None or not ray.is_initialized():
-        return
-    ending = threading.Thread(target=ray.shutdown)
-    ending.start()
-    while ending.is_alive():
-        ending.join(timeout=0.02)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.getsignal(number))
+    import_module("tuning.run.guard").watch_ray()
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from tuning.decide.collapse import collapse_cause
 from tuning.record.cause import Cause, Kind
 from tuning.record.trial import TrialState
 from tuning.run.guard import oom_kills, stops_search
+from tuning.run.messages import DiskFull, EpochEnded, Failed, Told, job_of, told_in
 from tuning.run.ray_private import dead_ray_processes, ended_for_memory, error_of, process_died
-from tuning.run.work import DiskFull, EpochEnded, Failed, Told, Work, job_of, told_in
+from tuning.run.work import Work
 
 RETRIES = 2
 """How often a trial goes on after its process died without having come further, in one session."""

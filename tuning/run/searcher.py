@@ -8,7 +8,8 @@ from ray.tune.search import Searcher
 from tuning.record.job import TrialJob
 from tuning.record.trial import TrialState
 from tuning.run.guard import stops_search
-from tuning.run.work import Work, ray_config
+from tuning.run.messages import ray_config
+from tuning.run.work import Work
 
 
 class StudySearcher(Searcher):

@@ -13,12 +13,12 @@ from ray import tune
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
 from tuning.record.storage import Storage
+from tuning.run.messages import Told, job_of, ray_result
 from tuning.run.shared_pixels import SharedPixels
-from tuning.run.work import Told, job_of, ray_result
 
 
 class ReIDTrainable(tune.Trainable):
-    """Trains the TrialJob in its configuration; each result holds what the trial tells (tuning/run/work.py).
+    """Trains the TrialJob in its configuration; each result holds what the trial tells (tuning/run/messages.py).
 
     A trial that fails gives a result like any other, and no error of Ray's. The scheduler ends it in every case.
     """

@@ -18,15 +18,16 @@ from tuning.record.job import TrialJob
 from tuning.record.trial import TrialState
 from tuning.run import cluster
 from tuning.run.guard import SearchStopped, TrialTimeout
+from tuning.run.messages import job_of
 from tuning.run.progress import Progress
 from tuning.run.ray_private import keep_processes_alike
-from tuning.run.ray_process import PLACE, start_ray
+from tuning.run.ray_process import PLACE, wait_for_ray
 from tuning.run.resources import Resources
 from tuning.run.scheduler import RungScheduler
 from tuning.run.searcher import StudySearcher
 from tuning.run.shared_pixels import share_pixels
 from tuning.run.trainable import ReIDTrainable
-from tuning.run.work import Work, job_of
+from tuning.run.work import Work
 
 WITHHELD = "(withheld from trials)"
 """A trial's data_dir; best/ and best_config.yaml have the true one."""
@@ -45,7 +46,7 @@ def run_trials(
     with study.exclusive():
         if not work.has_work() and not study.in_state(TrialState.RUNNING):
             return
-    start_ray(address, resources)
+    wait_for_ray(address, resources)
     if address is None:
         keep_processes_alike()
     rays_own = f"ray-{secrets.token_hex(4)}"  # another driver may have one there

@@ -11,8 +11,8 @@ from tuning.record.job import TrialJob
 from tuning.record.storage import Storage, trial_workspace
 from tuning.run.climb import climb
 from tuning.run.failures import failure_cause
+from tuning.run.messages import DiskFull, EpochEnded, Failed, Told
 from tuning.run.shared_pixels import SharedPixels
-from tuning.run.work import DiskFull, EpochEnded, Failed, Told
 
 logger = logging.getLogger(__name__)
 

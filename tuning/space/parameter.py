@@ -4,7 +4,7 @@ Parameter(name="momentum", kind="float", low=0.8, high=0.95, when=(("optimizer",
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from data.system.wording import show_value
@@ -16,25 +16,15 @@ class Parameter:
 
     name: str
     kind: Literal["float", "int", "categorical"]
-    low: float = 0.0
-    high: float = 0.0
+    low: int | float = 0
+    high: int | float = 0
     log: bool = False
-    step: float | None = None
+    step: int | float | None = None
     choices: tuple[Any, ...] = ()
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     """Other parameters and the values of theirs with which this one is searched."""
     alternative: bool = False
     """Whether the setting has another range under another condition."""
-
-    def to_record(self) -> dict[str, Any]:
-        """Plain values, from which `from_record` makes an equal parameter."""
-        return asdict(self)
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "Parameter":
-        """The parameter of a record; JSON has made lists of its tuples."""
-        when = tuple((name, tuple(allowed)) for name, allowed in record["when"])
-        return cls(**{**record, "choices": tuple(record["choices"]), "when": when})
 
     @property
     def key(self) -> str:

@@ -6,9 +6,11 @@ SearchSpace.from_record(space.to_record()) == space  # how a study keeps it
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, cached_property
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
 
 from data.system.errors import UserError
 from reid_train.config import IMAGE_RULES, TrainConfig, make_config
@@ -38,7 +40,9 @@ class SearchSpace:
     study: StudySettings
     sample_data: dict[str, Any] | None
     """How to draw the data set when data_dir is not there: arguments of data.synthetic."""
-    source: SettingsFile = field(repr=False, compare=False)
+    source: Annotated[SettingsFile, Field(exclude=True)] = field(
+        default=SettingsFile("the study's space", {}), repr=False, compare=False
+    )
     """The file, for messages that name its lines."""
     warm_starts: tuple[dict[str, Any], ...] = ()
     """Configurations to try after the first trials: published recipes, and the best of earlier studies."""
@@ -47,31 +51,13 @@ class SearchSpace:
 
     def to_record(self) -> dict[str, Any]:
         """Plain values that lose nothing but the lines of the file: how a study keeps its space."""
-        return {
-            "name": self.name,
-            "fixed": self.fixed,
-            "parameters": [parameter.to_record() for parameter in self.parameters],
-            "first_trials": self.first_trials,
-            "study": self.study.model_dump(mode="json"),
-            "sample_data": self.sample_data,
-            "warm_starts": self.warm_starts,
-            "batches": self.batches,
-        }
+        record: dict[str, Any] = _plain().dump_python(self, mode="json")
+        return record
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], where: str) -> "SearchSpace":
-        """The space of a record, which JSON may have made lists of tuples; `where` stands for the file in messages."""
-        return cls(
-            name=record["name"],
-            fixed=dict(record["fixed"]),
-            parameters=tuple(map(Parameter.from_record, record["parameters"])),
-            first_trials=tuple(record["first_trials"]),
-            study=StudySettings(**record["study"]),
-            sample_data=record["sample_data"],
-            source=SettingsFile(where, {}),
-            warm_starts=tuple(record["warm_starts"]),
-            batches=tuple((size, images) for size, images in record["batches"]),
-        )
+        """The space of a record; `where` stands for its file in messages."""
+        return replace(_plain().validate_python(record), source=SettingsFile(where, {}))
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -205,6 +191,11 @@ class SearchSpace:
     def _identity_of(self, name: str) -> Any:
         own = [_without_unused(parameter) for parameter in self.parameters if parameter.name == name]
         return own if any(p.alternative for p in self.parameters if p.name == name) else own[0]
+
+
+@cache
+def _plain() -> TypeAdapter[SearchSpace]:
+    return TypeAdapter(SearchSpace)
 
 
 def _without_unused(parameter: Parameter) -> dict[str, Any]:
