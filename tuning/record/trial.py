@@ -156,10 +156,6 @@ def record_of(trial: FrozenTrial, names: Mapping[str, str]) -> TrialRecord:
         reports=[TrialEpoch.from_record(value) for key, value in attributes if key.startswith(REPORT)],
         decisions=decisions,
         cause=_cause_of(trial.user_attrs.get(CAUSE)),
-        if isinstance(cause, str)
-        else None
-        if cause is None
-        else Cause(Kind(cause["kind"]), cause["text"]),
         notes=dict(trial.system_attrs),
         driver=trial.user_attrs.get(DRIVER, ""),
         costs=trial.user_attrs.get(COSTS, {}),
