@@ -29,7 +29,7 @@ from data.system.threads import in_threads
 from reid_train import checkpoint
 from reid_train.config import ARCHITECTURE
 from reid_train.device import choose_device, choose_precision
-from reid_train.evaluate import EVALUATION_BATCH
+from reid_train.measure.features import as_images, in_batches
 
 logger = logging.getLogger(__name__)
 
@@ -64,20 +64,17 @@ class Embedder:
             raise UserError("embed takes a list of pictures: put the one in brackets")
         if not isinstance(images, Sequence | np.ndarray):
             raise UserError(f"embed takes a list of pictures, not {type(images).__name__}")
-        embedding_ND = np.empty((len(images), self.width), dtype=np.float32)
-        for start in range(0, len(images), EVALUATION_BATCH):
-            batch = images[start : start + EVALUATION_BATCH]
-            embedding_ND[start : start + len(batch)] = self._embed_batch(batch)
+        if not len(images):
+            return np.empty((0, self.width), dtype=np.float32)
+        embedding_ND: np.ndarray = in_batches(
+            images,
+            lambda batch: as_images(np.stack(list(in_threads(self._pixels, batch)))),
+            self.network.features,
+            device=self.device,
+            precision=self.precision,
+            finish=lambda feature_BD: F.normalize(self.network.neck(feature_BD)).cpu(),
+        ).numpy()
         return embedding_ND
-
-    def _embed_batch(self, images: Sequence[Picture]) -> np.ndarray:
-        pixels_BHWC = np.stack(list(in_threads(self._pixels, images)))
-        images_BCHW = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self.device)
-        mixed = self.precision != torch.float32
-        with torch.inference_mode(), torch.autocast(self.device.type, self.precision, enabled=mixed):
-            feature_BD = self.network.features(images_BCHW)
-        with torch.inference_mode():
-            return F.normalize(self.network.neck(feature_BD.float())).cpu().numpy()
 
     def _pixels(self, image: Picture) -> np.ndarray:
         size = self.config.image_height, self.config.image_width

@@ -44,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     from reid_train.config import check_training, read_config
-    from reid_train.looks import DATABASE
+    from reid_train.evaluation_count import DATABASE
 
     study = Path(arguments.study)
     if not (study / DATABASE).is_file():
@@ -77,8 +77,8 @@ def main() -> None:
     from data.sets.splits import TrainingData, hold_out_images
     from data.system.files import write_text
     from data.system.wording import counted
-    from reid_train.distill import load_teacher
-    from reid_train.train import log_to, train_into
+    from reid_train.run_folder import log_to, train_into
+    from reid_train.teacher import load_teacher
     from tuning.record.study import Study
     from tuning.result.conclude import summary_text
 
@@ -113,8 +113,9 @@ def main() -> None:
 def test_metrics(folder: Path, query: Any, gallery: Any, cache_dir: Path | None) -> dict[str, Any]:
     """The test metrics of one run, evaluated once, counted by its study and kept in its folder."""
     from data.system.files import read_json, write_json
-    from reid_train.evaluate import evaluate_checkpoint, summary
-    from reid_train.looks import record_evaluation, study_of
+    from reid_train.checkpoint_scores import evaluate_checkpoint
+    from reid_train.evaluation_count import record_evaluation, study_of
+    from reid_train.measure.scores import summary
 
     file = folder / "test_metrics.json"
     with suppress(FileNotFoundError, UserError):  # a damaged one is measured again, and counted
@@ -137,7 +138,7 @@ def write_results(folder: Path, epochs: int, figures: list[dict[str, Any]]) -> N
 
     from data.system.files import replacing, write_text
     from data.system.wording import counted, open_console
-    from reid_train.evaluate import COUNTS, LABELS
+    from reid_train.measure.scores import COUNTS, LABELS
     from tuning.result.tables import markdown_table, plain_table
 
     frame = pd.DataFrame(figures).drop(columns="intervals", errors="ignore")

@@ -68,6 +68,12 @@ def pixels(data_dir: Path, cache_dir: Path) -> Pixels:
     return open_pixels(read_train(data_dir), height=HEIGHT, width=WIDTH, cache_dir=cache_dir)
 
 
+@pytest.fixture(scope="session")
+def wide_pixels(data_dir: Path, cache_dir: Path) -> Pixels:
+    """Twice as wide: on a CPU narrower images cannot be trained on in bfloat16."""
+    return open_pixels(read_train(data_dir), height=HEIGHT, width=2 * WIDTH, cache_dir=cache_dir)
+
+
 TINY: dict[str, Any] = {
     "image_height": HEIGHT,
     "image_width": WIDTH,

@@ -68,7 +68,7 @@ def settings(chosen: Chosen, teacher: str = TEACHER) -> dict[str, Any]:
     }
     heads = {"fc_width": 24, "part_width": 8, "moe_top_k": min(2, chosen["moe_experts"]), "last_stride": 1}
     chosen = {name: value for name, value in chosen.items() if name != "distillation"}
-    return {**TINY, **heads, **chosen, **lesson, "num_epochs": 1, "pct_start": 0.6}
+    return {**TINY, "image_width": 32, **heads, **chosen, **lesson, "num_epochs": 1, "pct_start": 0.6}
 
 
 def pairs(chosen: Chosen) -> set[tuple[Any, Any]]:
@@ -140,7 +140,7 @@ def backbones(monkeypatch, narrow):
     monkeypatch.setitem(BACKBONES, "resnet50_ibn", (narrow_ibn, "", 64))
 
 
-def test_every_other_pair_takes_training_steps(backbones, data, pixels, tmp_path, monkeypatch):
+def test_every_other_pair_takes_training_steps(backbones, data, wide_pixels, tmp_path, monkeypatch):
     scaler = (
         torch.amp.GradScaler
     )  # begins at 2^16: in so few steps it would skip them all until it has a scale that fits
@@ -156,7 +156,7 @@ def test_every_other_pair_takes_training_steps(backbones, data, pixels, tmp_path
     for chosen in rows:
         config = make_config(settings(chosen, teacher=str(tmp_path)), "test")
         torch.manual_seed(0)
-        (report,) = train_epochs(config, data, pixels)
+        (report,) = train_epochs(config, data, wide_pixels)
         assert math.isfinite(report.loss) and math.isfinite(report.val_mAP), chosen
         assert report.grad_norm > 0, chosen
         assert (report.kd_loss is not None) == (chosen["distillation"] != "none"), chosen

@@ -238,8 +238,8 @@ def _score_identities(record: Study, number: int, data: TrainingData, pixels: Pi
     """Mean score of each validation identity's queries and their number, by the run's weights; on record from then."""
     import pandas as pd
 
-    from reid_train.evaluate import query_figures
-    from reid_train.validate import validation_metrics
+    from reid_train.checkpoint_scores import validation_metrics
+    from reid_train.measure.scores import query_figures
 
     folder = weights_folder(repeat_folder(record, number))
     assert folder is not None, f"the weights of run {number} are gone"

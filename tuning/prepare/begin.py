@@ -15,7 +15,7 @@ from data.sets.splits import TrainingData, describe_split
 from data.system.errors import UserError, running_command
 from data.system.files import write_text
 from data.system.options import cache_options
-from reid_train.train import read_training
+from reid_train.training_images import read_training
 from tuning.prepare.costs import describe_prices, measure_prices
 from tuning.prepare.models import starts_of, teachers_in
 from tuning.record.lock import lock_folder

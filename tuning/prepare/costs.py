@@ -81,7 +81,7 @@ def _key(config: TrainConfig) -> list[Any]:
 
 def _prices(configs: list[TrainConfig], wanted: tuple[str, ...]) -> Prices:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # read when torch is loaded: threads that spin wait for each other longer
-    from reid_train.costs import latency_ms, parameters_and_width
+    from reid_train.inference_cost import latency_ms, parameters_and_width
 
     costs: list[dict[str, float]] = [dict(parameters_and_width(config)) for config in configs]
     if "latency_ms" in wanted:

@@ -6,7 +6,9 @@ from multiprocessing import get_context
 
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
-from reid_train.config import KD_WEIGHTS, TIMM, TrainConfig
+from reid_train.config import TrainConfig
+from reid_train.model.settings import TIMM
+from reid_train.objective.settings import KD_WEIGHTS
 from tuning.space.space import SearchSpace
 
 DECIDING = ("backbone", "pretrained", "parts", "freeze")
@@ -39,7 +41,7 @@ def teachers_in(space: SearchSpace, data: TrainingData) -> str | None:
     """
     if all(teacher is None for values in space.reach("teacher") for teacher in values):
         return None
-    from reid_train.distill import load_teacher, teacher_digest
+    from reid_train.teacher import load_teacher, teacher_digest
 
     lessons = space.combinations(("teacher", *KD_WEIGHTS), MOST_LESSONS, "ways to be taught, each checked")
     asked = {(config.teacher, config.kd_logits_weight > 0): config for config in lessons if config.distills}
@@ -53,7 +55,8 @@ def _starts(configs: list[TrainConfig], identities: int) -> tuple[list[str], str
     """The lines, and what a user can mend."""
     import torch
 
-    from reid_train.checkpoint import build_model, load_pretrained
+    from reid_train.checkpoint import build_model
+    from reid_train.pretrained import load_pretrained
 
     lines = dict[tuple[str, str], str]()
     try:
@@ -64,7 +67,7 @@ def _starts(configs: list[TrainConfig], identities: int) -> tuple[list[str], str
             key = config.backbone, config.pretrained
             if key not in lines and config.pretrained != "none":
                 model = build_model(config, identities)
-                lines[key] = f"{config.backbone}: {load_pretrained(model, config.pretrained, config.backbone)}"
+                lines[key] = f"{config.backbone}: {load_pretrained(model, config.pretrained)}"
     except UserError as error:
         return [], str(error)
     return list(lines.values()), None

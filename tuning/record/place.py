@@ -8,7 +8,7 @@ import optuna
 from data.system.errors import UserError
 from data.system.files import replacing
 from data.system.passwords import without_passwords
-from reid_train.looks import DATABASE
+from reid_train.evaluation_count import DATABASE
 
 if TYPE_CHECKING:
     from tuning.record.drivers import Team

@@ -23,7 +23,7 @@ from optuna.trial import TrialState, create_trial
 from data.system.errors import UserError
 from data.system.passwords import without_passwords
 from reid_train.config import TrainConfig
-from reid_train.looks import DATABASE
+from reid_train.evaluation_count import DATABASE
 from tuning.record.place import check_place, open_storage, write_copy
 from tuning.record.sqlite_file import check_database
 from tuning.record.storage import Storage

@@ -16,9 +16,11 @@ from data.system.files import read_json, write_json, write_text
 from data.system.threads import usable_cpus
 from data.system.wording import clock, counted, open_console, show_parameters
 from reid_train.checkpoint import build_model
-from reid_train.config import TIMM, read_config
-from reid_train.evaluate import LABELS, evaluate_checkpoint, summary
-from reid_train.looks import TEST_METRICS, describe_count, read_test_metrics, record_evaluation
+from reid_train.checkpoint_scores import evaluate_checkpoint
+from reid_train.config import read_config
+from reid_train.evaluation_count import TEST_METRICS, describe_count, read_test_metrics, record_evaluation
+from reid_train.measure.scores import LABELS, summary
+from reid_train.model.settings import TIMM
 from tuning.confirm.winner import Winner, confirm
 from tuning.decide.pareto import best_trials, limits_of, pareto_front
 from tuning.decide.ranking import within
@@ -109,9 +111,10 @@ def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[
     """Validation metrics of the network before training: what any score is to be compared with."""
     import torch
 
-    from reid_train.checkpoint import load_pretrained
     from reid_train.device import choose_device
-    from reid_train.validate import validate
+    from reid_train.epoch_validation import validate
+    from reid_train.inputs import Pictures
+    from reid_train.pretrained import load_pretrained
 
     with suppress(FileNotFoundError, UserError):  # what is not there, or is damaged, is measured again
         recorded: dict[str, float] = read_json(study.folder / "untrained.json")
@@ -120,11 +123,11 @@ def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = build_model(config, len({sample.identity for sample in data.train}))
-    load_pretrained(model, config.pretrained, config.backbone)
+    load_pretrained(model, config.pretrained)
     torch.set_num_threads(usable_cpus())
     device = choose_device(config.device)
     held_out = data._replace(holdout=())
-    return validate(model.to(device), config, held_out, pixels, {}, device=device, precision=torch.float32)
+    return validate(model.to(device), config, held_out, Pictures(pixels, device, torch.float32), {})
 
 
 def write_results(study: Study) -> None:
