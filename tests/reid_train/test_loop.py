@@ -15,9 +15,7 @@ import torch
 
 import reid_train.loop
 import reid_train.training_run
-from data.pixels.cache import Pixels
 from data.pixels.sampler import steps_per_epoch
-from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint, load_network
 from reid_train.loop import train_epochs
@@ -377,27 +375,3 @@ def test_a_configuration_that_does_not_fit_the_data_is_refused_before_anything_e
 def test_a_device_that_is_not_there_is_refused(data, pixels):
     with pytest.raises(UserError, match="device=cuda is not available here"):
         next(train_epochs(tiny_config(device="cuda"), data, pixels))
-
-
-def test_the_settings_of_the_head_and_the_losses_reach_the_run(data: TrainingData, pixels: Pixels, tmp_path):
-    base = plain(next(iter(train_epochs(tiny_config(), data, pixels))))
-    for changes in (
-        {"margin": "soft"},
-        {"label_smoothing": 0.2},
-        {"metric_weight": 0.5},
-        {"ce_weight": 0.5},
-        {"normalize_features": True},
-        {"mining": "random"},
-        {"pooling": "gem"},
-        {"last_stride": 1},
-        {"weight_decay": 0.5},
-        {"max_grad_norm": None},
-        {"backbone_lr_factor": 0.1},
-        {"crop_scale": 0.3},
-        {"flip_probability": 0.0},
-        {"erasing_probability": 0.9},
-        {"ema_rate": 0.5},
-        {"optimizer": "sgd"},
-        {"dropout": 0.5},
-    ):
-        assert plain(next(iter(train_epochs(tiny_config(**changes), data, pixels)))) != base, changes
