@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import data.pixels.cache
 import data.pixels.digests
+import data.pixels.pixel_file
+import data.system.kept
 from data.pixels.cache import Pixels, open_pixels, open_sizes
 from data.pixels.decoding import decode, load_image
 from data.pixels.digests import content_digests, default_cache_dir, fingerprint
@@ -92,8 +93,8 @@ def test_what_was_read_may_be_changed_without_changing_the_cache(samples: list[S
 
 def test_second_opening_reads_no_image(samples: list[Sample], cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = opened(samples, cache_dir)
-    monkeypatch.setattr(data.pixels.cache, "decode", lambda *_: pytest.fail("decoded again"))
-    for module in (data.pixels.cache, data.pixels.digests):
+    monkeypatch.setattr(data.pixels.pixel_file, "decode", lambda *_: pytest.fail("decoded again"))
+    for module in (data.system.kept, data.pixels.digests):
         monkeypatch.setattr(module, "file_digest", lambda *_, **__: pytest.fail("read again"))
     second = opened(samples, cache_dir)
     assert second.decoded == 0
@@ -132,7 +133,7 @@ def _open_in_process(samples: list[Sample], cache_dir: Path, start: Any, results
         time.sleep(0.02)
         return decode(*arguments)
 
-    data.pixels.cache.decode = slowly  # type: ignore[assignment]
+    data.pixels.pixel_file.decode = slowly  # type: ignore[assignment]
     start.wait(timeout=120)
     pixels = opened(samples, cache_dir)
     read = all_of(pixels)
@@ -195,11 +196,11 @@ def test_whole_file_that_was_only_touched_is_kept(samples: list[Sample], cache_d
 def test_leftovers_of_a_killed_process_do_no_harm(samples: list[Sample], cache_dir: Path) -> None:
     opened(samples, cache_dir)
     file = pixel_file(cache_dir)
-    file.rename(file.with_suffix(".partial"))
+    file.rename(unfinished := file.with_name(f".{file.name}.k1ll3d.tmp"))
     for memo in (cache_dir / "digests").iterdir():
         memo.write_text('{"torn": [')
     assert opened(samples, cache_dir).decoded == 6
-    assert not list(cache_dir.glob("*.partial"))
+    assert not unfinished.exists()
 
 
 def test_over_the_limit_each_read_decodes_the_same_pixels(
@@ -220,8 +221,8 @@ def test_over_the_limit_each_read_decodes_the_same_pixels(
 def test_full_disk_falls_back_to_decoding(
     samples: list[Sample], cache_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    usage = data.pixels.cache.shutil.disk_usage(samples[0].path)._replace(free=10_000)
-    monkeypatch.setattr(data.pixels.cache.shutil, "disk_usage", lambda _: usage)
+    usage = data.pixels.pixel_file.shutil.disk_usage(samples[0].path)._replace(free=10_000)
+    monkeypatch.setattr(data.pixels.pixel_file.shutil, "disk_usage", lambda _: usage)
     pixels = opened(samples, cache_dir)
     assert np.array_equal(all_of(pixels), np.stack([plain(sample) for sample in samples]))
     assert "limit" in caplog.text
@@ -286,7 +287,7 @@ def test_broken_image_is_one_clear_line(
     if limit_bytes is None:
         assert "2 of 6" in message
         assert f"python -m data.doctor {Path(samples[0].path).parent.parent}" in message
-    assert [path for path in cache_dir.glob("*") if path.suffix in (".pixels", ".partial", ".checked")] == []
+    assert [path for path in cache_dir.glob("*") if path.suffix in (".pixels", ".tmp", ".checked")] == []
 
 
 def test_missing_image_is_a_user_error(samples: list[Sample], cache_dir: Path) -> None:
