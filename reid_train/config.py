@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from data.pixels.bad_images import OnBadImage
 from data.pixels.sampler import check_batch, steps_per_epoch
+from data.sets.readers import DatasetName
 from data.sets.splits import TrainingData
 from data.system.errors import UserError, printable
 from reid_train.settings_file import SettingsFile, parse_assignments, read_settings, suggestion
@@ -28,7 +29,7 @@ class TrainConfig(BaseModel):
     # Data
     data_dir: str = "data"
     """The data set's folder or its parent, or a manifest's CSV file."""
-    dataset: Literal["market1501", "veri", "manifest"] | None = None
+    dataset: DatasetName | None = None
     """Which reader is meant; null detects it."""
     outside_images: bool = False
     """Whether images may lie outside of the data folder, led to by links or a manifest's paths."""
@@ -189,14 +190,7 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_batch(self) -> Self:
-        k = self.images_per_identity
-        if k is not None and self.batch_size % k:
-            nearest = max(self.batch_size - self.batch_size % k, 2 * k)
-            raise ValueError(
-                f"batch_size={self.batch_size} is not a multiple of images_per_identity={k}; nearest: {nearest}"
-            )
-        if k is not None and self.batch_size < 2 * k:
-            raise ValueError(f"batch_size={self.batch_size} with images_per_identity={k} has no negatives; use {2 * k}")
+        check_batch(self.batch_size, self.images_per_identity)
         if self.ce_weight == 0 and self.metric_weight == 0:
             raise ValueError("ce_weight=0 and metric_weight=0 leave nothing to learn; raise one of them")
         return self

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from data.pixels.bad_images import bad_images
 from data.pixels.decoding import decode
-from data.pixels.digests import content_digests, name_of, unreadable
+from data.pixels.digests import content_digests
 from data.pixels.pixel_file import check_room, decode_into_file, describe_pixels, refuse_broken
-from data.sets.samples import Sample
+from data.sets.samples import Sample, name_of
 from data.system.kept import PAGE_BYTES, default_cache_dir
 
 logger = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ def open_pixels(
             "every read decodes its images, which is slower: %s; free some disk space, name another disk with "
             "--cache-dir (now %s), raise --cache-limit, or use smaller images", error, cache_dir,
         )  # fmt: skip
-        refuse_broken(unreadable(paths, cache_dir=cache_dir, threads=threads), len(paths))
+        refuse_broken(bad_images(paths, cache_dir=cache_dir, threads=threads), len(paths))
         return Pixels(paths, height, width)
 
 

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.pixels.decoding import UnreadableImage, decode
-from data.pixels.digests import SKIP, decoder_name
+from data.pixels.decoding import SKIP, UnreadableImage, decode, decoder_name
 from data.sets.readers import READERS
 from data.system.errors import UserError
 from data.system.kept import PAGE_BYTES, is_intact, kept_file, read_or_make, read_page, stamp_of, write_kept

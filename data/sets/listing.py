@@ -1,6 +1,5 @@
-"""Reads what a folder of images holds, by the pattern of its file names. The readers of each data set build on it."""
+"""Lists the images in a folder, and reads identity and camera from their names."""
 
-import logging
 import os
 import re
 from collections.abc import Iterable
@@ -9,8 +8,6 @@ from pathlib import Path
 
 from data.sets.samples import Sample
 from data.system.errors import UNPRINTABLE, UserError, printable
-
-logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 TRAIN, QUERY, GALLERY = "train", "query", "gallery"
@@ -83,20 +80,3 @@ def refuse_outside(where: str, path: str, roots: Iterable[str]) -> None:
             f"{where}: leads out of the data folder, to {printable(true)}; copy the image there, or allow such images "
             "with outside_images=true"
         )
-
-
-def samples_of(listing: Listing) -> list[Sample]:
-    """The samples of a split that must not be empty; images whose names do not match are warned about."""
-    if not listing.samples:
-        hint = (
-            f"; {len(listing.unmatched)} names do not match, e.g. {Path(listing.unmatched[0]).name}"
-            if listing.unmatched
-            else ""
-        )
-        raise UserError(f"{listing.where}: no usable images{hint}")
-    if listing.unmatched:
-        logger.warning(
-            "%s: %d images left out because their names do not match, e.g. %s",
-            listing.where, len(listing.unmatched), Path(listing.unmatched[0]).name,
-        )  # fmt: skip
-    return listing.samples

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from data.pixels.cache import open_pixels
-from data.sets.market1501 import read_train
+from data.sets.readers import read_train
 from data.sets.splits import split_identities
 from data.synthetic import draw_dataset
 from reid_train import loop

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from data.pixels.cache import open_pixels
-from data.sets.market1501 import read_train
+from data.sets.readers import read_train
 from data.sets.splits import split_identities
 from data.synthetic import draw_dataset
 from reid_train.config import make_config

@@ -27,7 +27,7 @@ from data.pixels.augmentation import IMAGENET_MEAN, IMAGENET_STD, Augmentation
 from data.pixels.batches import AugmentedBatches
 from data.pixels.cache import open_pixels
 from data.pixels.sampler import epoch_batches
-from data.sets.market1501 import read_train
+from data.sets.readers import read_train
 from data.sets.splits import TrainingData
 from data.synthetic import draw_dataset
 from reid_train.config import TrainConfig, make_config

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from PIL import Image
 
 from data.checks.findings import Finding
 from data.checks.plots import plot_distribution
-from data.doctor import Report, SplitSummary, examine, main
+from data.checks.report import Report, SplitSummary, examine
+from data.doctor import main
+from data.sets.readers import READERS
 from data.system.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +94,7 @@ def test_summary_counts_what_is_there(market: Path) -> None:
 
 def test_published_counts_give_no_note(market: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published = {"train": (48, 12), "query": (3, 3), "gallery": (7, 4)}
-    monkeypatch.setattr("data.sets.market1501.PUBLISHED", published)
+    monkeypatch.setitem(READERS, "market1501", replace(READERS["market1501"], published=published))
     assert examine(market).findings == ()
 
 

@@ -215,8 +215,7 @@ def missing_test(data_dir: str, dataset: str | None) -> list[str]:
     from data.sets.readers import READERS, find_dataset
 
     name, place = find_dataset(data_dir, dataset)
-    folders = [place / folder for folder in getattr(READERS[name], "FOLDERS", {}).values()]
-    missing = [str(folder) for folder in folders if not folder.is_dir()]
+    missing = [str(folder) for folder in READERS[name].folders_in(place) if not folder.is_dir()]
     return [f"note: the winner will not be tested: {', '.join(missing)} is missing"] if missing else []
 
 

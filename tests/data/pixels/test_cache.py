@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import data.pixels.decoding
 import data.pixels.digests
 import data.pixels.pixel_file
 import data.system.kept
@@ -123,7 +124,7 @@ def test_each_size_and_decoder_has_its_own_file(
     opened(samples, cache_dir)
     transposed = open_pixels(samples, height=WIDTH, width=HEIGHT, cache_dir=cache_dir)
     assert transposed.read([0]).shape == (1, WIDTH, HEIGHT, 3)
-    monkeypatch.setattr(data.pixels.digests, "pillow_version", "another")
+    monkeypatch.setattr(data.pixels.decoding, "pillow_version", "another")
     assert (transposed.decoded, opened(samples, cache_dir).decoded) == (6, 6)
     assert len(list(cache_dir.glob("*.pixels"))) == 3
 
