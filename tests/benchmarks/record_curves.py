@@ -99,7 +99,7 @@ def prepare(file: Path, thinned: Path | None) -> SearchSpace:
     """The space, with its images drawn, or taken from the folder that is to be thinned, and its starting weights."""
     import yaml
 
-    from data.synthetic import draw_dataset
+    from data.drawing.datasets import draw_dataset
     from reid_train.checkpoint import WEIGHTS
 
     space = read_space(file)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.synthetic import draw_dataset, main
+from data.drawing.datasets import draw_dataset
+from data.synthetic import main
 from data.system.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -221,7 +221,7 @@ def missing_test(data_dir: str, dataset: str | None) -> list[str]:
 
 def draw_sample(folder: str, settings: dict[str, Any]) -> None:
     """Draws the sample data set that a space describes, where it is not there yet."""
-    from data.synthetic import draw_dataset
+    from data.drawing.datasets import draw_dataset
 
     print(f"drawing sample data in {folder}", flush=True)
     try:
