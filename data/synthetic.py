@@ -15,31 +15,26 @@ from data.system.errors import exit_on_user_error
 
 @exit_on_user_error
 def main() -> None:
-    options = parse_arguments()
+    settings = vars(parse_arguments())
     from data.drawing.datasets import draw_dataset, half
 
     start = time.perf_counter()
-    test_identities = half(options.identities) if options.test_identities is None else options.test_identities
-    draw_dataset(
-        options.layout,
-        options.out,
-        identities=options.identities,
-        test_identities=test_identities,
-        cameras=options.cameras,
-        images_per_camera=options.images_per_camera,
-        seed=options.seed,
-    )
-    images = sum(1 for _ in options.out.rglob("*.jpg"))
+    if settings["test_identities"] is None:
+        settings["test_identities"] = half(settings["identities"])
+    draw_dataset(**settings)
+    images = sum(1 for _ in settings["out_dir"].rglob("*.jpg"))
     print(
-        f"drew {images} images of {options.identities} training and {test_identities} test identities "
-        f"into {options.out} in {time.perf_counter() - start:.1f} s"
+        f"drew {images} images of {settings['identities']} training and {settings['test_identities']} test identities "
+        f"into {settings['out_dir']} in {time.perf_counter() - start:.1f} s"
     )
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m data.synthetic", description=__doc__.split("\n\n")[0])
     parser.add_argument("--layout", choices=LAYOUTS, required=True, help="market1501: pedestrians; veri: vehicles")
-    parser.add_argument("--out", type=Path, required=True, help="folder to make; must be absent or empty")
+    parser.add_argument(
+        "--out", dest="out_dir", metavar="OUT", type=Path, required=True, help="folder to make; must be absent or empty"
+    )
     parser.add_argument("--identities", type=int, default=48, help="training identities (default %(default)s)")
     parser.add_argument(
         "--test-identities",
