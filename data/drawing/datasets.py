@@ -16,7 +16,7 @@ import numpy as np
 from data.drawing.cameras import Camera, make_camera, photograph_person, photograph_vehicle
 from data.drawing.layouts import LAYOUTS, Layout
 from data.drawing.people import person_look
-from data.drawing.vehicles import vehicle_look
+from data.drawing.vehicle_looks import vehicle_look
 from data.system.errors import UserError
 
 DISTRACTOR, JUNK = 0, -1

@@ -56,18 +56,17 @@ def kept_arrays(file: Path, key: str, make: Callable[[], Arrays], *, otherwise: 
 
     `otherwise` ends the warning where nothing can be written: "each run computes these features".
     """
-    made: Arrays = {}
 
     def make_and_write() -> Arrays:
-        made.update(make())
-        _write_arrays(file, key, made)
-        return made
+        arrays = make()
+        write_arrays(file, key, arrays, otherwise=otherwise)
+        return arrays
 
     try:
         return read_or_make(file, lambda: read_arrays(file, key), make_and_write)
-    except OSError as error:  # a full disk, or a cache that can only be read
-        _warn(file, error, otherwise)
-        return made or make()
+    except OSError as error:  # a folder that cannot be made, or that can only be read
+        logger.warning("%s: cannot be written, %s: %s", file, otherwise, error)
+        return make()
 
 
 def read_arrays(file: Path, key: str) -> Arrays | None:
@@ -87,22 +86,14 @@ def read_arrays(file: Path, key: str) -> Arrays | None:
 
 
 def write_arrays(file: Path, key: str, arrays: Mapping[str, np.ndarray], *, otherwise: str) -> None:
-    """Keeps the arrays in place of what `file` held. The last of several writers wins."""
-    try:
-        _write_arrays(file, key, arrays)
-    except OSError as error:
-        _warn(file, error, otherwise)
-
-
-def _write_arrays(file: Path, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keeps the arrays in place of what `file` held. Where several write, the last one wins."""
     assert not any(array.dtype.hasobject for array in arrays.values()), "Python objects cannot be kept"
     described = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
     parts = (np.ascontiguousarray(array).data for array in arrays.values())
-    write_kept(file, {"key": key, "arrays": described}, parts)
-
-
-def _warn(file: Path, error: OSError, otherwise: str) -> None:
-    logger.warning("%s: cannot be written, %s: %s", file, otherwise, error)
+    try:
+        write_kept(file, {"key": key, "arrays": described}, parts)
+    except OSError as error:  # a full disk
+        logger.warning("%s: cannot be written, %s: %s", file, otherwise, error)
 
 
 def read_or_make(file: Path, read: Callable[[], _Result | None], make: Callable[[], _Result]) -> _Result:
