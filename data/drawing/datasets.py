@@ -82,27 +82,26 @@ def half(identities: int) -> int:
 def _check(layout: str, identities: int, test_identities: int, cameras: int, images_per_camera: int, seed: int) -> None:
     if layout not in LAYOUTS:
         raise UserError(f"layout={layout!r} is unknown; it is one of {', '.join(LAYOUTS)}")
-    if identities < 2 or test_identities < 2:
-        raise UserError(
-            f"identities={identities} and test_identities={test_identities} must each be at least 2: "
-            "one alone cannot be confused with anybody"
-        )
-    if identities + test_identities > MAX_IDENTITIES:
-        raise UserError(
-            f"identities={identities} and test_identities={test_identities} together exceed "
-            f"{MAX_IDENTITIES}, what four digits in a name can hold: ask for fewer"
-        )
-    most = LAYOUTS[layout].max_cameras
-    if not 1 <= cameras <= most:
-        raise UserError(f"cameras={cameras} must be 1 to {most}, what a name in the layout {layout} can hold")
-    if images_per_camera < 1:
-        raise UserError(f"images_per_camera={images_per_camera} must be at least 1")
-    if (identities + test_identities) * cameras * images_per_camera > MAX_IMAGES // 3:
-        raise UserError(
-            f"identities x cameras x images_per_camera must be at most {MAX_IMAGES // 3}: lower one of them"
-        )
-    if seed < 0:
-        raise UserError(f"seed={seed} must be 0 or more")
+    both = f"identities={identities} and test_identities={test_identities}"
+    most_cameras, most_images = LAYOUTS[layout].max_cameras, MAX_IMAGES // 3
+    rules = {
+        f"{both} must each be at least 2: one alone cannot be confused with anybody": min(identities, test_identities)
+        >= 2,
+        f"{both} together exceed {MAX_IDENTITIES}, what four digits in a name can hold: ask for fewer": (
+            identities + test_identities <= MAX_IDENTITIES
+        ),
+        f"cameras={cameras} must be 1 to {most_cameras}, what a name in the layout {layout} can hold": (
+            1 <= cameras <= most_cameras
+        ),
+        f"images_per_camera={images_per_camera} must be at least 1": images_per_camera >= 1,
+        f"identities x cameras x images_per_camera must be at most {most_images}: lower one of them": (
+            (identities + test_identities) * cameras * images_per_camera <= most_images
+        ),
+        f"seed={seed} must be 0 or more": seed >= 0,
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise UserError(rule)
 
 
 def _plan(

@@ -11,6 +11,7 @@ can be deleted at any time.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,29 +30,21 @@ logger = logging.getLogger(__name__)
 DEFAULT_LIMIT_BYTES = 32 * 2**30
 
 
+@dataclass(eq=False, repr=False)
 class Pixels:
-    """The decoded images of `samples`, read by index or by path. Pickles without the pixels."""
+    """Decoded images, read by index or by path. Pickles without the pixels."""
 
-    def __init__(
-        self,
-        paths: Sequence[str],
-        height: int,
-        width: int,
-        *,
-        file: Path | None = None,
-        rows_N: np.ndarray | None = None,
-        decoded: int = 0,
-    ) -> None:
-        """`file` is a checked pixel file whose row rows_N[i] holds paths[i]; None decodes on each read."""
-        self.paths = list(paths)
-        self.height = height
-        self.width = width
-        self.file = file
-        self.decoded = decoded
-        """How many images this process decoded, on opening or reading: 0 when the file was there."""
-        self._rows_N = rows_N
-        self._pixels_NHWC: np.ndarray | None = None
-        self._at_other_sizes: dict[tuple[int, int], Pixels] = {}
+    paths: list[str]
+    height: int
+    width: int
+    file: Path | None = None
+    """The pixel file, already checked; None decodes on each read."""
+    rows_N: np.ndarray | None = None
+    """The file's row rows_N[i] holds paths[i]."""
+    decoded: int = 0
+    """How many images this process decoded, on opening or reading: 0 when the file was there."""
+    _pixels_NHWC: np.ndarray | None = field(default=None, init=False)
+    _at_other_sizes: dict[tuple[int, int], "Pixels"] = field(default_factory=dict, init=False)
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -83,8 +76,8 @@ class Pixels:
         indices = [self.index[image] if isinstance(image, str) else int(image) for image in images]
         if self._pixels_NHWC is None and self.file is not None:
             self._map(self.file)
-        if self._pixels_NHWC is not None and self._rows_N is not None:
-            return self._pixels_NHWC[self._rows_N[np.array(indices, dtype=np.int64)]]
+        if self._pixels_NHWC is not None and self.rows_N is not None:
+            return self._pixels_NHWC[self.rows_N[np.array(indices, dtype=np.int64)]]
         batch_BHWC = np.empty((len(indices), self.height, self.width, 3), dtype=np.uint8)
         for place, index in enumerate(indices):
             batch_BHWC[place] = decode(self.paths[index], self.height, self.width)
@@ -94,11 +87,11 @@ class Pixels:
     def rows(self, images: Sequence[str]) -> np.ndarray:
         """Each image's row in the pixel file, by path; where there is no file, its place in `paths`."""
         indices = np.array([self.index[image] for image in images], dtype=np.int64)
-        return indices if self._rows_N is None else self._rows_N[indices]
+        return indices if self.rows_N is None else self.rows_N[indices]
 
     def in_file(self, file: Path) -> "Pixels":
         """The same pixels, read from a copy of their file."""
-        return Pixels(self.paths, self.height, self.width, file=file, rows_N=self._rows_N)
+        return Pixels(self.paths, self.height, self.width, file=file, rows_N=self.rows_N)
 
     def _map(self, file: Path) -> None:
         """Maps the file into memory. Where it is gone (deleted, another machine), every read decodes."""

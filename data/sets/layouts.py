@@ -14,15 +14,16 @@ Other kinds derive from Reader, as data/sets/manifest.py does. A new one gets it
 """
 
 import logging
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.sets.listing import GALLERY, QUERY, TRAIN, Listing, list_folder
+from data.sets.listing import GALLERY, IMAGE_SUFFIXES, QUERY, TRAIN, Listing, refuse_outside
 from data.sets.samples import Sample
-from data.system.errors import UserError
+from data.system.errors import UNPRINTABLE, UserError, printable
 
 logger = logging.getLogger(__name__)
 
@@ -93,13 +94,43 @@ class FolderReader(Reader):
         return [place / folder for folder in self.folders.values()]
 
     def list_split(self, place: Path, split: str, *, outside_images: bool = False) -> Listing:
-        return list_folder(
-            place / self.folders[split],
-            self.pattern,
-            junk_identity=self.junk_identity,
-            names=_listed_names(place / self.name_lists[split]) if split in self.name_lists else None,
-            outside_images=outside_images,
-        )
+        """The images directly in the split's folder, sorted by name.
+
+        The folder may be a link. Raises UserError where it is missing, where a listed name is not in it, and for a link
+        that leads out of it and of `place`, unless `outside_images` allows that.
+        """
+        folder = place / self.folders[split]
+        links = _images_in(folder)
+        listed = _listed_names(place / self.name_lists[split]) if split in self.name_lists else None
+        names = sorted(links if listed is None else set(listed))
+        if missing := [name for name in names if name not in links]:
+            first = printable(missing[0])
+            raise UserError(f"{folder}: {len(missing)} listed images are not there, the first is {first}")
+        listing = Listing(str(folder), [], [], [])
+        root = str(folder.resolve())
+        for name in names:
+            path = f"{root}{os.sep}{name}"
+            match = self.pattern.match(name)
+            if match is None or UNPRINTABLE.search(name):
+                listing.unmatched.append(printable(path))
+            elif int(match["identity"]) == self.junk_identity:
+                listing.junk.append(path)
+            else:
+                if links[name] and not outside_images:
+                    refuse_outside(path, path, [root, str(folder.parent.resolve())])
+                listing.samples.append(Sample(path, int(match["identity"]), int(match["camera"])))
+        return listing
+
+
+def _images_in(folder: Path) -> dict[str, bool]:
+    """Names of the image files directly in a folder -> whether they are links."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.is_symlink() for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)}
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
 
 
 def _listed_names(name_list: Path) -> list[str] | None:
