@@ -1,8 +1,6 @@
 """The doctor on small folders, each with one defect that it must find and name."""
 
-import json
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -10,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from data.checks.findings import Finding
@@ -18,8 +17,7 @@ from data.checks.report import Report, SplitSummary, examine
 from data.doctor import main
 from data.sets.readers import READERS
 from data.system.errors import UserError
-
-ROOT = Path(__file__).parents[2]
+from tests.data.helps import help_of
 
 
 @pytest.fixture(autouse=True)
@@ -323,17 +321,10 @@ def test_exit_code_is_2_with_one_line_for_a_mistake(
     assert error.startswith("error: ") and error.count("\n") == 1
 
 
-def test_help_is_quick(tmp_path: Path) -> None:
-    code = (
-        "import sys, json, runpy; sys.argv = ['doctor', '--help']\n"
-        "try: runpy.run_module('data.doctor', run_name='__main__')\n"
-        "except SystemExit as end: print(json.dumps([end.code, sorted(sys.modules)]))"
-    )
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    code, modules = json.loads(result.stdout.splitlines()[-1])
-    assert code == 0
-    assert "--images-per-identity" in result.stdout
-    assert not {"torch", "ray", "pandas", "matplotlib", "optuna"} & set(modules)
+def test_help_loads_nothing_heavy() -> None:
+    told, modules = help_of("data.doctor")
+    assert "--images-per-identity" in told
+    assert not {"numpy", "PIL", "torch", "ray", "pandas", "matplotlib", "rich"} & modules
 
 
 def summaries(identities: int, test: bool = True) -> tuple[SplitSummary, ...]:
@@ -342,7 +333,7 @@ def summaries(identities: int, test: bool = True) -> tuple[SplitSummary, ...]:
     return tuple(SplitSummary(split, sum(images_of.values()), 6, images_of, 0, 0, 0) for split in splits)
 
 
-@pytest.mark.parametrize("identities", [1, 5, 30, 31, 1_500])
+@pytest.mark.parametrize("identities", [1, 31, 1_500])
 def test_plot_has_a_readable_size_and_labels_apart(tmp_path: Path, identities: int) -> None:
     file = tmp_path / "new" / "plot.png"
     plot_distribution(Report("veri", tmp_path / "set", 4, summaries(identities), ()), file)
@@ -363,14 +354,12 @@ def test_plot_of_missing_splits_is_drawn_without_them(tmp_path: Path, splits: tu
 def test_plot_tick_labels_do_not_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identities: int, digits: int
 ) -> None:
-    from matplotlib.figure import Figure
-
     figures: list[Figure] = []
     save = Figure.savefig
 
     def keep_and_save(self: Figure, file: Path, **options: str) -> None:
         figures.append(self)
-        save(self, file, format=options["format"])
+        save(self, file, format=options["format"])  # which lays it out
 
     monkeypatch.setattr(Figure, "savefig", keep_and_save)
     images_of = {10 ** (digits - 1) + identity: 1 + identity % 9 for identity in range(identities)}
