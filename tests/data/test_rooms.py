@@ -1,4 +1,4 @@
-"""Imports in data/ point one way: checks -> pixels -> sets -> system, drawing -> system, and no room needs a command."""
+"""Imports in data/ point one way: checks -> pixels -> sets -> system, drawing -> system. No room needs a command."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -19,7 +19,7 @@ MAY_IMPORT = {
 def imports_of(file: Path) -> set[str]:
     """The modules of data that a file imports, anywhere in it."""
     nodes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
-    return {str(node.module) for node in nodes if str(node.module).startswith("data")}
+    return {str(node.module) for node in nodes if str(node.module).startswith("data.")}
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
