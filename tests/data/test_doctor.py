@@ -118,6 +118,14 @@ def test_unreadable_images_are_counted(market: Path) -> None:
     assert "\n" not in finding.text
 
 
+def test_errors_come_first_and_notes_last(market: Path) -> None:
+    draw(market / "bounding_box_train" / "IMG_1234.jpg", 5000)
+    for path in (market / "bounding_box_train").glob("*_c2*"):
+        path.unlink()
+    severities = [finding.severity for finding in examine(market, images_per_identity=2).findings]
+    assert severities == ["error", "warning", "note"]
+
+
 def test_name_that_does_not_match_is_a_warning(market: Path) -> None:
     draw(market / "query" / "IMG_1234.jpg", 5000)
     finding = only(examine(market), "query: 1 image left out")

@@ -190,6 +190,15 @@ def test_damaged_file_is_made_again(
     assert opened(samples, cache_dir).decoded == 0
 
 
+def test_a_whole_file_of_other_images_under_this_name_is_made_again(
+    samples: list[Sample], tmp_path: Path, cache_dir: Path
+) -> None:
+    opened(samples, cache_dir)
+    opened(samples[::2] * 2, tmp_path / "other")
+    pixel_file(tmp_path / "other").replace(pixel_file(cache_dir))
+    assert opened(samples, cache_dir).decoded == 6
+
+
 def test_whole_file_that_was_only_touched_is_kept(samples: list[Sample], cache_dir: Path) -> None:
     opened(samples, cache_dir)
     os.utime(pixel_file(cache_dir), (1, 1))
