@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from data.pixels.bad_images import OnBadImage
 from data.pixels.sampler import check_batch, steps_per_epoch
+from data.sets.readers import DatasetName
 from data.sets.splits import TrainingData
 from data.system.errors import UserError, printable, suggestion
 from data.system.settings import Settings
@@ -32,7 +33,7 @@ class DataSettings(Settings):
 
     data_dir: str = "data"
     """The data set's folder or its parent, or a manifest's CSV file."""
-    dataset: Literal["market1501", "veri", "manifest"] | None = None
+    dataset: DatasetName | None = None
     """Which reader is meant; null detects it."""
     outside_images: bool = False
     """Whether images may lie outside of the data folder, led to by links or a manifest's paths."""
@@ -52,14 +53,7 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _check_batch(self) -> Self:
-        k = self.images_per_identity
-        if k is not None and self.batch_size % k:
-            nearest = max(self.batch_size - self.batch_size % k, 2 * k)
-            raise ValueError(
-                f"batch_size={self.batch_size} is not a multiple of images_per_identity={k}; nearest: {nearest}"
-            )
-        if k is not None and self.batch_size < 2 * k:
-            raise ValueError(f"batch_size={self.batch_size} with images_per_identity={k} has no negatives; use {2 * k}")
+        check_batch(self.batch_size, self.images_per_identity)
         return self
 
     @property

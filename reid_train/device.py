@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from data.pixels.digests import default_cache_dir
 from data.system.errors import UserError
+from data.system.kept import default_cache_dir
 
 COMPILERS = ("g++", "clang++", "c++")
 COMPILED_STEPS = 50_000

@@ -5,18 +5,15 @@ of its mirror image, and no pixels:
 
     inputs = frozen_features(model, config, pixels, device=device, precision=precision)  # None where that is not so
 
-The file's name is made of all that they follow from: the weights, the settings of the architecture, the images'
-content and size, and how it is computed. It can be deleted at any time; its digest is checked whenever it is read, and
-a damaged file is made again.
+The kept file (data/system/kept.py) is named by all that they follow from: the weights, the settings of the
+architecture, the images' content and size, and how it is computed.
 """
 
 # B images of a batch, N images, C channels of the pooled feature, D embedding width
 
-import hashlib
-import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,22 +21,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from data.pixels.augmentation import draw_flips
-from data.pixels.batches import Batch, Item, LabelledBatches, step_generator, training_batches
+from data.pixels.augmentation import Augmentation, draw_flips
+from data.pixels.batches import Batch, Item, LabelledBatches, step_generator
 from data.pixels.cache import Pixels
 from data.sets.samples import Sample
-from data.system.files import lock_at, replacing
+from data.system.kept import kept_arrays, kept_file, key_of
 from reid_train.checkpoint import weights_digest
 from reid_train.config import TrainConfig
+from reid_train.inputs import Source
 from reid_train.measure.features import as_images, in_batches
 from reid_train.model.network import ReIDModel
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same key would stand for other features."""
 
 
@@ -57,19 +53,10 @@ class FrozenFeatures:
         """The images' places among the N."""
         return torch.tensor([self.row_of[sample.path] for sample in samples], device=self.pooled_2NC.device)
 
-    def batches(
-        self, config: TrainConfig, samples: Sequence[Sample], labels: Sequence[int], epochs: range
-    ) -> Iterator[Batch]:
+    def source(self, config: TrainConfig, samples: Sequence[Sample], labels: Sequence[int]) -> Source:
         """Pooled features in place of pictures."""
-        source = FrozenBatches(self.pooled_2NC, self.rows(samples), labels, config.flip_probability, config.seed)
-        return training_batches(
-            source,
-            batch_size=config.batch_size,
-            images_per_identity=config.images_per_identity,
-            epochs=epochs,
-            num_workers=0,
-            pin_memory=False,
-        )
+        rows = self.rows(samples)
+        return Source(FrozenBatches(self.pooled_2NC, rows, labels, config.flip_probability, config.seed), 0, False)
 
     def forward(self, model: ReIDModel, config: TrainConfig, total_steps: int) -> Callable[[torch.Tensor], Any]:
         """What comes after pooling: too little to be compiled."""
@@ -115,9 +102,8 @@ class FrozenBatches(LabelledBatches):
 
 def can_be_kept(config: TrainConfig, model: ReIDModel) -> bool:
     """Whether all that training sees of an image is one of two vectors that stay the same."""
-    pictures_stay = config.crop_scale == 1 and config.erasing_probability == 0
-    no_randaugment = 0 in (config.randaugment_operations, config.randaugment_magnitude)
-    return config.freeze == "backbone" and pictures_stay and no_randaugment and not [*model.pooling.parameters()]
+    learns = config.freeze != "backbone" or [*model.pooling.parameters()]
+    return Augmentation.of(config).only_mirrors and not learns
 
 
 def frozen_features(
@@ -140,18 +126,16 @@ def frozen_features(
     if pixels.file is None:  # no disk for the pixels: there is none for this either
         return FrozenFeatures(compute().to(device), row_of, precision)
     key = _key(model, config, pixels.file, device, precision)
-    file = pixels.file.parent / f"{key[:32]}.features"
-    pooled_2NC = _read(file, key)
-    if pooled_2NC is None:
-        pooled_2NC = _made(file, key, compute)
-    return FrozenFeatures(pooled_2NC.to(device), row_of, precision)
+    file = kept_file(pixels.file.parent, key, ".features")
+    kept = kept_arrays(file, key, lambda: {"pooled": compute().numpy()}, otherwise="each run computes these features")
+    return FrozenFeatures(torch.from_numpy(kept["pooled"]).to(device), row_of, precision)
 
 
 def _key(model: ReIDModel, config: TrainConfig, pixel_file: Path, device: torch.device, precision: torch.dtype) -> str:
     weights = weights_digest({name: tensor.cpu().contiguous() for name, tensor in model.backbone.state_dict().items()})
     settings = [config.backbone, config.last_stride, config.pooling, pixel_file.name]
     computed = [str(precision), device.type, version("torch"), version("timm"), FORMAT]
-    return hashlib.sha256(json.dumps([weights, *settings, *computed]).encode()).hexdigest()
+    return key_of(weights, *settings, *computed)
 
 
 def _compute(
@@ -171,32 +155,3 @@ def _compute(
     )
     logger.info("computed them in %.1f s", time.monotonic() - started)
     return pooled_N2C.transpose(0, 1).contiguous()
-
-
-def _made(file: Path, key: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
-    """Computes the features into `file`, under its lock, unless another process has meanwhile."""
-    try:
-        with lock_at(file.with_suffix(".features-lock")):
-            pooled_2NC = _read(file, key)
-            if pooled_2NC is not None:
-                return pooled_2NC
-            if file.exists():
-                logger.warning("%s is damaged; it is made again", file)
-            pooled_2NC = compute()
-            with replacing(file) as temporary:
-                save_file({"pooled": pooled_2NC}, temporary, metadata={"sha256": weights_digest({key: pooled_2NC})})
-            return pooled_2NC
-    except (OSError, SafetensorError) as error:  # a full disk, or a cache that can only be read
-        logger.warning("%s: cannot be written, each run computes these features: %s", file, error)
-        return compute()
-
-
-def _read(file: Path, key: str) -> torch.Tensor | None:
-    """The features in `file`; None when it is not there, or not whole."""
-    try:
-        with safe_open(file, framework="pt") as opened:
-            digest = (opened.metadata() or {}).get("sha256")
-            pooled_2NC: torch.Tensor = opened.get_tensor("pooled")
-    except (OSError, SafetensorError):
-        return None
-    return pooled_2NC if digest == weights_digest({key: pooled_2NC}) else None

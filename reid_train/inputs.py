@@ -1,8 +1,7 @@
 """What a model is trained and validated on: pictures, or what a frozen backbone makes of them.
 
     inputs = Pictures(pixels, device, precision)
-    for images, labels in inputs.batches(config, samples, labels, range(epochs)):
-        ...
+    for images, labels in batches_of(inputs, config, data.train, labels, range(config.num_epochs)): ...
     feature_ND = inputs.features(model, data.query)
 
 reid_train/frozen.py has the other kind.
@@ -12,12 +11,12 @@ reid_train/frozen.py has the other kind.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from data.pixels.augmentation import Augmentation
-from data.pixels.batches import AugmentedBatches, Batch, training_batches
+from data.pixels.batches import AugmentedBatches, Batch, LabelledBatches, training_batches
 from data.pixels.cache import Pixels
 from data.sets.samples import Sample
 from data.system.threads import usable_cpus
@@ -31,19 +30,42 @@ LEAST_WORKERS = 4
 MOST_WORKERS = 8
 
 
+class Source(NamedTuple):
+    """Where training's batches come from."""
+
+    batches: LabelledBatches
+    workers: int
+    """Processes that prepare them; 0: the training process."""
+    pinned: bool
+    """Whether they are copied to a GPU from pinned memory."""
+
+
 class Inputs(Protocol):
     """Where training's batches and validation's features come from."""
 
-    def batches(
-        self, config: TrainConfig, samples: Sequence[Sample], labels: Sequence[int], epochs: range
-    ) -> Iterator[Batch]:
-        """All batches of `epochs`, one after the other: inputs and the images' `labels`."""
+    def source(self, config: TrainConfig, samples: Sequence[Sample], labels: Sequence[int]) -> Source:
+        """Training's batches of these images, whose identities are the `labels`."""
 
     def forward(self, model: ReIDModel, config: TrainConfig, total_steps: int) -> Callable[[torch.Tensor], Any]:
         """What makes the model's output of a batch's inputs."""
 
     def features(self, model: ReIDModel, samples: Sequence[Sample]) -> torch.Tensor:
         """Features before the BNNeck (N x D), without augmentation. Leaves the model in evaluation mode."""
+
+
+def batches_of(
+    inputs: Inputs, config: TrainConfig, samples: Sequence[Sample], labels: Sequence[int], epochs: range
+) -> Iterator[Batch]:
+    """All batches of `epochs`, one after the other: inputs, and those of the images' `labels` that belong to them."""
+    source = inputs.source(config, samples, labels)
+    return training_batches(
+        source.batches,
+        batch_size=config.batch_size,
+        images_per_identity=config.images_per_identity,
+        epochs=epochs,
+        num_workers=source.workers,
+        pin_memory=source.pinned,
+    )
 
 
 @dataclass(frozen=True)
@@ -54,29 +76,13 @@ class Pictures:
     device: torch.device
     precision: torch.dtype
 
-    def batches(
-        self, config: TrainConfig, samples: Sequence[Sample], labels: Sequence[int], epochs: range
-    ) -> Iterator[Batch]:
+    def source(self, config: TrainConfig, samples: Sequence[Sample], labels: Sequence[int]) -> Source:
         """Prepared by other processes, or here, and then on the GPU if the pixels fit there."""
         workers = self._workers(config)
         resident = workers == 0 and self._fits_beside_training(len(samples))
-        augmentation = Augmentation(
-            crop_scale=config.crop_scale,
-            flip_probability=config.flip_probability,
-            randaugment_operations=config.randaugment_operations,
-            randaugment_magnitude=config.randaugment_magnitude,
-            erasing_probability=config.erasing_probability,
-        )
-        paths = [sample.path for sample in samples]
-        place = self.device if resident else None
-        return training_batches(
-            AugmentedBatches(self.pixels, paths, labels, augmentation, config.seed, device=place),
-            batch_size=config.batch_size,
-            images_per_identity=config.images_per_identity,
-            epochs=epochs,
-            num_workers=workers,
-            pin_memory=self.device.type == "cuda" and not resident,
-        )
+        paths, place = [sample.path for sample in samples], self.device if resident else None
+        augmented = AugmentedBatches(self.pixels, paths, labels, Augmentation.of(config), config.seed, device=place)
+        return Source(augmented, workers, pinned=self.device.type == "cuda" and not resident)
 
     def forward(self, model: ReIDModel, config: TrainConfig, total_steps: int) -> Callable[[torch.Tensor], Any]:
         """The model, compiled where that is asked for or pays."""

@@ -18,6 +18,7 @@ from reid_train.checkpoint import save_checkpoint, save_state
 from reid_train.config import TrainConfig
 from reid_train.divergence import check_finite, check_losses
 from reid_train.epoch_validation import validate
+from reid_train.inputs import batches_of
 from reid_train.optim import take_step
 from reid_train.report import EpochReport
 from reid_train.resume import restore, training_state
@@ -55,7 +56,7 @@ def train_epochs(
     saved_at = time.monotonic()
     label_of = {identity: label for label, identity in enumerate(run.identities)}
     labels_N = [label_of[sample.identity] for sample in data.train]
-    batches = run.inputs.batches(config, data.train, labels_N, range(behind, config.num_epochs))
+    batches = batches_of(run.inputs, config, data.train, labels_N, range(behind, config.num_epochs))
 
     for epoch in range(behind, config.num_epochs):
         started = time.monotonic()

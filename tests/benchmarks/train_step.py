@@ -23,13 +23,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from data.drawing.datasets import draw_dataset
 from data.pixels.augmentation import IMAGENET_MEAN, IMAGENET_STD, Augmentation
 from data.pixels.batches import AugmentedBatches
 from data.pixels.cache import open_pixels
 from data.pixels.sampler import epoch_batches
-from data.sets.market1501 import read_train
+from data.sets.readers import read_train
 from data.sets.splits import TrainingData
-from data.synthetic import draw_dataset
 from reid_train.config import TrainConfig, make_config
 from reid_train.device import as_cuda_graph, choose_device, choose_precision, keep_freed_memory
 from reid_train.loop import train_epochs

@@ -13,7 +13,7 @@ from PIL import Image
 
 from data.pixels.cache import Pixels, open_pixels
 from data.pixels.decoding import decode
-from data.sets.market1501 import read_train
+from data.sets.readers import read_train
 from data.sets.splits import TrainingData, hold_out_images, split_identities
 from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import TrainConfig

@@ -10,7 +10,7 @@ import torch
 
 import reid_train.evaluate
 from data.pixels.cache import open_pixels
-from data.sets.market1501 import read_test
+from data.sets.readers import read_test
 from data.system.errors import UserError
 from reid_train.checkpoint import DESCRIPTION, WEIGHTS, build_model, load_checkpoint, load_network, save_checkpoint
 from reid_train.checkpoint_scores import evaluate_checkpoint

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.pixels.cache import open_pixels
-from data.sets.market1501 import read_train
+from data.sets.readers import read_train
 from reid_train import frozen, training_run
 from reid_train.loop import train_epochs
 from reid_train.model.network import ReIDModel

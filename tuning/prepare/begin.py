@@ -215,14 +215,13 @@ def missing_test(data_dir: str, dataset: str | None) -> list[str]:
     from data.sets.readers import READERS, find_dataset
 
     name, place = find_dataset(data_dir, dataset)
-    folders = [place / folder for folder in getattr(READERS[name], "FOLDERS", {}).values()]
-    missing = [str(folder) for folder in folders if not folder.is_dir()]
+    missing = [str(folder) for folder in READERS[name].folders_in(place) if not folder.is_dir()]
     return [f"note: the winner will not be tested: {', '.join(missing)} is missing"] if missing else []
 
 
 def draw_sample(folder: str, settings: dict[str, Any]) -> None:
     """Draws the sample data set that a space describes, where it is not there yet."""
-    from data.synthetic import draw_dataset
+    from data.drawing.datasets import draw_dataset
 
     print(f"drawing sample data in {folder}", flush=True)
     try:
