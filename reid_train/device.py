@@ -6,13 +6,13 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from data.pixels.digests import default_cache_dir
 from data.system.errors import UserError
+from data.system.kept import default_cache_dir
 
 COMPILERS = ("g++", "clang++", "c++")
 COMPILED_STEPS = 50_000
@@ -35,7 +35,9 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16. Emulated on a CPU without it, it is some ten times slower."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    # A torch that does not tell (before 2.11) counts as one without.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cpu" and bool(capabilities.get("avx512_bf16"))
 
 
 NARROWEST_BFLOAT16 = 17

@@ -8,10 +8,6 @@ embedding_ND = model.embed(["a.jpg", "b.jpg"])  # of unit length: the product of
 
 # N images, B images of a batch, H height, W width, D embedding width
 
-import hashlib
-import json
-import logging
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,16 +18,14 @@ from PIL import __version__ as pillow_version
 from torch.nn import functional as F
 
 from data.pixels.decoding import decode, resized, upright_rgb
-from data.pixels.digests import content_digests, default_cache_dir
+from data.pixels.digests import content_digests
 from data.system.errors import UserError
-from data.system.files import replacing
+from data.system.kept import default_cache_dir, kept_file, key_of, read_arrays, write_arrays
 from data.system.threads import in_threads
 from reid_train import checkpoint
 from reid_train.config import ARCHITECTURE
 from reid_train.device import choose_device, choose_precision
-from reid_train.evaluate import EVALUATION_BATCH
-
-logger = logging.getLogger(__name__)
+from reid_train.measure.features import as_images, in_batches
 
 Picture = str | Path | Image.Image | np.ndarray
 """An image file, a PIL image, or a uint8 RGB array (H x W x 3) of any size."""
@@ -64,20 +58,17 @@ class Embedder:
             raise UserError("embed takes a list of pictures: put the one in brackets")
         if not isinstance(images, Sequence | np.ndarray):
             raise UserError(f"embed takes a list of pictures, not {type(images).__name__}")
-        embedding_ND = np.empty((len(images), self.width), dtype=np.float32)
-        for start in range(0, len(images), EVALUATION_BATCH):
-            batch = images[start : start + EVALUATION_BATCH]
-            embedding_ND[start : start + len(batch)] = self._embed_batch(batch)
+        if not len(images):
+            return np.empty((0, self.width), dtype=np.float32)
+        embedding_ND: np.ndarray = in_batches(
+            images,
+            lambda batch: as_images(np.stack(list(in_threads(self._pixels, batch)))),
+            self.network.features,
+            device=self.device,
+            precision=self.precision,
+            finish=lambda feature_BD: F.normalize(self.network.neck(feature_BD)).cpu(),
+        ).numpy()
         return embedding_ND
-
-    def _embed_batch(self, images: Sequence[Picture]) -> np.ndarray:
-        pixels_BHWC = np.stack(list(in_threads(self._pixels, images)))
-        images_BCHW = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self.device)
-        mixed = self.precision != torch.float32
-        with torch.inference_mode(), torch.autocast(self.device.type, self.precision, enabled=mixed):
-            feature_BD = self.network.features(images_BCHW)
-        with torch.inference_mode():
-            return F.normalize(self.network.neck(feature_BD.float())).cpu().numpy()
 
     def _pixels(self, image: Picture) -> np.ndarray:
         size = self.config.image_height, self.config.image_width
@@ -107,26 +98,14 @@ def embed_cached(model: Embedder, paths: Sequence[str], cache_dir: Path | None =
     """
     cache_dir = cache_dir or default_cache_dir()
     architecture = {name: getattr(model.config, name) for name in ARCHITECTURE}
-    key = json.dumps([model.digest, architecture, str(model.precision), pillow_version])
-    file = cache_dir / "embeddings" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
-    known = _read_embeddings(file, model.width)
+    key = key_of(model.digest, architecture, str(model.precision), pillow_version)
+    file = kept_file(cache_dir / "embeddings", key, ".arrays")
+    kept = read_arrays(file, key) or {"digests": np.array([]), "embeddings": np.empty((0, model.width))}
+    known = dict(zip(kept["digests"].tolist(), kept["embeddings"], strict=True))
     digests = content_digests(paths, cache_dir=cache_dir)
     new = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in known}
     if new:
         known |= dict(zip(new, model.embed(list(new.values())), strict=True))
-        try:
-            with replacing(file) as temporary, temporary.open("wb") as out:
-                np.savez(out, digests=np.array(list(known)), embeddings=np.stack(list(known.values())))
-        except OSError as error:
-            logger.warning("%s: not written, the images will be embedded again: %s", file, error)
+        arrays = {"digests": np.array(list(known)), "embeddings": np.stack(list(known.values()))}
+        write_arrays(file, key, arrays, otherwise="the images will be embedded again")
     return np.stack([known[digest] for digest in digests]), len(new)
-
-
-def _read_embeddings(file: Path, width: int) -> dict[str, np.ndarray]:
-    """Image digest -> embedding; nothing when the file is missing or damaged."""
-    try:
-        with np.load(file) as kept:
-            digests, embedding_ND = kept["digests"].tolist(), kept["embeddings"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return {}
-    return dict(zip(digests, embedding_ND, strict=True)) if embedding_ND.shape == (len(digests), width) else {}

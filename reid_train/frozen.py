@@ -1,54 +1,78 @@
 """What a frozen backbone makes of the images: computed once, kept beside the decoded pixels, used by every trial.
 
 Where the backbone learns nothing and pictures are only mirrored, training needs the pooled features of each image and
-of its mirror image, and no pixels. The file's name is made of all that they follow from: the weights, the settings of
-the architecture, the images' content and size, and how it is computed. It can be deleted at any time; its digest is
-checked whenever it is read, and a damaged file is made again.
+of its mirror image, and no pixels:
+
+    inputs = frozen_features(model, config, pixels, device=device, precision=precision)  # None where that is not so
+
+The kept file (data/system/kept.py) is named by all that they follow from: the weights, the settings of the
+architecture, the images' content and size, and how it is computed.
 """
 
-# B images of a batch, N images, C channels of the pooled feature
+# B images of a batch, N images, C channels of the pooled feature, D embedding width
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from data.pixels.augmentation import draw_flips
+from data.pixels.augmentation import Augmentation, draw_flips
 from data.pixels.batches import Batch, Item, LabelledBatches, step_generator
 from data.pixels.cache import Pixels
-from data.system.files import lock_at, replacing
+from data.sets.samples import Sample
+from data.system.kept import kept_arrays, kept_file, key_of
 from reid_train.checkpoint import weights_digest
 from reid_train.config import TrainConfig
-from reid_train.evaluate import EVALUATION_BATCH
+from reid_train.inputs import Source
+from reid_train.measure.features import as_images, in_batches
 from reid_train.model.network import ReIDModel
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same key would stand for other features."""
 
 
-class FrozenFeatures(NamedTuple):
-    """Pooled features of images and of their mirror images."""
+@dataclass(frozen=True)
+class FrozenFeatures:
+    """Inputs (reid_train/inputs.py) that are pooled features of images and of their mirror images."""
 
     pooled_2NC: torch.Tensor
     """float32: of the images, then of the mirrored ones."""
     row_of: Mapping[str, int]
     """Path -> its place among the N."""
+    precision: torch.dtype
 
-    def of(self, paths: Sequence[str]) -> torch.Tensor:
-        """Those of the images as they are: len(paths) x C."""
-        rows = torch.tensor([self.row_of[path] for path in paths], device=self.pooled_2NC.device)
-        return self.pooled_2NC[0, rows]
+    def rows(self, samples: Sequence[Sample]) -> torch.Tensor:
+        """The images' places among the N."""
+        return torch.tensor([self.row_of[sample.path] for sample in samples], device=self.pooled_2NC.device)
+
+    def source(self, config: TrainConfig, samples: Sequence[Sample], labels: Sequence[int]) -> Source:
+        """Pooled features in place of pictures."""
+        rows = self.rows(samples)
+        return Source(FrozenBatches(self.pooled_2NC, rows, labels, config.flip_probability, config.seed), 0, False)
+
+    def forward(self, model: ReIDModel, config: TrainConfig, total_steps: int) -> Callable[[torch.Tensor], Any]:
+        """What comes after pooling: too little to be compiled."""
+        return model.from_pooled
+
+    def features(self, model: ReIDModel, samples: Sequence[Sample]) -> torch.Tensor:
+        """Features before the BNNeck (N x D), of the images as they are. Leaves the model in evaluation mode."""
+        model.eval()
+        pooled_NC = self.pooled_2NC[0]
+        return in_batches(
+            samples,
+            lambda batch: pooled_NC[self.rows(batch)],
+            lambda pooled_BC: model.routed(pooled_BC)[0],
+            device=pooled_NC.device,
+            precision=self.precision,
+        )
 
 
 class FrozenBatches(LabelledBatches):
@@ -56,15 +80,14 @@ class FrozenBatches(LabelledBatches):
 
     def __init__(
         self,
-        frozen: FrozenFeatures,
-        paths: Sequence[str],
+        pooled_2NC: torch.Tensor,
+        rows: torch.Tensor,
         labels: Sequence[int],
         flip_probability: float,
         seed: int,
     ):
-        device = frozen.pooled_2NC.device
-        self.pooled_2NC = frozen.pooled_2NC
-        self.rows = torch.tensor([frozen.row_of[path] for path in paths], device=device)
+        """`rows` are the places of the images among the N, `labels` their identities."""
+        self.pooled_2NC, self.rows = pooled_2NC, rows
         self.labels = torch.tensor(labels, dtype=torch.int64)
         self.flip_probability = flip_probability
         self.seed = seed
@@ -79,16 +102,15 @@ class FrozenBatches(LabelledBatches):
 
 def can_be_kept(config: TrainConfig, model: ReIDModel) -> bool:
     """Whether all that training sees of an image is one of two vectors that stay the same."""
-    pictures_stay = config.crop_scale == 1 and config.erasing_probability == 0
-    no_randaugment = 0 in (config.randaugment_operations, config.randaugment_magnitude)
-    return config.freeze == "backbone" and pictures_stay and no_randaugment and not [*model.pooling.parameters()]
+    learns = config.freeze != "backbone" or [*model.pooling.parameters()]
+    return Augmentation.of(config).only_mirrors and not learns
 
 
 def frozen_features(
     model: ReIDModel, config: TrainConfig, pixels: Pixels, *, device: torch.device, precision: torch.dtype
 ) -> FrozenFeatures | None:
     """The features of all images of `pixels`, on `device`, from the file where it has them; None where they change in
-    training. Of several processes that ask at once one computes, the others wait.
+    training. Where several processes ask at once, one computes and the others wait.
 
     Leaves the model in evaluation mode.
     """
@@ -97,21 +119,23 @@ def frozen_features(
     rows_N = pixels.rows(pixels.paths)
     row_of = {path: int(row) for path, row in zip(pixels.paths, rows_N, strict=True)}
     ordered = [pixels.paths[index] for index in np.argsort(rows_N)]
+
+    def compute() -> torch.Tensor:
+        return _compute(model, pixels, ordered, device, precision)
+
     if pixels.file is None:  # no disk for the pixels: there is none for this either
-        return FrozenFeatures(_compute(model, pixels, ordered, device, precision).to(device), row_of)
+        return FrozenFeatures(compute().to(device), row_of, precision)
     key = _key(model, config, pixels.file, device, precision)
-    file = pixels.file.parent / f"{key[:32]}.features"
-    pooled_2NC = _read(file, key)
-    if pooled_2NC is None:
-        pooled_2NC = _made(file, key, lambda: _compute(model, pixels, ordered, device, precision))
-    return FrozenFeatures(pooled_2NC.to(device), row_of)
+    file = kept_file(pixels.file.parent, key, ".features")
+    kept = kept_arrays(file, key, lambda: {"pooled": compute().numpy()}, otherwise="each run computes these features")
+    return FrozenFeatures(torch.from_numpy(kept["pooled"]).to(device), row_of, precision)
 
 
 def _key(model: ReIDModel, config: TrainConfig, pixel_file: Path, device: torch.device, precision: torch.dtype) -> str:
     weights = weights_digest({name: tensor.cpu().contiguous() for name, tensor in model.backbone.state_dict().items()})
     settings = [config.backbone, config.last_stride, config.pooling, pixel_file.name]
     computed = [str(precision), device.type, version("torch"), version("timm"), FORMAT]
-    return hashlib.sha256(json.dumps([weights, *settings, *computed]).encode()).hexdigest()
+    return key_of(weights, *settings, *computed)
 
 
 def _compute(
@@ -121,41 +145,13 @@ def _compute(
     logger.info("computing the frozen backbone's features of %d images and their mirror images, once", len(paths))
     started = time.monotonic()
     model.eval()
-    straight, mirrored = [], []
-    with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        for start in range(0, len(paths), EVALUATION_BATCH):
-            images = torch.from_numpy(pixels.read(paths[start : start + EVALUATION_BATCH])).permute(0, 3, 1, 2)
-            images = images.to(device, non_blocking=True)
-            straight.append(model.pooled(images).float().cpu())
-            mirrored.append(model.pooled(images.flip(3)).float().cpu())
+    pooled_N2C = in_batches(
+        paths,
+        lambda batch: as_images(pixels.read(batch)),
+        lambda images: torch.stack([model.pooled(images).float(), model.pooled(images.flip(3)).float()], dim=1),
+        device=device,
+        precision=precision,
+        finish=torch.Tensor.cpu,
+    )
     logger.info("computed them in %.1f s", time.monotonic() - started)
-    return torch.stack([torch.cat(straight), torch.cat(mirrored)])
-
-
-def _made(file: Path, key: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
-    """Computes the features into `file`, under its lock, unless another process has meanwhile."""
-    try:
-        with lock_at(file.with_suffix(".features-lock")):
-            pooled_2NC = _read(file, key)
-            if pooled_2NC is not None:
-                return pooled_2NC
-            if file.exists():
-                logger.warning("%s is damaged; it is made again", file)
-            pooled_2NC = compute()
-            with replacing(file) as temporary:
-                save_file({"pooled": pooled_2NC}, temporary, metadata={"sha256": weights_digest({key: pooled_2NC})})
-            return pooled_2NC
-    except (OSError, SafetensorError) as error:  # a full disk, or a cache that can only be read
-        logger.warning("%s: cannot be written, each run computes these features: %s", file, error)
-        return compute()
-
-
-def _read(file: Path, key: str) -> torch.Tensor | None:
-    """The features in `file`; None when it is not there, or not whole."""
-    try:
-        with safe_open(file, framework="pt") as opened:
-            digest = (opened.metadata() or {}).get("sha256")
-            pooled_2NC: torch.Tensor = opened.get_tensor("pooled")
-    except (OSError, SafetensorError):
-        return None
-    return pooled_2NC if digest == weights_digest({key: pooled_2NC}) else None
+    return pooled_N2C.transpose(0, 1).contiguous()

@@ -1,24 +1,23 @@
-"""The pictures of a training run, drawn from its history table, and of a ranked gallery."""
+"""The pictures of a training run, drawn from its history table, and of a ranked gallery.
+
+plot_history(read_history("results/one/history.csv"), "results/one/history.png")
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from data.pixels.decoding import load_image
+from data.pixels.gallery import Label
 from data.system.files import replacing
 from reid_train.history import flat
-
-if TYPE_CHECKING:
-    from data.pixels.gallery import Label
-    from reid_train.query import Ranked
+from reid_train.ranking import Ranked
 
 TRAIN, VALIDATION, THIRD, FOURTH = "#2563eb", "#ea580c", "#16a34a", "#7c3aed"
 STYLE: dict[Any, Any] = {
@@ -35,13 +34,10 @@ STYLE: dict[Any, Any] = {
 """The look of all of the project's pictures."""
 
 
-def save_figure(figure: Any, file: str | Path) -> None:
-    """Writes the figure as PNG, atomically, and closes it."""
-    try:
-        with replacing(file) as temporary:
-            figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight", facecolor="white")
-    finally:
-        plt.close(figure)
+def save_figure(figure: Figure, file: str | Path) -> None:
+    """Writes the figure as PNG, atomically."""
+    with replacing(file) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight", facecolor="white")
 
 
 def _lines(axes: Axes, rows: Sequence[dict[str, Any]], curves: Sequence[tuple[str, str, str]]) -> bool:
@@ -109,8 +105,9 @@ def plot_history(rows: Sequence[dict[str, Any]], file: str | Path, title: str = 
     rows = [flat(row) for row in rows]
     panels = _panels(rows)
     lines = -(-len(panels) // 3)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(lines, 3, figsize=(13, 3.5 * lines), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(13, 3.5 * lines), layout="constrained")
+        axes = figure.subplots(lines, 3)
         for unused in axes.flat[len(panels) :]:
             unused.remove()
         for panel, (name, unit, curves) in zip(axes.flat, panels, strict=False):
@@ -137,15 +134,16 @@ THUMBNAIL = 256
 """Pixels of an image's longer side."""
 
 
-def plot_ranking(query: str | Path, label: "Label | None", ranked: "Sequence[Ranked]", file: str | Path) -> None:
+def plot_ranking(query: str | Path, label: Label | None, ranked: Sequence[Ranked], file: str | Path) -> None:
     """The query, and beside it the ranked images with their similarity; framed green where right and red where not."""
     columns = 1 + min(len(ranked), RANKS_A_ROW)
     rows = -(-len(ranked) // RANKS_A_ROW)
     thumbnails = [_thumbnail(query), *(_thumbnail(image.path) for image in ranked)]
     tallest = max(thumbnail.height / thumbnail.width for thumbnail in thumbnails)
-    with plt.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE):
         size = (1.25 * columns, rows * (1.25 * min(tallest, 3) + 0.55))
-        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
         for panel in axes.flat:
             panel.set_axis_off()
         _frame(axes[0, 0], thumbnails[0], "#111827", f"query{_identity(label)}")
@@ -157,7 +155,7 @@ def plot_ranking(query: str | Path, label: "Label | None", ranked: "Sequence[Ran
         save_figure(figure, file)
 
 
-def _identity(label: "Label | None") -> str:
+def _identity(label: Label | None) -> str:
     return f"\nidentity {label.identity}" if label else ""
 
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +155,3 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
 def is_name(text: str) -> bool:
     """Whether a setting might be called so: short, and in characters that a message can hold."""
     return len(text) <= MAXIMUM_NAME and not UNPRINTABLE.search(text)
-
-
-def suggestion(name: object, known: Sequence[str]) -> str:
-    """`; did you mean X?` for the nearest known name, or what there is when nothing is near."""
-    near = get_close_matches(str(name), known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""

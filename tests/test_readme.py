@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.sets import manifest
+from data.sets.readers import read_test, read_train
 from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import TrainConfig
 from tuning.space.read import read_space
@@ -50,8 +50,8 @@ def test_example_manifest_is_read(tmp_path):
     (tmp_path / "cars").mkdir()
     for line in text.splitlines()[1:]:
         (tmp_path / line.split(",")[0]).touch()
-    assert len(manifest.read_train(tmp_path)) == 1
-    assert [len(samples) for samples in manifest.read_test(tmp_path)] == [1, 1]
+    assert len(read_train(tmp_path)) == 1
+    assert [len(samples) for samples in read_test(tmp_path)] == [1, 1]
 
 
 def test_example_in_python_runs(tmp_path, monkeypatch):

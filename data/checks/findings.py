@@ -1,24 +1,26 @@
-"""What data.doctor can find wrong with a data set, a function each."""
+"""What data.doctor can find wrong with a data set: a function for each kind of mistake."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
+from data.pixels.bad_images import OnBadImage
 from data.pixels.decoding import problem_with
 from data.pixels.digests import content_digests
+from data.sets.layouts import Reader
 from data.sets.listing import GALLERY, QUERY, TRAIN, Listing
-from data.sets.readers import READERS
 from data.sets.samples import Sample
 from data.sets.splits import MINIMUM_VALIDATION_IDENTITIES
 from data.system.threads import in_threads
 
 DISTRACTOR = 0
 """The identity of gallery images that belong to nobody."""
-TITLES = {"market1501": "Market-1501", "veri": "VeRi-776"}
 
 Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 Splits = dict[str, Listing]
+"""What lies in each split that can be used."""
 
 
 @dataclass(frozen=True)
@@ -30,29 +32,35 @@ class Finding:
     text: str
     """One line: what, how many, and what follows from it."""
     files: tuple[str, ...] = ()
-    """All files concerned, sorted."""
+    """The files that it is about, sorted; copies of a picture stand side by side."""
 
 
-def unreadable(splits: Splits) -> dict[str, str]:
+def find_bad_images(splits: Splits) -> dict[str, str]:
     """Path -> what is wrong, for the images that cannot be decoded to their last byte."""
     paths = _paths(sample for listing in splits.values() for sample in listing.samples)
     return {path: why for path, why in zip(paths, in_threads(problem_with, paths), strict=True) if why}
 
 
-def unreadable_findings(splits: Splits, unreadable: dict[str, str], *, skipped: bool) -> list[Finding]:
+def undecodable_images(splits: Splits, bad_images: dict[str, str], on_bad_image: OnBadImage) -> list[Finding]:
     findings = []
     for split, listing in splits.items():
-        broken = [path for path in _paths(listing.samples) if path in unreadable]
-        if broken:
-            fails = "training" if split == TRAIN else "the final evaluation"
-            follows = "left out" if skipped else f"so {fails} would fail, unless on_bad_image=skip leaves them out"
-            text = f"{split}: {_images(broken)} unreadable, {follows}; {unreadable[broken[0]]}"
-            findings.append(Finding("warning" if skipped else "error", text, tuple(broken)))
+        broken = [path for path in _paths(listing.samples) if path in bad_images]
+        if not broken:
+            continue
+        fails = "training" if split == TRAIN else "the final evaluation"
+        consequences: dict[OnBadImage, tuple[Severity, str]] = {
+            "stop": ("error", f"so {fails} would fail, unless on_bad_image=skip leaves them out"),
+            "skip": ("warning", "left out"),
+        }
+        severity, follows = consequences[on_bad_image]
+        text = f"{split}: {_images(broken)} unreadable, {follows}; {bad_images[broken[0]]}"
+        findings.append(Finding(severity, text, tuple(broken)))
     return findings
 
 
-def without(listing: Listing, unreadable: dict[str, str]) -> Listing:
-    return replace(listing, samples=[sample for sample in listing.samples if sample.path not in unreadable])
+def without(listing: Listing, bad_images: Collection[str]) -> Listing:
+    """The listing less the samples with these paths."""
+    return replace(listing, samples=[sample for sample in listing.samples if sample.path not in bad_images])
 
 
 def unmatched_names(splits: Splits) -> list[Finding]:
@@ -67,8 +75,11 @@ def unmatched_names(splits: Splits) -> list[Finding]:
     ]
 
 
-def training_findings(samples: list[Sample], images_per_identity: int) -> list[Finding]:
+def training_findings(splits: Splits, images_per_identity: int) -> list[Finding]:
     """What keeps the training images from being split and put into batches of P x K."""
+    if TRAIN not in splits:
+        return []
+    samples = splits[TRAIN].samples
     if not samples:
         return [Finding("error", "there are no training images")]
     groups: dict[int, list[Sample]] = defaultdict(list)
@@ -103,25 +114,27 @@ def shared_identities(splits: Splits) -> list[Finding]:
     return [Finding("warning", text, _paths(shared))]
 
 
-def same_pictures(splits: Splits, unreadable: set[str]) -> list[Finding]:
-    """Files with the same bytes on both sides of a border that no picture should cross, or of several identities."""
-    paths = {
-        split: [path for path in _paths(listing.samples) if path not in unreadable] for split, listing in splits.items()
-    }
+def same_pictures(splits: Splits, bad_images: Collection[str]) -> list[Finding]:
+    """Files with the same bytes that lie in two splits, or belong to several identities."""
+    paths = {split: _paths(without(listing, bad_images).samples) for split, listing in splits.items()}
     everything = [path for split in paths.values() for path in split]
     digest_of = dict(zip(everything, content_digests(everything), strict=True))
-    borders = [
-        (paths.get(TRAIN, []), paths.get(QUERY, []) + paths.get(GALLERY, []), "training and test"),
-        (paths.get(QUERY, []), paths.get(GALLERY, []), "query and gallery"),
-    ]
+    train, query, gallery = (paths.get(split, ()) for split in (TRAIN, QUERY, GALLERY))
     findings = []
-    for one_side, other_side, border in borders:
+    for one_side, other_side, both in (
+        (train, query + gallery, "training and test"),
+        (query, gallery, "query and gallery"),
+    ):
         common = {digest_of[path] for path in one_side} & {digest_of[path] for path in other_side}
-        # A picture's files stand together, so that the ones that are shown are a pair.
         files = sorted((digest_of[path], path) for path in {*one_side, *other_side} if digest_of[path] in common)
         if common:
-            text = f"{_some(len(common), 'picture')} in both {border}: test results would look better than they are"
+            text = f"{_some(len(common), 'picture')} in both {both}: test results would look better than they are"
             findings.append(Finding("warning", text, tuple(path for _, path in files)))
+    return findings + _pictures_of_several_identities(splits, digest_of)
+
+
+def _pictures_of_several_identities(splits: Splits, digest_of: dict[str, str]) -> list[Finding]:
+    findings = []
     for split, listing in splits.items():
         holders: dict[str, set[tuple[int, str]]] = defaultdict(set)
         for sample in listing.samples:
@@ -148,9 +161,9 @@ def queries_without_match(splits: Splits) -> list[Finding]:
     return [Finding("warning", text, _paths(alone))]
 
 
-def unlike_published(name: str, splits: Splits) -> list[Finding]:
+def unlike_published(reader: Reader, splits: Splits) -> list[Finding]:
     differences = []
-    for split, (images, identities) in READERS[name].PUBLISHED.items():
+    for split, (images, identities) in reader.published.items():
         if split in splits:
             samples = splits[split].samples
             here = (len(samples), len({sample.identity for sample in samples}))
@@ -158,7 +171,7 @@ def unlike_published(name: str, splits: Splits) -> list[Finding]:
                 differences.append(f"{split} {here[0]:,} of {here[1]:,} (published {images:,} of {identities:,})")
     if not differences:
         return []
-    text = f"this is not the published {TITLES[name]}; images of identities: {', '.join(differences)}"
+    text = f"this is not the published {reader.title}; images of identities: {', '.join(differences)}"
     return [Finding("note", text)]
 
 

@@ -3,35 +3,31 @@
 import statistics
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from data.checks.report import Report
 from data.sets.listing import GALLERY, QUERY, TRAIN
 from data.system.errors import UserError
 from data.system.files import replacing
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from data.doctor import Report
-
 NAMED_IDENTITIES = 30
 """Up to this many bars, each is labelled with its identity."""
 LETTERS_ACROSS = 75
-"""What fits under the bars in one line."""
+"""Up to this many letters, the labels under the bars are written across; more are turned by 90 degrees."""
 SEPARATE_BARS = 150
-"""Up to this many bars there is a gap between them; beyond, gaps narrower than a dot would only shimmer."""
+"""Up to this many bars have gaps between them; with more, the gaps would be narrower than a dot."""
 COLOURS = {TRAIN: "#3b6ea8", GALLERY: "#3d8f6e", QUERY: "#e0a83c"}
 
 
-def plot_distribution(report: "Report", file: Path) -> None:
-    """Writes a bar per identity with its number of images, most first, for training and for test.
+def plot_distribution(report: Report, file: Path) -> None:
+    """Writes a picture with a bar for each identity, as high as its number of images, for training and for test.
 
-    The ending of `file` is the format (png, pdf, svg); its folder is made. Raises UserError when the ending
-    means nothing or the file cannot be written.
+    The ending of `file` is the format (png, pdf, svg); its folder is made. Raises UserError when the ending is no
+    format or the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
     images_of = {split.split: split.images_of for split in report.splits if split.images_of}
     panels = [
         ("training", {split: images_of[split] for split in (TRAIN,) if split in images_of}),
@@ -48,22 +44,21 @@ def plot_distribution(report: "Report", file: Path) -> None:
         _draw_panel(axes, title, stacks)
         if title == "training":
             k = report.images_per_identity
-            line = axes.axhline(k, color="#333333", linestyle="--", linewidth=1)
+            axes.axhline(
+                k, color="#333333", linestyle="--", linewidth=1, label=f"K = {k} images per identity in a batch"
+            )
             axes.set_ylim(0, max(axes.get_ylim()[1], 1.06 * k))
-            line.set_label(f"K = {k} images per identity in a batch")
         handles, labels = axes.get_legend_handles_labels()
-        order = sorted(range(len(labels)), key=lambda place: labels[place].startswith("K"))
+        lines_last = sorted(zip(handles, labels, strict=True), key=lambda entry: entry[1].startswith("K"))
         axes.legend(
-            [handles[place] for place in order], [labels[place] for place in order],
+            *zip(*lines_last, strict=True),
             frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2,
         )  # fmt: skip
     _save(figure, file)
 
 
-def _draw_panel(axes: "Axes", title: str, stacks: dict[str, dict[int, int]]) -> None:
-    """The bars of training or test; `stacks` is split -> identity -> images, drawn one on top of the other."""
-    from matplotlib.ticker import MaxNLocator
-
+def _draw_panel(axes: Axes, title: str, stacks: dict[str, dict[int, int]]) -> None:
+    """The bars of training or test. `stacks` is split -> identity -> images; a split's bars stand on those before."""
     total: Counter[int] = Counter()
     for images_of in stacks.values():
         total.update(images_of)
@@ -93,7 +88,7 @@ def _draw_panel(axes: "Axes", title: str, stacks: dict[str, dict[int, int]]) -> 
     axes.set_title(f"{title}: {counts}", loc="left", fontsize=11)
 
 
-def _draw_bars(axes: "Axes", base: list[int], top: list[int], colour: str, label: str) -> None:
+def _draw_bars(axes: Axes, base: list[int], top: list[int], colour: str, label: str) -> None:
     if len(top) <= SEPARATE_BARS:
         heights = [high - low for low, high in zip(base, top, strict=True)]
         axes.bar(range(1, len(top) + 1), heights, 0.8, base, color=colour, label=label)
@@ -102,7 +97,7 @@ def _draw_bars(axes: "Axes", base: list[int], top: list[int], colour: str, label
         axes.stairs(top, edges, baseline=base, fill=True, color=colour, label=label)
 
 
-def _save(figure: "Figure", file: Path) -> None:
+def _save(figure: Figure, file: Path) -> None:
     try:
         with replacing(file) as temporary:
             figure.savefig(temporary, format=file.suffix.lstrip(".").lower())

@@ -1,7 +1,7 @@
-"""Photographs the pedestrians and vehicles of data.synthetic as different cameras would see them.
+"""Photographs pedestrians and vehicles as different cameras would see them.
 
-A Camera is what comes between a look and its picture: colour cast, exposure, blur, noise, background, preferred side
-of the subject. All randomness comes in as a Generator.
+camera = make_camera(rng)
+jpeg = photograph_person(person_look(rng), camera, rng)
 """
 
 import io
@@ -18,7 +18,7 @@ from data.drawing.vehicles import VehicleLook, draw_vehicle, project_vehicle
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """What one camera does to everything it sees."""
+    """What one camera does to every picture that it takes."""
 
     angle: float
     """The side of the subject it mostly sees, radians."""
@@ -32,7 +32,7 @@ class Camera:
     blur: float
     """Radius in pixels of the picture."""
     noise: float
-    """Standard deviation, in parts of 255."""
+    """Standard deviation, in grey levels of 255."""
     quality: int
     """JPEG quality."""
     crowding: float
@@ -40,7 +40,7 @@ class Camera:
     light: float
     """Where the light comes from, -1 left to 1 right."""
     backdrop: Image.Image
-    """A panorama at drawing size; each picture shows a piece of it."""
+    """A panorama; each picture shows a piece of it behind the subject."""
 
 
 BACKDROP = (640, 480)
@@ -75,7 +75,7 @@ def make_camera(rng: np.random.Generator) -> Camera:
 
 
 def _backdrop(rng: np.random.Generator) -> Image.Image:
-    """A street, square or park: a wall or greenery over a ground, cluttered and out of focus."""
+    """A street, square or park: a wall above a ground, with clutter, out of focus."""
     width, height = BACKDROP
     wall, ground = WALLS[rng.integers(len(WALLS))], GROUNDS[rng.integers(len(GROUNDS))]
     picture = Image.new("RGB", BACKDROP, wall)
@@ -107,27 +107,30 @@ def _foliage(draw: ImageDraw.ImageDraw, rng: np.random.Generator, x: float, y: f
 
 
 def _obstruct(canvas: Image.Image, rng: np.random.Generator, camera: Camera) -> None:
-    """Puts a pole, a box, foliage or a passer-by before the subject; at most about a third is hidden."""
+    """Puts a pole, a box, foliage or a passer-by before the subject. That hides about a third of it at most."""
     width, height = canvas.size
     draw = ImageDraw.Draw(canvas)
-    kind = rng.choice(["pole", "box", "foliage", "passer-by"])
+    kind = str(rng.choice(["pole", "box", "foliage", "passer-by"]))
     left = rng.random() < 0.5
-    if kind == "pole":
-        x, thick = width * rng.uniform(0.15, 0.85), width * rng.uniform(0.05, 0.12)
-        tone = GROUNDS[rng.integers(len(GROUNDS))]
-        draw.rectangle((x, 0, x + thick, height), fill=shade(tone, 0.7))
-        draw.rectangle((x, 0, x + thick * 0.4, height), fill=shade(tone, 0.95))
-    elif kind == "box":
-        w, h = width * rng.uniform(0.35, 0.7), height * rng.uniform(0.12, 0.32)
-        x, tone = (0 if left else width - w), pick(rng, ["brown", "beige", "grey", "green", "blue"])
-        draw.rectangle((x, height - h, x + w, height), fill=tone)
-        draw.rectangle((x, height - h, x + w, height - h * 0.8), fill=shade(tone, 1.2))
-    elif kind == "foliage":
-        _foliage(draw, rng, 0 if left else width, height * rng.uniform(0.3, 1.0), min(width, height) * 0.5)
-    else:
-        x = width * (rng.uniform(-0.1, 0.12) if left else rng.uniform(0.88, 1.1))
-        tall, angle = height * rng.uniform(0.85, 1.0), float(rng.uniform(0, 2 * math.pi))
-        draw_person(canvas, person_look(rng), rng, x=x, y=height * 0.08, scale=tall, angle=angle, tilt=camera.tilt)
+    match kind:
+        case "pole":
+            x, thick = width * rng.uniform(0.15, 0.85), width * rng.uniform(0.05, 0.12)
+            tone = GROUNDS[rng.integers(len(GROUNDS))]
+            draw.rectangle((x, 0, x + thick, height), fill=shade(tone, 0.7))
+            draw.rectangle((x, 0, x + thick * 0.4, height), fill=shade(tone, 0.95))
+        case "box":
+            w, h = width * rng.uniform(0.35, 0.7), height * rng.uniform(0.12, 0.32)
+            x, tone = (0 if left else width - w), pick(rng, ["brown", "beige", "grey", "green", "blue"])
+            draw.rectangle((x, height - h, x + w, height), fill=tone)
+            draw.rectangle((x, height - h, x + w, height - h * 0.8), fill=shade(tone, 1.2))
+        case "foliage":
+            _foliage(draw, rng, 0 if left else width, height * rng.uniform(0.3, 1.0), min(width, height) * 0.5)
+        case "passer-by":
+            x = width * (rng.uniform(-0.1, 0.12) if left else rng.uniform(0.88, 1.1))
+            tall, angle = height * rng.uniform(0.85, 1.0), float(rng.uniform(0, 2 * math.pi))
+            draw_person(canvas, person_look(rng), rng, x=x, y=height * 0.08, scale=tall, angle=angle, tilt=camera.tilt)
+        case _:
+            raise AssertionError(kind)
 
 
 def _piece(camera: Camera, rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
@@ -136,14 +139,14 @@ def _piece(camera: Camera, rng: np.random.Generator, size: tuple[int, int]) -> I
 
 
 def _facing(camera: Camera, rng: np.random.Generator) -> float:
-    """Mostly the camera's own side of the subject, sometimes any."""
+    """The angle to which the subject is turned: mostly the camera's own, sometimes any."""
     return float(rng.normal(camera.angle, 0.6) if rng.random() < 0.7 else rng.uniform(0, 2 * math.pi))
 
 
 def photograph_person(
     look: PersonLook | None, camera: Camera, rng: np.random.Generator, *, part: bool = False
 ) -> bytes:
-    """A JPEG of 64 x 128 pixels: a pedestrian, `part` of one (a bad box), or with None the background."""
+    """A JPEG of 64 x 128 pixels: a pedestrian, a `part` of one (a bad box), or with None the background alone."""
     factor = 3
     canvas = _piece(camera, rng, (64 * factor, 128 * factor))
     width, height = canvas.size
@@ -160,7 +163,7 @@ def photograph_person(
 
 
 def photograph_vehicle(look: VehicleLook, camera: Camera, rng: np.random.Generator) -> bytes:
-    """A JPEG 128 pixels wide and 96 to 128 high, as the vehicle's own proportions ask."""
+    """A JPEG 128 pixels wide and 96 to 128 high, in the vehicle's proportions as far as that allows."""
     factor = 2
     view = project_vehicle(look, angle=_facing(camera, rng), tilt=0.08 + camera.tilt * float(rng.uniform(0.7, 1.1)))
     low, high = view.points.min(0), view.points.max(0)
@@ -180,7 +183,7 @@ def photograph_vehicle(look: VehicleLook, camera: Camera, rng: np.random.Generat
 
 
 def _develop(canvas: Image.Image, factor: int, camera: Camera, rng: np.random.Generator) -> bytes:
-    """The lens, the sensor and the file: averages down, blurs, casts, exposes, adds noise and compresses."""
+    """What lens, sensor and file do: reduce by `factor`, blur, colour, expose, add noise, compress."""
     picture = canvas.reduce(factor).filter(ImageFilter.GaussianBlur(camera.blur * float(rng.uniform(0.5, 1.5))))
     exposure = camera.exposure * float(rng.uniform(0.78, 1.22))
     ramp = np.arange(256) / 255
@@ -190,7 +193,7 @@ def _develop(canvas: Image.Image, factor: int, camera: Camera, rng: np.random.Ge
     pixels = np.asarray(picture.point(table.ravel().tolist()), np.float32)
     across = np.linspace(-1, 1, pixels.shape[1], dtype=np.float32)
     light = 1 + across[None, :] * np.float32(camera.light * rng.uniform(0, 0.2))
-    if rng.random() < 0.4:  # something out of sight casts its shadow over a part of the picture
+    if rng.random() < 0.4:  # the shadow of something out of sight falls over a part of the picture
         down = np.linspace(-1, 1, pixels.shape[0], dtype=np.float32)
         turn, edge = rng.uniform(0, 2 * math.pi), rng.uniform(-0.4, 0.5)
         depth = np.float32(rng.uniform(0.2, 0.5))

@@ -1,4 +1,4 @@
-"""Colours that data.synthetic draws with."""
+"""The colours of people, vehicles and clothes."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ PATTERNS = ["plain", "plain", "plain", "hoops", "bars", "checks", "dots", "halve
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """A lighter (factor above 1) or darker colour."""
+    """The colour, lighter (factor above 1) or darker."""
     r, g, b = (max(0, min(255, round(part * factor))) for part in colour)
     return r, g, b
 

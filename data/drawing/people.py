@@ -1,4 +1,4 @@
-"""Draws the pedestrians of data.synthetic. A look is what an identity keeps: clothes, bag, hair."""
+"""Draws pedestrians. A look is what one keeps in every picture: clothes, bag, hair."""
 
 import math
 from dataclasses import dataclass
@@ -11,14 +11,12 @@ from data.drawing.paint import HAIRS, LOWER, MARKS, PATTERNS, SKINS, UPPER, Colo
 
 @dataclass(frozen=True, kw_only=True)
 class PersonLook:
-    """What one pedestrian keeps in every picture."""
-
     upper: Colour
     second: Colour
     pattern: str
     sleeves: str
     hem: float
-    """Where the upper garment ends, in body heights below the crown; 0.5 is the hip."""
+    """Where the upper garment ends, in body heights below the top of the head; 0.5 is the hip."""
     lower: Colour
     legwear: str
     shoes: Colour
@@ -29,13 +27,13 @@ class PersonLook:
     bag: str
     bag_colour: Colour
     bag_side: int
-    """-1: carried on the right, 1: on the left."""
+    """-1: carried on the right; 1: on the left."""
     girth: float
     height: float
 
 
 def person_look(rng: np.random.Generator) -> PersonLook:
-    """A new pedestrian. Colours come from short lists, so identities share them and differ in the rest."""
+    """A new pedestrian. Colours come from short lists: identities share them and differ in the rest."""
     upper = pick(rng, UPPER)
     return PersonLook(
         upper=upper,
@@ -59,11 +57,11 @@ def person_look(rng: np.random.Generator) -> PersonLook:
 
 
 class _Body:
-    """A pen in body units (1 is the height, y from crown 0 to sole 1) and the pose it draws.
+    """A body's pose, and a pen in body units: the height is 1, y runs from 0 (top of the head) to 1 (soles).
 
-    `across` and `ahead` are what remains of the body's width and depth in the picture: (1, 0) faces the
-    camera, (-1, 0) turns its back, (0, 1) walks to the right. A part at (side, forward) of the body's axis
-    appears at side * across + forward * ahead, before the axis where near(side, forward) > 0.
+    `across` and `ahead` are the shares of the body's width and depth that the picture shows: (1, 0) faces the camera,
+    (-1, 0) turns its back to it, (0, 1) walks to the right. A part that is (side, forward) away from the body's axis
+    appears at side * across + forward * ahead, and in front of the axis where near(side, forward) > 0.
     """
 
     def __init__(self, canvas: Image.Image, x: float, y: float, scale: float, angle: float, tilt: float) -> None:
@@ -75,7 +73,7 @@ class _Body:
         return forward * self.across - side * self.ahead
 
     def at(self, x: float, y: float) -> Point:
-        """Pixel of a body point; a camera that looks down (tilt > 0) enlarges the upper body."""
+        """The pixel of a body point. A camera that looks down (tilt > 0) enlarges the upper body."""
         wide = 1 + self.tilt * (0.5 - y)
         return self.x + self.scale * x * wide, self.y + self.scale * (y + self.tilt * y * (1 - y) * 0.5)
 
@@ -107,7 +105,7 @@ def draw_person(
     angle: float,
     tilt: float,
 ) -> None:
-    """Draws a walking pedestrian with the crown at (x, y), `scale` pixels tall, turned by `angle` radians."""
+    """Draws a walking pedestrian, `scale` pixels tall, turned by `angle` radians; (x, y) is the top of the head."""
     body = _Body(canvas, x, y, scale * look.height, angle, tilt)
     stride = float(rng.uniform(-1, 1))
     waist = look.girth * (0.118 * abs(body.across) + 0.08 * abs(body.ahead))
@@ -154,7 +152,7 @@ def _arm(body: _Body, look: PersonLook, side: int, swing: float, waist: float) -
     sleeve = shade(look.second if look.sleeves == "second" else look.upper, dim * 0.9)
     skin = shade(look.skin, dim)
     upper_arm = 0.06 * look.girth
-    if dim == 1:  # its shadow sets the arm off from a torso of the same colour
+    if dim == 1:  # the arm's shadow, so that it shows before a torso of the same colour
         shadow = [body.at(x + 0.012, y + 0.01) for x, y in (shoulder, elbow, hand)]
         body.draw.line(shadow, (0, 0, 0, 60), round(upper_arm * body.scale))
     body.disc(*hand, 0.024, 0.022, skin)
@@ -189,7 +187,7 @@ def _torso(body: _Body, look: PersonLook, waist: float) -> None:
 
 
 def _cloth(look: PersonLook, size: tuple[int, int], body: _Body) -> Image.Image:
-    """The upper garment's cloth, laid over the torso's box; unit lengths follow the body's scale."""
+    """The upper garment's cloth, as large as the torso's box; its pattern grows with the body."""
     cloth = Image.new("RGB", size, look.upper)
     pen, (width, height), second = ImageDraw.Draw(cloth), size, look.second
     step = body.scale * 0.075
@@ -252,7 +250,7 @@ def _head(body: _Body, look: PersonLook) -> None:
     if look.hair_style == "bun":
         body.disc(-ahead * 0.06, 0.035 if across < 0 else 0.02, 0.034, 0.032, shade(hair, 0.9))
     body.disc(-ahead * 0.008, 0.072, 0.056, 0.068, hair)
-    if across > -0.65:  # the face, turned out of sight from behind
+    if across > -0.65:  # the face, unless the head is turned away
         turn = 1 - 0.3 * abs(ahead) if across > 0 else 0.6 + across * 0.4
         body.disc(ahead * (0.052 - 0.05 * turn * 0.6), 0.087, 0.047 * turn, 0.056, look.skin)
     if look.hair_style == "cap":

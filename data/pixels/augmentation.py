@@ -1,4 +1,7 @@
-"""What is done to pictures, a batch at a time: uint8 in, uint8 out, on whichever device they lie.
+"""What is done to pictures in training, a batch at a time: uint8 in, uint8 out, on whichever device they lie.
+
+    augmentation = Augmentation.of(config)
+    augmented_B3HW = augmentation(images_B3HW, torch.Generator().manual_seed(0))
 
 The model normalises, so that batches stay small until then. Every random decision is drawn on the CPU from the
 generator that is given, so that a GPU augments as a CPU does.
@@ -7,7 +10,8 @@ generator that is given, so that a GPU augments as a CPU does.
 # B images of a batch, A attempts, H height, W width
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from functools import partial
 
 import torch
@@ -15,9 +19,9 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as vision
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Mean of ImageNet's red, green and blue, of 1."""
+"""Mean of ImageNet's red, green and blue, 0 to 1."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Standard deviation of ImageNet's red, green and blue, of 1."""
+"""Standard deviation of ImageNet's red, green and blue, where colours are 0 to 1."""
 MEAN_COLOUR = [round(255 * mean) for mean in IMAGENET_MEAN]
 
 CROP_RATIO = (3 / 4, 4 / 3)
@@ -25,8 +29,9 @@ CROP_RATIO = (3 / 4, 4 / 3)
 ERASED_AREA = (0.02, 0.33)
 ERASED_RATIO = (0.3, 3.3)
 ATTEMPTS = 10
-"""Rectangles drawn until one fits into the picture."""
+"""How many rectangles are drawn for a picture; the first that fits into it counts."""
 
+Step = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 Operation = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -35,43 +40,65 @@ def draw_flips(count: int, probability: float, generator: torch.Generator) -> to
     return torch.rand(count, generator=generator) < probability
 
 
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """The training recipe: uint8 RGB pictures (B x 3 x H x W) and a CPU generator -> uint8 (B x 3 x H x W).
 
-    RandomResizedCrop (area from `crop_scale` to 1 of the picture's, sides in its own proportions give or take a
-    third), horizontal flip, RandAugment, then random erasing, which fills with ImageNet's mean colour. A strength
-    of 0 (1 for the crop) leaves its step out. As torchvision's transforms of these names do it one picture at a
-    time, with their ranges.
+    RandomResizedCrop, horizontal flip, RandAugment, then random erasing, as torchvision's transforms of these names
+    do it one picture at a time, with their ranges. The fields are TrainConfig's settings of the same names; a new
+    strength is a field here and there, and a step in `_steps`.
     """
 
-    def __init__(
-        self,
-        *,
-        crop_scale: float,
-        flip_probability: float,
-        randaugment_operations: int,
-        randaugment_magnitude: int,
-        erasing_probability: float,
-    ):
-        self.crop_scale = crop_scale
-        self.flip_probability = flip_probability
-        self.randaugment_operations = randaugment_operations if randaugment_magnitude else 0
-        self.randaugment_magnitude = randaugment_magnitude
-        self.erasing_probability = erasing_probability
+    crop_scale: float
+    """Smallest share of the picture's area that a crop keeps; its proportions are the picture's, give or take a third.
+    1 leaves the crop out."""
+    flip_probability: float
+    """Chance of a horizontal flip."""
+    randaugment_operations: int
+    """RandAugment operations for each picture; 0 leaves RandAugment out."""
+    randaugment_magnitude: int
+    """Strength of those operations, 0 to 30; 0 leaves RandAugment out."""
+    erasing_probability: float
+    """Chance that a rectangle is filled with ImageNet's mean colour."""
+
+    @classmethod
+    def of(cls, settings: object) -> "Augmentation":
+        """From anything that has an attribute for each field, TrainConfig for instance."""
+        return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
+
+    @property
+    def only_mirrors(self) -> bool:
+        """Whether each picture stays as it is or becomes its mirror image."""
+        return all(step == self._flip for step in self._steps())
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         images = images.clone(memory_format=torch.contiguous_format)
-        if self.crop_scale < 1:
-            images = crop_and_resize(images, draw_crops(images, self.crop_scale, generator))
-        if self.flip_probability > 0:
-            flipped_B = draw_flips(len(images), self.flip_probability, generator)
-            chosen = to_device(flipped_B.nonzero()[:, 0], images.device)
-            images[chosen] = images[chosen].flip(3)
-        if self.randaugment_operations > 0:
-            images = self._randaugment(images, generator)
-        if self.erasing_probability > 0:
-            images = erase(images, draw_erasures(images, self.erasing_probability, generator))
+        for step in self._steps():
+            images = step(images, generator)
         return images.contiguous(memory_format=torch.channels_last)
+
+    def _steps(self) -> Iterator[Step]:
+        """What is done, in this order. A step may change the images that it is given."""
+        if self.crop_scale < 1:
+            yield self._crop
+        if self.flip_probability > 0:
+            yield self._flip
+        if self.randaugment_operations > 0 and self.randaugment_magnitude > 0:
+            yield self._randaugment
+        if self.erasing_probability > 0:
+            yield self._erase
+
+    def _crop(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return crop_and_resize(images, draw_crops(images, self.crop_scale, generator))
+
+    def _flip(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        flipped_B = draw_flips(len(images), self.flip_probability, generator)
+        chosen = to_device(flipped_B.nonzero()[:, 0], images.device)
+        images[chosen] = images[chosen].flip(3)
+        return images
+
+    def _erase(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return erase(images, draw_erasures(images, self.erasing_probability, generator))
 
     def _randaugment(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """RandAugment (Cubuk et al. 2020): each picture gets operations at random, one after the other.
@@ -96,7 +123,7 @@ class Augmentation:
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The tensor on `device`, without waiting for what is computed there."""
+    """A copy of the tensor on `device`; does not wait for what is computed there."""
     if device.type == "cuda":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
@@ -116,7 +143,7 @@ def draw_crops(images: torch.Tensor, scale: float, generator: torch.Generator) -
 
 
 def crop_and_resize(images: torch.Tensor, crops_B4: torch.Tensor) -> torch.Tensor:
-    """Each crop, resized bilinearly to the image's own size. Crops lie inside, so that nothing is ever shrunk."""
+    """Each image's crop, resized bilinearly to the image's size. Crops lie inside, so that none is shrunk."""
     height, width = images.shape[2:]
     if images.device.type == "cpu":  # four times as fast there as one grid for all
         size = [height, width]
@@ -144,7 +171,7 @@ def resize_by_grid(images: torch.Tensor, crops_B4: torch.Tensor) -> torch.Tensor
 def _areas_and_ratios(
     count: int, area: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Shares of the area, uniform, and ratios of the sides, uniform in their logarithm, for all attempts (B x A)."""
+    """Shares of the area (uniform) and ratios of the sides (uniform in their logarithm), B x A each."""
     area_BA = torch.empty(count, ATTEMPTS).uniform_(*area, generator=generator)
     low, high = map(math.log, ratio)
     return area_BA, torch.empty(count, ATTEMPTS).uniform_(low, high, generator=generator).exp()
@@ -163,7 +190,7 @@ def _boxes(
 def _first_that_fits(
     boxes_BA4: torch.Tensor, height: int, width: int, *, otherwise: tuple[int, int, int, int]
 ) -> torch.Tensor:
-    """Of each image's attempts the first with sides from 1 to below `height` and `width`, or `otherwise` (B x 4)."""
+    """Each image's first attempt with sides from 1 to below `height` and `width`, or `otherwise` (B x 4)."""
     sides = boxes_BA4[:, :, 2:]
     fits_BA = ((sides > 0) & (sides < torch.tensor([height, width]))).all(dim=2)
     first_B = fits_BA.int().argmax(dim=1)
@@ -179,7 +206,7 @@ def _unchanged(images: torch.Tensor) -> torch.Tensor:
 
 
 def randaugment_choices(magnitude: int, height: int, width: int) -> list[list[Operation]]:
-    """RandAugment's 14 operations at `magnitude` of 30, each as it is or in its two directions."""
+    """RandAugment's 14 operations at `magnitude`, 0 to 30. Those with two directions have an entry for each."""
     share = magnitude / 30
     warp = partial(vision.affine, angle=0.0, translate=[0, 0], scale=1.0, shear=[0.0, 0.0], fill=MEAN_COLOUR)
     slant = math.degrees(math.atan(0.3 * share))
@@ -213,7 +240,7 @@ def randaugment_choices(magnitude: int, height: int, width: int) -> list[list[Op
 
 
 def draw_erasures(images: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:
-    """Each image's rectangle to erase (B x 4: top, left, height, width in pixels), of no size for those spared."""
+    """Each image's rectangle to erase (B x 4: top, left, height, width in pixels); all 0 where none is erased."""
     height, width = images.shape[2:]
     share_BA, ratio_BA = _areas_and_ratios(len(images), ERASED_AREA, ERASED_RATIO, generator)
     area_BA = height * width * share_BA

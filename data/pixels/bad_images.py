@@ -1,17 +1,62 @@
-"""The images that may be used: inside the data folder, and decodable. What is done about the others is the user's."""
+"""Images that cannot be decoded: which they are, and what a run does about them.
+
+    samples, left_out = usable_train("data/VeRi", on_bad_image="skip")
+
+"stop" ends the command, where the images are opened (data/pixels/cache.py); "skip" leaves them out.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, assert_never
 
-from data.pixels.digests import unreadable
+from data.pixels.decoding import check_file, decoder_name, problem_with
+from data.pixels.memos import remembered
 from data.sets.readers import read_test, read_train
 from data.sets.samples import Sample
 from data.system.errors import UserError
+from data.system.kept import default_cache_dir
 
 OnBadImage = Literal["stop", "skip"]
 NAMED = 3
-"""Images left out that a message names."""
+"""How many of the images left out a message names."""
+
+
+def bad_images(paths: Sequence[str], *, cache_dir: Path | None = None, threads: int | None = None) -> dict[str, str]:
+    """Path -> what is wrong, in the order of `paths`, for the images that cannot be decoded to their last byte.
+
+    `cache_dir` remembers which images are whole, as it does digests. The others are tried again by every call.
+    """
+    bad: dict[str, str] = {}
+
+    def check(path: str) -> str:
+        if problem := problem_with(path):
+            bad[path] = problem
+        return ""
+
+    files = [path for path in paths if _is_image_file(path)]
+    remembered(check, files, (cache_dir or default_cache_dir()) / f"whole, {decoder_name()}", threads, forgotten=bad)
+    for path in set(paths) - set(files):
+        check(path)
+    return {path: bad[path] for path in dict.fromkeys(paths) if path in bad}
+
+
+def _is_image_file(path: str) -> bool:
+    try:
+        check_file(path)
+    except OSError:
+        return False
+    return True
+
+
+def leave_out_bad(paths: Sequence[str], on_bad_image: OnBadImage, *, cache_dir: Path | None = None) -> dict[str, str]:
+    """The images that a run leaves out, path -> why. With "stop" none: `open_pixels` refuses bad ones."""
+    match on_bad_image:
+        case "stop":
+            return {}
+        case "skip":
+            return bad_images(paths, cache_dir=cache_dir)
+        case _:
+            assert_never(on_bad_image)
 
 
 def usable_train(
@@ -22,14 +67,12 @@ def usable_train(
     on_bad_image: OnBadImage = "stop",
     cache_dir: Path | None = None,
 ) -> tuple[list[Sample], list[str]]:
-    """The training images that may be used, and the paths of those that "skip" leaves out, sorted.
+    """The training images that a run uses, and the paths of those that it leaves out, sorted.
 
-    With "stop" none are left out: `open_pixels` refuses them. Raises UserError, also when nothing is left.
+    Raises UserError when they cannot be read or none is left.
     """
     samples = read_train(data_dir, dataset, outside_images=outside_images)
-    if on_bad_image == "stop":
-        return samples, []
-    return _without_bad(samples, "training", cache_dir)
+    return _usable(samples, "training", on_bad_image, cache_dir)
 
 
 def usable_test(
@@ -40,13 +83,11 @@ def usable_test(
     on_bad_image: OnBadImage = "stop",
     cache_dir: Path | None = None,
 ) -> tuple[list[Sample], list[Sample], list[str]]:
-    """Query and gallery images that may be used, and the paths left out, as `usable_train` does for training."""
+    """The query and gallery images that a run uses, and the paths of those that it leaves out, sorted."""
     query, gallery = read_test(data_dir, dataset, outside_images=outside_images)
-    if on_bad_image == "stop":
-        return query, gallery, []
-    query, left_out = _without_bad(query, "query", cache_dir)
-    gallery, of_gallery = _without_bad(gallery, "gallery", cache_dir)
-    return query, gallery, sorted({*left_out, *of_gallery})
+    query, no_queries = _usable(query, "query", on_bad_image, cache_dir)
+    gallery, not_in_gallery = _usable(gallery, "gallery", on_bad_image, cache_dir)
+    return query, gallery, sorted({*no_queries, *not_in_gallery})
 
 
 def describe_left_out(left_out: Sequence[str], where: str) -> str:
@@ -59,10 +100,12 @@ def describe_left_out(left_out: Sequence[str], where: str) -> str:
     return f"{images} left out, as they cannot be decoded: {', '.join(names[:NAMED])}{more}"
 
 
-def _without_bad(samples: list[Sample], where: str, cache_dir: Path | None) -> tuple[list[Sample], list[str]]:
-    broken = unreadable([sample.path for sample in samples], cache_dir=cache_dir)
-    kept = [sample for sample in samples if sample.path not in broken]
+def _usable(
+    samples: list[Sample], where: str, on_bad_image: OnBadImage, cache_dir: Path | None
+) -> tuple[list[Sample], list[str]]:
+    left_out = leave_out_bad([sample.path for sample in samples], on_bad_image, cache_dir=cache_dir)
+    kept = [sample for sample in samples if sample.path not in left_out]
     if not kept:
-        path, why = next(iter(broken.items()))
+        path, why = next(iter(left_out.items()))
         raise UserError(f"none of the {len(samples)} {where} images can be decoded, the first is {path}: {why}")
-    return kept, sorted(broken)
+    return kept, sorted(left_out)

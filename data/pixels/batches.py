@@ -1,7 +1,8 @@
-"""Turns the sampler's indices into batches of pixels and labels, the same ones however many processes do it."""
+"""Turns the sampler's indices into batches of pixels and labels. They do not depend on how many processes do it."""
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
+from functools import partial
 from multiprocessing.context import BaseContext
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data.pixels.augmentation import Augmentation, to_device
 from data.pixels.cache import Pixels
-from data.pixels.sampler import epoch_batches, steps_per_epoch
+from data.pixels.sampler import epoch_batches
 
 # B images of a batch, H height, W width
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -18,7 +19,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 Item = tuple[int, int, list[int]]
 """Epoch, step within it, and the indices of the batch's images."""
 COPIED_AT_ONCE = 512
-"""Images, on the way to a device."""
+"""How many images are copied to a device at once."""
 
 
 def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
@@ -27,7 +28,7 @@ def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
 
 
 class LabelledBatches(Dataset[Batch]):
-    """Batches by (epoch, step, indices)."""
+    """Gives the batch for each (epoch, step, indices)."""
 
     labels: torch.Tensor
     """Of all images: int64, on the CPU."""
@@ -35,7 +36,7 @@ class LabelledBatches(Dataset[Batch]):
 
 
 class AugmentedBatches(LabelledBatches):
-    """Augmented pictures: each step has random numbers of its own, so that any process gives the same.
+    """Augmented pictures. Each step has random numbers of its own, so that every process gives the same batch for it.
 
     With `device`, all pixels are copied there once, and batches are put together and augmented there.
     """
@@ -75,31 +76,6 @@ class AugmentedBatches(LabelledBatches):
         return images, labels_B
 
 
-class _Plan:
-    """The items of all epochs from `first_epoch` on, one after the other."""
-
-    def __init__(
-        self, labels: Sequence[int], batch_size: int, images_per_identity: int | None, seed: int, epochs: range
-    ):
-        self.labels, self.batch_size, self.images_per_identity = labels, batch_size, images_per_identity
-        self.seed, self.epochs = seed, epochs
-
-    def __iter__(self) -> Iterator[Item]:
-        for epoch in self.epochs:
-            batches = epoch_batches(
-                self.labels,
-                batch_size=self.batch_size,
-                images_per_identity=self.images_per_identity,
-                seed=self.seed,
-                epoch=epoch,
-            )
-            for step, indices in enumerate(batches):
-                yield epoch, step, indices
-
-    def __len__(self) -> int:
-        return len(self.epochs) * steps_per_epoch(len(self.labels), self.batch_size)
-
-
 def training_batches(
     batches: LabelledBatches,
     *,
@@ -111,13 +87,19 @@ def training_batches(
 ) -> Iterator[Batch]:
     """All batches of `epochs`, one after the other: ceil(images / batch_size) of them an epoch."""
     labels = batches.labels.tolist()
+    indices_of = partial(epoch_batches, labels, batch_size=batch_size, images_per_identity=images_per_identity)
+    items = (
+        (epoch, step, indices)
+        for epoch in epochs
+        for step, indices in enumerate(indices_of(seed=batches.seed, epoch=epoch))
+    )
     loader = DataLoader(
         batches,
-        sampler=_Plan(labels, batch_size, images_per_identity, batches.seed, epochs),
+        sampler=items,
         batch_size=None,
         num_workers=num_workers,
         pin_memory=pin_memory,
-        # Of its own: without one the loader draws from the global random state.
+        # Without a generator of its own the loader would draw from the global random state.
         generator=torch.Generator(),
         multiprocessing_context=_worker_context() if num_workers else None,
     )
@@ -125,8 +107,10 @@ def training_batches(
 
 
 def _worker_context() -> BaseContext:
-    """Workers are forked from a server process that has imported torch once: a process that computes with threads
-    must not be forked itself, and fresh processes would import it one by one."""
+    """How workers start: forked from a server process that imports torch once for all of them.
+
+    The training process computes with threads, so that it must not be forked itself.
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL import __version__ as pillow_version
 
 from data.system.errors import UserError
 
@@ -23,10 +24,19 @@ MAXIMUM_FILE_BYTES = 512 * 2**20
 """More than so many pixels need in any of FORMATS."""
 MAXIMUM_SCANS = 200
 """Passes over a progressive JPEG's pixels; encoders make about ten, and each may take as long as a whole picture."""
+FORMAT = 1
+"""Raised whenever the same image would give other bytes, or a pixel file had another layout."""
+SKIP = "mend it, or leave such images out with on_bad_image=skip (as an option: --on-bad-image skip)"
+"""What a user can do about an image that cannot be decoded."""
 
 
 class UnreadableImage(UserError):
     """An image file that cannot be decoded from its first to its last byte."""
+
+
+def decoder_name() -> str:
+    """What turns files into pixels: another name, other pixels."""
+    return f"{FORMAT} Pillow {pillow_version}"
 
 
 def check_file(path: str | Path) -> os.stat_result:

@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from data.pixels.bad_images import OnBadImage
-from data.pixels.digests import unreadable
+from data.pixels.bad_images import OnBadImage, leave_out_bad
 from data.sets.listing import GALLERY, IMAGE_SUFFIXES, QUERY, TRAIN, refuse_outside
 from data.sets.readers import READERS, NoDataset, find_dataset
 from data.system.errors import UserError
@@ -57,12 +56,12 @@ def read_gallery(
         if dataset is not None:
             raise
         found, images = _dataset_above(place), _images_below(place, outside_images)
-    broken = unreadable(images, cache_dir=cache_dir) if on_bad_image == "skip" else {}
-    kept = [image for image in images if image not in broken]
+    left_out = leave_out_bad(images, on_bad_image, cache_dir=cache_dir)
+    kept = [image for image in images if image not in left_out]
     if not kept:
-        why = "none can be decoded" if broken else f"no images ({', '.join(IMAGE_SUFFIXES)})"
+        why = "none can be decoded" if left_out else f"no images ({', '.join(IMAGE_SUFFIXES)})"
         raise UserError(f"gallery {place}: {why}")
-    return Gallery(kept, _labels(*found) if found else {}, sorted(broken))
+    return Gallery(kept, _labels(*found) if found else {}, sorted(left_out))
 
 
 def _dataset_above(place: Path) -> tuple[str, Path] | None:

@@ -13,32 +13,35 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     return math.ceil(images / batch_size)
 
 
-def check_batch(batch_size: int, images_per_identity: int | None, identities: int) -> None:
-    """Raises UserError, naming values that fit, when `identities` cannot fill P = batch_size / images_per_identity."""
+def check_batch(batch_size: int, images_per_identity: int | None, identities: int | None = None) -> None:
+    """Raises UserError, naming values that fit, for a batch that P >= 2 identities x K images cannot fill.
+
+    P is batch_size / images_per_identity. With `identities`, the training set's, P may be at most that many.
+    """
     if images_per_identity is None:
         return
     k = images_per_identity
+    batch = f"batch_size={batch_size} with images_per_identity={k}"
     if batch_size % k:
-        nearest = min(max(k * round(batch_size / k), 2 * k), k * identities)
+        nearest = max(batch_size - batch_size % k, 2 * k)
+        nearest = nearest if identities is None else min(nearest, k * identities)
         raise UserError(f"batch_size={batch_size} is not a multiple of images_per_identity={k}; nearest: {nearest}")
     if batch_size // k < 2:
-        raise UserError(
-            f"batch_size={batch_size} with images_per_identity={k} is one identity a batch: no negatives; "
-            f"use batch_size at least {2 * k}"
-        )
-    if batch_size // k > identities:
+        raise UserError(f"{batch} has no negatives; use {2 * k}")
+    if identities is not None and batch_size // k > identities:
         fitting = [n for n in range(k, batch_size + 1) if batch_size % n == 0 and 2 <= batch_size // n <= identities]
         way_out = f"images_per_identity {' or '.join(map(str, fitting))}, or " if fitting else ""
         raise UserError(
-            f"batch_size={batch_size} with images_per_identity={k} needs {batch_size // k} identities a batch, "
-            f"the training set has {identities}; use {way_out}batch_size at most {k * identities}"
+            f"{batch} needs {batch_size // k} identities a batch, the training set has {identities}; "
+            f"use {way_out}batch_size at most {k * identities}"
         )
 
 
 def _slots_per_identity(images_I: np.ndarray, slots: int, batches: int, k: int, rng: np.random.Generator) -> np.ndarray:
-    """How many groups of K each identity gets in an epoch: in proportion to its images, 1 to `batches`.
+    """How many of an epoch's `slots` each identity gets; a slot is a group of K images.
 
-    With fewer slots than identities a random choice of identities gets one each.
+    The number is in proportion to the identity's images, from 1 to `batches`. Where there are fewer slots than
+    identities, randomly chosen identities get one each and the others none.
     """
     count = len(images_I)
     if slots < count:
@@ -49,17 +52,17 @@ def _slots_per_identity(images_I: np.ndarray, slots: int, batches: int, k: int, 
     wanted_I = images_I / k
     tie_I = rng.random(count)
     for _ in range(slots - count):
-        # The identity that is furthest below its share; at most once a batch.
+        # The next slot goes to the identity that is furthest below its share, unless it is in every batch already.
         short_I = np.where(given_I < batches, (wanted_I + tie_I * 1e-3) / given_I, -1.0)
         given_I[int(np.argmax(short_I))] += 1
     return given_I
 
 
 def _draw(images: np.ndarray, groups: int, k: int, rng: np.random.Generator) -> list[int]:
-    """`groups` x K of an identity's images, in rounds: none is seen again before all were seen."""
+    """`groups` x K of an identity's images. No image comes again before all others have come."""
     drawn: list[int] = []
     while len(drawn) < groups * k:
-        # A group that the last round began goes on here: its images come last, so that it has none twice.
+        # The last group may still lack images. Those that it has come last in this round, so that it gets none twice.
         begun = set(drawn[len(drawn) - len(drawn) % k :])
         drawn += sorted(rng.permutation(images).tolist(), key=begun.__contains__)
     return drawn[: groups * k]
@@ -70,10 +73,10 @@ def epoch_batches(
 ) -> list[list[int]]:
     """The batches of one epoch: lists of `batch_size` indices into `labels`, ceil(images / batch_size) of them.
 
-    With `images_per_identity` K each batch has batch_size / K different identities x K images; every identity
-    appears at least once where that many places exist, and in proportion to its images; an identity with fewer
-    than K images repeats some. With None the images are shuffled, and the last batch is filled up with images
-    from the epoch's beginning. `epoch` counts from 0. Raises UserError as `check_batch` does.
+    With `images_per_identity` K each batch has batch_size / K different identities x K images. Identities appear in
+    proportion to their images, each at least once if the epoch has a place for every identity. An identity with fewer
+    than K images repeats some. With None the images are shuffled, and images from the epoch's beginning fill up the
+    last batch. `epoch` counts from 0. Raises UserError as `check_batch` does.
     """
     rng = np.random.default_rng([seed, epoch])
     batches = steps_per_epoch(len(labels), batch_size)
@@ -88,8 +91,8 @@ def epoch_batches(
     given_I = _slots_per_identity(np.array([len(m) for m in members]), slots, batches, k, rng)
     result: list[list[int]] = [[] for _ in range(batches)]
     place = 0
-    # An identity's groups are dealt to neighbouring batches; it has at most as many as there are batches,
-    # so no batch gets it twice.
+    # An identity's groups go to neighbouring batches. It has at most as many groups as there are batches, so that no
+    # batch gets it twice.
     for identity in rng.permutation(len(members)):
         images = _draw(members[identity], int(given_I[identity]), k, rng)
         for start in range(0, len(images), k):

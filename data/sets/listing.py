@@ -1,16 +1,12 @@
-"""Reads what a folder of images holds, by the pattern of its file names. The readers of each data set build on it."""
+"""What lies in one split of a data set, and what an image file must be."""
 
-import logging
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.sets.samples import Sample
-from data.system.errors import UNPRINTABLE, UserError, printable
-
-logger = logging.getLogger(__name__)
+from data.system.errors import UserError, printable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 TRAIN, QUERY, GALLERY = "train", "query", "gallery"
@@ -25,78 +21,16 @@ class Listing:
     samples: list[Sample]
     """What the protocol uses, sorted by path."""
     unmatched: list[str]
-    """Image files whose name says nothing about identity and camera; left out."""
+    """Image files whose names do not tell identity and camera; left out."""
     junk: list[str]
     """Image files that the protocol drops (Market-1501's identity -1)."""
 
 
-def list_folder(
-    folder: Path,
-    pattern: re.Pattern[str],
-    *,
-    junk_identity: int | None = None,
-    names: list[str] | None = None,
-    outside_images: bool = False,
-) -> Listing:
-    """Lists the images directly in `folder`, sorted by name.
-
-    `pattern` is matched against the file's name alone, and has the groups `identity` and `camera`.
-    `names`, when given, are the only files that count; one that is missing raises a UserError. So does a file that is
-    a link out of `folder` and the folder above it, without `outside_images`; `folder` itself may be a link.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
-    try:
-        with os.scandir(folder) as entries:
-            links = {entry.name: entry.is_symlink() for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)}
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
-    present = sorted(links)
-    if names is not None:
-        missing = sorted(set(names) - set(present))
-        if missing:
-            raise UserError(
-                f"{folder}: {len(missing)} listed images are not there, the first is {printable(missing[0])}"
-            )
-        present = sorted(set(names))
-    listing = Listing(str(folder), [], [], [])
-    root = str(folder.resolve())
-    for name in present:
-        path = f"{root}{os.sep}{name}"
-        match = pattern.match(name)
-        if match is None or UNPRINTABLE.search(name):
-            listing.unmatched.append(printable(path))
-        elif int(match["identity"]) == junk_identity:
-            listing.junk.append(path)
-        else:
-            if links[name] and not outside_images:
-                refuse_outside(path, path, [root, str(folder.parent.resolve())])
-            listing.samples.append(Sample(path, int(match["identity"]), int(match["camera"])))
-    return listing
-
-
 def refuse_outside(where: str, path: str, roots: Iterable[str]) -> None:
-    """Raises UserError, which begins with `where`, for an image that lies, links followed, below none of `roots`."""
+    """Raises UserError, which begins with `where`, for an image that, links followed, lies below none of `roots`."""
     true = os.path.realpath(path)
     if not any(Path(true).is_relative_to(root) for root in roots):
         raise UserError(
             f"{where}: leads out of the data folder, to {printable(true)}; copy the image there, or allow such images "
             "with outside_images=true"
         )
-
-
-def samples_of(listing: Listing) -> list[Sample]:
-    """The samples of a split that must not be empty; images whose names do not match are warned about."""
-    if not listing.samples:
-        hint = (
-            f"; {len(listing.unmatched)} names do not match, e.g. {Path(listing.unmatched[0]).name}"
-            if listing.unmatched
-            else ""
-        )
-        raise UserError(f"{listing.where}: no usable images{hint}")
-    if listing.unmatched:
-        logger.warning(
-            "%s: %d images left out because their names do not match, e.g. %s",
-            listing.where, len(listing.unmatched), Path(listing.unmatched[0]).name,
-        )  # fmt: skip
-    return listing.samples

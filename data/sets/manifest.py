@@ -4,8 +4,8 @@
     cars/a17_front.jpg,a17,gate,train
 
 Paths are relative to the CSV's folder, and stay in it unless images outside are allowed. Identities and cameras may
-be any text: where they are not all whole numbers they are numbered in sorted order from 1. In the gallery identity 0
-is a distractor and -1 is left out.
+be any text: where one of them is no whole number, all are numbered in sorted order from 1. In the gallery identity 0
+is a distractor; images of identity -1 are left out.
 """
 
 import csv
@@ -14,22 +14,23 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from data.sets.listing import GALLERY, QUERY, TRAIN, Listing, refuse_outside, samples_of
+from data.sets.layouts import Reader
+from data.sets.listing import GALLERY, QUERY, TRAIN, Listing, refuse_outside
 from data.sets.samples import Sample
 from data.system.errors import UNPRINTABLE, UserError, printable
 
 COLUMNS = ("path", "identity", "camera", "split")
 DEFAULT_NAME = "manifest.csv"
 MAXIMUM_FILE_BYTES = 2**28
-"""Of the CSV file; a million images need a quarter of it."""
+"""Largest CSV file; a million images need a quarter of this."""
 MAXIMUM_LETTERS = 4096
-"""Of a column; systems take no longer paths."""
-PUBLISHED: dict[str, tuple[int, int]] = {}
-"""Nothing to compare one's own data with."""
+"""Longest text in a column; systems take no longer paths."""
+JUNK = -1
+"""The identity of images that are left out."""
 
 
 def find_manifest(location: Path) -> Path:
-    """The CSV that `location` means: itself, or manifest.csv, or the only .csv file in that folder."""
+    """The CSV that `location` means: itself, or manifest.csv in it, or the only .csv file in it. Raises UserError."""
     if location.is_file():
         return location
     candidates = sorted(location.glob("*.csv"))
@@ -39,15 +40,10 @@ def find_manifest(location: Path) -> Path:
     raise UserError(f"{location}: expected {DEFAULT_NAME} or a single CSV file, found {len(candidates)} CSV files")
 
 
-def is_here(location: Path) -> bool:
-    """Whether `location` is a CSV file or a folder with a manifest.csv."""
-    return (location.suffix.lower() == ".csv" and location.is_file()) or (location / DEFAULT_NAME).is_file()
-
-
 def _numbers(texts: list[str]) -> dict[str, int]:
-    """A number for each text: its own value where all are whole numbers, else its place in sorted order.
+    """Text -> number: its own value where all texts are whole numbers, else its place in sorted order, from 1.
 
-    0 and -1 stay what they are in either case: a distractor's and junk's identity.
+    0 and -1, the identities of distractors and junk, keep their values in either case.
     """
     distinct = sorted(set(texts))
     # int() would also take 1_2 for 12, and more digits than a tensor's numbers have.
@@ -91,40 +87,43 @@ def _check_row(row: Mapping[str, str | None], where: str) -> None:
         raise UserError(f"{where}: split {split[:80]!r} is none of train, query, gallery")
 
 
-def list_split(location: Path, split: str, *, outside_images: bool = False) -> Listing:
-    """Everything in one split: "train", "query" or "gallery".
+class ManifestReader(Reader):
+    """Reads the images that a CSV file lists."""
 
-    Raises UserError for an image that lies, links followed, outside of the CSV's folder, without `outside_images`.
-    """
-    manifest = find_manifest(location)
-    rows = _read_rows(manifest)
-    identities = _numbers([row["identity"] for row in rows])
-    cameras = _numbers([row["camera"] for row in rows])
-    listing = Listing(f"{manifest} ({split})", [], [], [])
-    root = os.path.realpath(manifest.parent)
-    for row in rows:
-        if row["split"] != split:
-            continue
-        path, where = manifest.parent / row["path"], f"{manifest}:{row['line']}"
-        if not outside_images:
-            refuse_outside(f"{where}: {row['path']}", str(path), [root])
-        if not os.path.isfile(path):  # noqa: PTH113 - Path's raises for names that are too long
-            raise UserError(f"{where}: no such image: {path}")
-        sample = Sample(str(path.absolute()), identities[row["identity"]], cameras[row["camera"]])
-        if sample.identity == -1:
-            listing.junk.append(sample.path)
-        else:
-            listing.samples.append(sample)
-    listing.samples.sort()
-    return listing
+    @property
+    def sign(self) -> str:
+        return DEFAULT_NAME
+
+    def is_here(self, place: Path) -> bool:
+        return (place.suffix.lower() == ".csv" and place.is_file()) or (place / DEFAULT_NAME).is_file()
+
+    def place_without_sign(self, root: Path) -> Path:
+        return find_manifest(root)
+
+    def list_split(self, place: Path, split: str, *, outside_images: bool = False) -> Listing:
+        """The rows of one split. UserError names file and line, also of an image that lies outside of the CSV's folder
+        (links followed), unless `outside_images` allows that."""
+        manifest = find_manifest(place)
+        rows = _read_rows(manifest)
+        identities = _numbers([row["identity"] for row in rows])
+        cameras = _numbers([row["camera"] for row in rows])
+        listing = Listing(f"{manifest} ({split})", [], [], [])
+        root = os.path.realpath(manifest.parent)
+        for row in rows:
+            if row["split"] != split:
+                continue
+            path, where = manifest.parent / row["path"], f"{manifest}:{row['line']}"
+            if not outside_images:
+                refuse_outside(f"{where}: {row['path']}", str(path), [root])
+            if not os.path.isfile(path):  # noqa: PTH113 - Path's raises for names that are too long
+                raise UserError(f"{where}: no such image: {path}")
+            sample = Sample(str(path.absolute()), identities[row["identity"]], cameras[row["camera"]])
+            if sample.identity == JUNK:
+                listing.junk.append(sample.path)
+            else:
+                listing.samples.append(sample)
+        listing.samples.sort()
+        return listing
 
 
-def read_train(location: Path, *, outside_images: bool = False) -> list[Sample]:
-    """The training images. Raises UserError with file and line for a bad row, and when there are none."""
-    return samples_of(list_split(location, TRAIN, outside_images=outside_images))
-
-
-def read_test(location: Path, *, outside_images: bool = False) -> tuple[list[Sample], list[Sample]]:
-    """Query and gallery images. Raises UserError with file and line for a bad row, and when there are none."""
-    query, gallery = (list_split(location, split, outside_images=outside_images) for split in (QUERY, GALLERY))
-    return samples_of(query), samples_of(gallery)
+MANIFEST = ManifestReader(name="manifest", title="manifest")

@@ -2,13 +2,18 @@
 
 import os
 from pathlib import Path
-from types import ModuleType
+from typing import Literal
 
-from data.sets import manifest, market1501, veri
+from data.sets.layouts import Reader
+from data.sets.manifest import MANIFEST
+from data.sets.market1501 import MARKET1501
 from data.sets.samples import Sample
+from data.sets.veri import VERI
 from data.system.errors import UserError, printable
 
-READERS: dict[str, ModuleType] = {"market1501": market1501, "veri": veri, "manifest": manifest}
+DatasetName = Literal["market1501", "veri", "manifest"]
+"""What the setting `dataset` may be."""
+READERS: dict[str, Reader] = {reader.name: reader for reader in (MARKET1501, VERI, MANIFEST)}
 MAXIMUM_SHOWN = 300
 """Letters of a path that a message repeats."""
 
@@ -29,33 +34,38 @@ def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str,
         raise UserError(f"dataset {dataset!r} is none of {', '.join(READERS)}")
     if not os.path.exists(root):  # noqa: PTH110 - Path's raises for names that no file can have
         raise UserError(f"data_dir {shown}: no such folder; point data_dir at the data set or its parent folder")
-    names = [dataset] if dataset else list(READERS)
+    readers = [READERS[dataset]] if dataset else [*READERS.values()]
     try:
-        places = [root, *(sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else [])]
-        here = [(name, root) for name in names if READERS[name].is_here(root)]
-        found = here or [(name, place) for place in places for name in names if READERS[name].is_here(place)]
+        found = _places(root, readers)
     except OSError as error:
         raise UserError(f"data_dir {shown}: cannot be read: {error.filename}: {error.strerror}") from error
-    if len(found) == 1:
-        return found[0]
-    if dataset == "manifest" and not found:
-        return dataset, manifest.find_manifest(root)
-    if found:
+    if not found and dataset and (place := READERS[dataset].place_without_sign(root)):
+        return dataset, place
+    if not found:
+        empty = " is empty:" if root.is_dir() and not any(root.iterdir()) else ""
+        signs = ", ".join(reader.sign for reader in readers)
+        raise NoDataset(f"data_dir {shown}{empty} holds no data set; looked for {signs}")
+    if len(found) > 1:
         listed = ", ".join(f"{place.name} ({name})" for name, place in found)
         raise UserError(f"data_dir {shown} holds several data sets: {listed}; point at one or set dataset")
-    kinds = [f"{FOLDERS['train']}/ ({name})" for name in names if (FOLDERS := getattr(READERS[name], "FOLDERS", None))]
-    empty = " is empty:" if root.is_dir() and not any(root.iterdir()) else ""
-    raise NoDataset(f"data_dir {shown}{empty} holds no data set; looked for {', '.join([*kinds, 'manifest.csv'])}")
+    return found[0]
+
+
+def _places(root: Path, readers: list[Reader]) -> list[tuple[str, Path]]:
+    """The sets that `root` is or, where it is none, those that its children are: the reader's name and the place."""
+    if here := [(reader.name, root) for reader in readers if reader.is_here(root)]:
+        return here
+    children = sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else []
+    return [(reader.name, child) for child in children for reader in readers if reader.is_here(child)]
 
 
 def read_train(data_dir: str | Path, dataset: str | None = None, *, outside_images: bool = False) -> list[Sample]:
     """The training images of the data set at `data_dir`.
 
-    Those that lie outside of its folder (by a link, or a manifest's path) raise UserError without `outside_images`.
+    An image outside of its folder (led to by a link or a manifest's path) raises UserError without `outside_images`.
     """
     name, place = find_dataset(data_dir, dataset)
-    samples: list[Sample] = READERS[name].read_train(place, outside_images=outside_images)
-    return samples
+    return READERS[name].read_train(place, outside_images=outside_images)
 
 
 def read_test(
@@ -63,5 +73,4 @@ def read_test(
 ) -> tuple[list[Sample], list[Sample]]:
     """Query and gallery images of the data set at `data_dir`; `outside_images` as in `read_train`."""
     name, place = find_dataset(data_dir, dataset)
-    query, gallery = READERS[name].read_test(place, outside_images=outside_images)
-    return query, gallery
+    return READERS[name].read_test(place, outside_images=outside_images)

@@ -12,3 +12,8 @@ class Sample(NamedTuple):
     """Number of the person or vehicle; 0 in a gallery is a distractor that belongs to nobody."""
     camera: int
     """Number of the camera that took it."""
+
+
+def name_of(path: str) -> str:
+    """A file's name without its folder: where images lie must not change a split or a fingerprint."""
+    return path.replace("\\", "/").rsplit("/", 1)[-1]

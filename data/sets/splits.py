@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from data.sets.samples import Sample
+from data.sets.samples import Sample, name_of
 from data.system.errors import UserError
 
 MINIMUM_VALIDATION_IDENTITIES = 8
@@ -36,18 +36,15 @@ def _by_identity(samples: list[Sample]) -> dict[int, list[Sample]]:
     return groups
 
 
-def _name(sample: Sample) -> str:
-    """A file's name without its folder: the split must not depend on where the images lie."""
-    return sample.path.replace("\\", "/").rsplit("/", 1)[-1]
-
-
 def split_query_gallery(samples: list[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
     """Divides one identity's images: at most one query a camera and a third of the images, at least one.
 
     An image becomes a query only while an image of another camera stays in the gallery, so that every query
     has a match, where the data allow: an identity seen by a single camera gives gallery images alone.
     """
-    gallery = sorted(samples, key=lambda sample: _order(seed, "query", sample.identity, sample.camera, _name(sample)))
+    gallery = sorted(
+        samples, key=lambda sample: _order(seed, "query", sample.identity, sample.camera, name_of(sample.path))
+    )
     query: list[Sample] = []
     for candidate in list(gallery):
         if len(query) >= min(max(1, len(samples) // 3), len({sample.camera for sample in samples})):
@@ -99,7 +96,7 @@ def describe_split(data: TrainingData) -> str:
     Folders do not count, so that a copy of the data set agrees.
     """
     held_out = (data.query, data.gallery, data.holdout)
-    sides = [sorted((_name(sample), sample.identity, sample.camera) for sample in side) for side in held_out]
+    sides = [sorted((name_of(sample.path), sample.identity, sample.camera) for sample in side) for side in held_out]
     digest = hashlib.sha256(repr(sides).encode()).hexdigest()[:12]
     identities = len({sample.identity for sample in data.gallery})
     return f"{identities} identities, {len(data.query)} queries, {len(data.holdout)} images held out ({digest})"
@@ -116,7 +113,7 @@ def hold_out_images(
     for identity, samples in _by_identity(data.train).items():
         if len(samples) >= max(minimum, images_per_identity + 1):
             of_camera = Counter(sample.camera for sample in samples)
-            shuffled = sorted(samples, key=lambda s: _order(seed, "holdout", identity, _name(s)))
+            shuffled = sorted(samples, key=lambda s: _order(seed, "holdout", identity, name_of(s.path)))
             holdout += sorted(shuffled, key=lambda s: of_camera[s.camera] == 1)[:images_per_identity]
     kept = set(holdout)
     return data._replace(train=[sample for sample in data.train if sample not in kept], holdout=holdout)

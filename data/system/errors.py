@@ -9,7 +9,8 @@ import signal
 import sqlite3
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,6 +30,17 @@ UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 def printable(text: str) -> str:
     """The text with what is UNPRINTABLE written as Python would."""
     return UNPRINTABLE.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+def in_one_line(error: BaseException, letters: int = 200) -> str:
+    """What a library's error says, on one line of at most so many letters; the error's kind where it says nothing."""
+    return " ".join(str(error).split())[:letters] or type(error).__name__
+
+
+def suggestion(name: object, known: Sequence[str]) -> str:
+    """`; did you mean X?` for the nearest known name; nothing when none is near."""
+    near = get_close_matches(str(name), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 class UserError(ValueError):

@@ -1,20 +1,42 @@
-"""Classifiers over the training identities: embeddings (B x D) -> scores of each part (P x B x I), and their loss."""
+"""Classifiers over the training identities: embeddings (B x D) -> scores of each part (P x B x I), and their loss.
+
+classifier = build_classifier(ModelSettings(identity_loss="arcface"), identities=751, width=2048)
+logits_PBI = classifier(embedding_BD)
+loss = classifier.loss(embedding_BD, logits_PBI, labels, smoothing=0.1)
+"""
 
 # B images, D embedding width, P parts, I identities
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from reid_train.model.settings import ModelSettings
 
-class LinearClassifier(nn.Module):
+
+class Classifier(nn.Module, ABC):
+    """Scores of identities, and what training makes of them."""
+
+    static = True
+    """Whether the shapes of its loss's tensors depend on no values, so that a GPU's step can be recorded."""
+
+    @abstractmethod
+    def loss(
+        self, embedding_BD: torch.Tensor, logits_PBI: torch.Tensor, labels: torch.Tensor, smoothing: float
+    ) -> torch.Tensor:
+        """The identity loss, in float32, of embeddings and what `forward` made of them."""
+
+
+class LinearClassifier(Classifier):
     """A linear layer without bias for each part of the embedding."""
 
-    def __init__(self, *, identities: int, width: int, parts: int = 1, margin: float = 0.0, scale: float = 1.0):
-        """`width` is that of the whole embedding. `margin` and `scale` are those of other classifiers."""
+    def __init__(self, *, identities: int, width: int, parts: int = 1):
+        """`width` is that of the whole embedding."""
         super().__init__()
         self.weight = nn.Parameter(torch.empty(parts * identities, width // parts))
         nn.init.normal_(self.weight, std=0.001)
@@ -39,20 +61,17 @@ def cross_entropy(logits_PBI: torch.Tensor, labels: torch.Tensor, smoothing: flo
     return F.cross_entropy(logits_PBI.flatten(0, 1).float(), labels_PB.flatten(), label_smoothing=smoothing)
 
 
-class MarginClassifier(nn.Module):
+class MarginClassifier(Classifier):
     """A classifier by cosines whose loss demands a margin; the losses are pytorch-metric-learning's.
 
     Its scores are cosines times the scale, without the margin.
     """
 
-    def __init__(self, kind: str, *, identities: int, width: int, parts: int, margin: float, scale: float):
-        super().__init__()
-        from pytorch_metric_learning import losses
+    static = False
 
-        if kind == "arcface":  # which takes degrees
-            self.margin_loss = losses.ArcFaceLoss(identities, width, margin=math.degrees(margin), scale=scale)
-        else:
-            self.margin_loss = losses.CosFaceLoss(identities, width, margin=margin, scale=scale)
+    def __init__(self, margin_loss: Any):
+        super().__init__()
+        self.margin_loss = margin_loss
 
     def forward(self, embedding_BD: torch.Tensor) -> torch.Tensor:
         logits_BI: torch.Tensor = self.margin_loss.get_logits(embedding_BD)
@@ -61,12 +80,41 @@ class MarginClassifier(nn.Module):
     def loss(
         self, embedding_BD: torch.Tensor, logits_PBI: torch.Tensor, labels: torch.Tensor, smoothing: float
     ) -> torch.Tensor:
-        """With the margin, in float32; label smoothing does not count."""
+        """With the margin; label smoothing does not count."""
         with torch.autocast(embedding_BD.device.type, enabled=False):
             loss: torch.Tensor = self.margin_loss(embedding_BD.float(), labels)
         return loss
 
 
-def build_classifier(name: str, **options: Any) -> LinearClassifier | MarginClassifier:
-    """By TrainConfig's identity_loss."""
-    return LinearClassifier(**options) if name == "cross_entropy" else MarginClassifier(name, **options)
+def _linear(settings: ModelSettings, identities: int, width: int) -> Classifier:
+    return LinearClassifier(identities=identities, width=width, parts=settings.parts)
+
+
+# pytorch-metric-learning takes nearly a second to import: only who asks for it pays.
+
+
+def _arcface(settings: ModelSettings, identities: int, width: int) -> Classifier:
+    from pytorch_metric_learning import losses
+
+    margin_degrees = math.degrees(settings.angular_margin)
+    return MarginClassifier(losses.ArcFaceLoss(identities, width, margin=margin_degrees, scale=settings.angular_scale))
+
+
+def _cosface(settings: ModelSettings, identities: int, width: int) -> Classifier:
+    from pytorch_metric_learning import losses
+
+    margin = settings.angular_margin
+    return MarginClassifier(losses.CosFaceLoss(identities, width, margin=margin, scale=settings.angular_scale))
+
+
+CLASSIFIERS: dict[str, Callable[[ModelSettings, int, int], Classifier]] = {
+    "cross_entropy": _linear,
+    "arcface": _arcface,
+    "cosface": _cosface,
+}
+"""The choices of `identity_loss`."""
+
+
+def build_classifier(settings: ModelSettings, *, identities: int, width: int) -> Classifier:
+    """The configured classifier; `width` is that of the embedding."""
+    return CLASSIFIERS[settings.identity_loss](settings, identities, width)

@@ -14,10 +14,10 @@ import timm
 import torch
 from huggingface_hub import constants, get_session, try_to_load_from_cache
 from timm.models import clean_state_dict, get_pretrained_cfg, group_parameters
-from torch import nn
 from torch.nn import functional as F
 
-from data.system.errors import UserError
+from data.system.errors import UserError, in_one_line
+from reid_train.model.backbones import Backbone
 
 # B images, C channels, H height, W width
 
@@ -27,7 +27,7 @@ REACHABLE_S = 15
 """Seconds in which the hub has to answer."""
 
 
-class TimmBackbone(nn.Module):
+class TimmBackbone(Backbone):
     """timm's model of this name with random weights, for images (B x 3 x H x W) of one size.
 
     Gives a feature map (B x C x H' x W', whatever timm's layout) where the model is convolutional or hierarchical
@@ -35,6 +35,8 @@ class TimmBackbone(nn.Module):
     pooling). A size that is no multiple of a transformer's patches is changed to the nearest that is, bilinearly.
     Raises UserError for a name that timm does not have and for a size that the model cannot take.
     """
+
+    published_as_safetensors = True
 
     def __init__(self, name: str, image_size: tuple[int, int]):
         super().__init__()
@@ -55,18 +57,17 @@ class TimmBackbone(nn.Module):
         return output.permute(0, 3, 1, 2) if self.channels_last else output
 
     def layers(self) -> dict[str, int]:
-        """The layer of each parameter, from 0 at the images, as timm groups them for layer-wise learning rates."""
+        """As timm groups them for layer-wise learning rates."""
         groups = group_parameters(self.net, self.net.group_matcher(coarse=False), reverse=True)
         return {f"net.{name}": number for name, number in groups.items()}
 
     def undecayed(self) -> set[str]:
-        """Parameters that weight decay is not meant for, as timm names them: position embeddings and tokens."""
+        """Those that timm names: position embeddings and tokens."""
         names = self.net.no_weight_decay() if hasattr(self.net, "no_weight_decay") else set()
         return {f"net.{name}" for name in names}
 
     def imagenet_state(self) -> dict[str, torch.Tensor]:
-        """timm's own weights of this name, fitted to this size, from its cache or the network. Raises UserError that
-        says where they belong, and leaves it to the caller which setting asked for them."""
+        """timm's own weights of this name, fitted to this size, from its cache or the network."""
         about = get_pretrained_cfg(self.name)
         hub = about.hf_hub_id if about is not None else None
         # Where the cache has them the network is not asked: without one, that would be a minute of trying.
@@ -78,7 +79,7 @@ class TimmBackbone(nn.Module):
                 get_session().head(constants.ENDPOINT, timeout=REACHABLE_S)  # timm's own way tries for a minute
             net = self.recipe(pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:  # a network, a torn file and a name without weights raise many kinds
-            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            reason = in_one_line(error, 160)
             if hub is None:
                 raise UserError(f"no weights of timm/{self.name} to be had ({reason})") from None
             if overlay:
@@ -93,16 +94,13 @@ class TimmBackbone(nn.Module):
         return state
 
     def fitted(self, state: Mapping[str, Any], source: str) -> dict[str, Any]:
-        """A file's tensors as timm's own filter makes them fit: renamed, position embeddings resized.
-
-        Raises UserError for those of another model.
-        """
+        """A file's tensors as timm's own filter makes them fit: renamed, position embeddings resized."""
         change = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
-        own = clean_state_dict(dict(state))
+        own = clean_state_dict({name.removeprefix("net."): tensor for name, tensor in state.items()})
         try:
             fitted: dict[str, Any] = own if change is None else change(own, self.net)
         except Exception as error:  # what a file holds may be anything
-            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            reason = in_one_line(error, 160)
             raise UserError(f"pretrained={source}: its tensors are not those of timm/{self.name} ({reason})") from error
         return fitted
 
@@ -161,7 +159,7 @@ def _output(net: Any, name: str, height: int, width: int) -> torch.Tensor:
     try:
         output: torch.Tensor = net.eval()(torch.zeros(2, 3, height, width))
     except Exception as error:  # models find many words for a size that they cannot take
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = in_one_line(error, 160)
         raise UserError(f"backbone=timm/{name} takes no images of {height} x {width} pixels ({reason})") from error
     if not isinstance(output, torch.Tensor) or output.ndim not in (2, 3, 4):
         raise UserError(f"backbone=timm/{name} gives no features that can be used; choose another")

@@ -12,9 +12,15 @@ import torch
 from torch import nn
 
 from data.system.errors import UserError
-from reid_train.model.backbones import build_backbone, layers_of
+from reid_train.model.backbones import Backbone, build_backbone
 from reid_train.model.classifiers import build_classifier
 from reid_train.model.experts import MixtureOfExperts, Routing
+from reid_train.model.settings import ModelSettings
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Has what is computed in its block computed in this precision; with float32 it changes nothing."""
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
 class ModelOutput(NamedTuple):
@@ -86,68 +92,28 @@ class ReIDModel(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(
-        self,
-        *,
-        identities: int,
-        backbone: str = "resnet50",
-        image_size: tuple[int, int] = (256, 256),
-        last_stride: int = 1,
-        pooling: str = "avg",
-        parts: int = 1,
-        part_width: int = 256,
-        fc_layers: int = 0,
-        fc_width: int = 512,
-        dropout: float = 0.0,
-        moe_experts: int = 1,
-        moe_top_k: int = 1,
-        moe_noise: bool = True,
-        identity_loss: str = "cross_entropy",
-        angular_margin: float = 0.3,
-        angular_scale: float = 30.0,
-    ):
+    def __init__(self, settings: ModelSettings, *, identities: int):
+        """Raises UserError for parts that the feature map does not have, and for what timm does not have."""
         super().__init__()
-        self.backbone, width, rows, mean, std = build_backbone(backbone, last_stride=last_stride, image_size=image_size)
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.backbone = build_backbone(settings)
+        self.register_buffer("mean", 255 * torch.tensor(self.backbone.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(self.backbone.std).view(1, 3, 1, 1), persistent=False)
         self.frozen: list[nn.Module] = []
-        self.pooling = nn.Identity() if rows is None else POOLING[pooling]()
-        if parts > 1 and rows is None:
-            raise UserError(
-                f"parts={parts}: backbone={backbone} gives one vector an image, which has no stripes; set parts to 1"
-            )
-        if rows is not None and parts > rows:
-            raise UserError(
-                f"parts={parts} of backbone={backbone}'s feature map of {rows} rows; lower parts, or raise image_height"
-            )
-        if parts > 1:
-            self.pooling = PartPooling(self.pooling, channels=width, parts=parts, width=part_width)
-            width = parts * part_width
-        self.fc: nn.Module = _layers(fc_layers, width, fc_width, dropout)
-        if moe_experts > 1:
-            self.fc = MixtureOfExperts(
-                lambda: _layers(fc_layers, width, fc_width, dropout),
-                width=width,
-                experts=moe_experts,
-                top_k=moe_top_k,
-                noise=moe_noise,
-            )
-        width = fc_width if fc_layers else width
-        self.neck = nn.BatchNorm1d(width)  # of parts, too: it treats each number by itself
+        self.pooling, pooled_width = _pooling(settings, self.backbone)
+        self.fc = _head(settings, pooled_width)
+        width = settings.fc_width if settings.fc_layers else pooled_width
+        self.neck = nn.BatchNorm1d(width)  # with parts too: it treats each number by itself
         self.neck.bias.requires_grad_(False)
-        self.dropout = nn.Dropout(dropout)
-        self.parts = parts
-        self.classifier = build_classifier(
-            identity_loss, identities=identities, width=width, parts=parts, margin=angular_margin, scale=angular_scale
-        )
+        self.dropout = nn.Dropout(settings.dropout)
+        self.classifier = build_classifier(settings, identities=identities, width=width)
 
     def freeze(self, freeze: str) -> None:
-        """Keeps layers as they are: none, those of the whole backbone, or of it the first N (`first_N`).
+        """Keeps layers as they are: none, all of the backbone's, or its first N (`first_N`).
 
         Their parameters get no gradients, and they stay in evaluation mode, which is BatchNorm's with its own
         statistics. Raises UserError for more layers than there are.
         """
-        layers = layers_of(self.backbone)
+        layers = self.backbone.layers()
         count = 1 + max(layers.values())
         first = {"none": 0, "backbone": count}[freeze] if "_" not in freeze else int(freeze.removeprefix("first_"))
         if first > count:
@@ -202,12 +168,50 @@ class ReIDModel(nn.Module):
         return ModelOutput(feature_BD, embedding_BD, dropped_BD, self.classifier(dropped_BD), routing)
 
 
-def _layers(count: int, width: int, fc_width: int, dropout: float) -> nn.Sequential:
+def _pooling(settings: ModelSettings, backbone: Backbone) -> tuple[nn.Module, int]:
+    """What makes a vector of the backbone's features, and that vector's width."""
+    parts, rows = settings.parts, backbone.rows
+    if rows is None:
+        if parts > 1:
+            raise UserError(
+                f"parts={parts}: backbone={settings.backbone} gives one vector an image, which has no stripes; "
+                "set parts to 1"
+            )
+        return nn.Identity(), backbone.width
+    pooling = POOLING[settings.pooling]()
+    if parts == 1:
+        return pooling, backbone.width
+    if parts > rows:
+        raise UserError(
+            f"parts={parts} of backbone={settings.backbone}'s feature map of {rows} rows; lower parts, or raise "
+            "image_height"
+        )
+    width = settings.part_width
+    return PartPooling(pooling, channels=backbone.width, parts=parts, width=width), parts * width
+
+
+def _head(settings: ModelSettings, width: int) -> nn.Module:
+    """The additional layers, from `width`: one sequence of them, or several between which a router chooses."""
+    # Made where experts take its place, too: weights that are drawn later stay those of earlier versions.
+    single = _layers(settings, width)
+    if settings.moe_experts == 1:
+        return single
+    return MixtureOfExperts(
+        lambda: _layers(settings, width),
+        width=width,
+        experts=settings.moe_experts,
+        top_k=settings.moe_top_k,
+        noise=settings.moe_noise,
+    )
+
+
+def _layers(settings: ModelSettings, width: int) -> nn.Sequential:
     """Fully connected layers from `width`; none gives what it is given."""
     layers: list[nn.Module] = []
-    for number in range(count):
+    for number in range(settings.fc_layers):
         # No activation after the last one: an embedding needs both signs.
-        last = number == count - 1
-        layers += [nn.Dropout(dropout), nn.Linear(width, fc_width), nn.Identity() if last else nn.ReLU()]
-        width = fc_width
+        last = number == settings.fc_layers - 1
+        linear = nn.Linear(width, settings.fc_width)
+        layers += [nn.Dropout(settings.dropout), linear, nn.Identity() if last else nn.ReLU()]
+        width = settings.fc_width
     return nn.Sequential(*layers)

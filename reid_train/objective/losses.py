@@ -1,11 +1,19 @@
-"""Losses of re-identification: triplets by hand, others by pytorch-metric-learning. Cross-entropy is torch's own."""
+"""Losses of features: triplets by hand, others by pytorch-metric-learning, which takes nearly a second to import.
+
+    loss, active = feature_loss(feature_BD, identities, LossSettings(metric_loss="circle"))
+
+A new one is a function here, a line of METRIC_LOSSES and a name of LossSettings.metric_loss.
+"""
 
 # B images of a batch, D embedding width
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch.nn import functional as F
+
+from reid_train.objective.settings import LossSettings
 
 Margin = float | Literal["soft"]
 
@@ -92,20 +100,66 @@ def active_share(positive_B: torch.Tensor, negative_B: torch.Tensor, margin: Mar
     return (positive_B.detach() - negative_B.detach() + gap > 0).float().mean()
 
 
-def metric_loss(features: torch.Tensor, identities: torch.Tensor, name: str, scale: float | None) -> torch.Tensor:
-    """A loss of pytorch-metric-learning by TrainConfig's name; `scale` is its sharpness, None the paper's.
+def triplet_loss(features: torch.Tensor, identities: torch.Tensor, settings: LossSettings) -> torch.Tensor:
+    """Triplets chosen as `mining` says."""
+    return MINING[settings.mining](features, identities, settings.margin)
 
-    circle: Sun et al. 2020 (arXiv 2002.10857), margin 0.25 as for ReID; supcon: Khosla et al. 2020 (2004.11362);
-    multi_similarity: Wang et al. 2019 (1904.06627). All of them compare directions: lengths do not count.
-    """
+
+def circle_loss(features: torch.Tensor, identities: torch.Tensor, settings: LossSettings) -> torch.Tensor:
+    """Sun et al. 2020 (arXiv 2002.10857), with the margin 0.25 that they take for ReID."""
     from pytorch_metric_learning import losses
 
+    return _in_float32(losses.CircleLoss(m=0.25, gamma=settings.metric_scale or 80.0), features, identities)
+
+
+def supcon_loss(features: torch.Tensor, identities: torch.Tensor, settings: LossSettings) -> torch.Tensor:
+    """Supervised contrastive loss, Khosla et al. 2020 (arXiv 2004.11362)."""
+    from pytorch_metric_learning import losses
+
+    return _in_float32(losses.SupConLoss(temperature=1 / (settings.metric_scale or 10.0)), features, identities)
+
+
+def multi_similarity_loss(features: torch.Tensor, identities: torch.Tensor, settings: LossSettings) -> torch.Tensor:
+    """Wang et al. 2019 (arXiv 1904.06627)."""
+    from pytorch_metric_learning import losses
+
+    return _in_float32(losses.MultiSimilarityLoss(beta=settings.metric_scale or 50.0), features, identities)
+
+
+def _in_float32(
+    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], features: torch.Tensor, identities: torch.Tensor
+) -> torch.Tensor:
     with torch.autocast(features.device.type, enabled=False):
-        if name == "circle":
-            function = losses.CircleLoss(m=0.25, gamma=scale or 80.0)
-        elif name == "supcon":
-            function = losses.SupConLoss(temperature=1 / (scale or 10.0))
-        else:
-            function = losses.MultiSimilarityLoss(beta=scale or 50.0)
-        loss: torch.Tensor = function(features.float(), identities)
-    return loss
+        return function(features.float(), identities)
+
+
+MetricLoss = Callable[[torch.Tensor, torch.Tensor, LossSettings], torch.Tensor]
+"""Features before the BNNeck (B x D) and identities (B) -> the loss."""
+MINING: dict[str, Callable[[torch.Tensor, torch.Tensor, Margin], torch.Tensor]] = {
+    "batch_hard": batch_hard_triplet_loss,
+    "random": random_triplet_loss,
+}
+"""The choices of `mining`."""
+METRIC_LOSSES: dict[str, MetricLoss] = {
+    "triplet": triplet_loss,
+    "circle": circle_loss,
+    "supcon": supcon_loss,
+    "multi_similarity": multi_similarity_loss,
+}
+"""The choices of `metric_loss`. All but triplets compare directions alone: lengths do not count."""
+
+
+def is_static(settings: LossSettings) -> bool:
+    """Whether the shapes of the metric loss's tensors depend on no values, so that a GPU's step can be recorded."""
+    return (settings.metric_loss, settings.mining) == ("triplet", "batch_hard")
+
+
+def feature_loss(
+    feature_BD: torch.Tensor, identities: torch.Tensor, settings: LossSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The configured metric loss of features before the BNNeck, and the share of anchors whose hardest triplet still
+    has a loss (0 to 1), whichever loss is trained."""
+    feature_BD = F.normalize(feature_BD.float()) if settings.normalize_features else feature_BD.float()
+    with torch.no_grad():
+        active = active_share(*hardest_distances(feature_BD, identities), settings.margin)
+    return METRIC_LOSSES[settings.metric_loss](feature_BD, identities, settings), active

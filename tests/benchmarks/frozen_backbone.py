@@ -14,12 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from data.drawing.datasets import draw_dataset
 from data.pixels.cache import open_pixels
-from data.sets.market1501 import read_train
+from data.sets.readers import read_train
 from data.sets.splits import split_identities
-from data.synthetic import draw_dataset
-from reid_train import loop
+from reid_train import training_run
 from reid_train.config import make_config
+from reid_train.loop import train_epochs
 from tests.benchmarks.machine import describe_machine, spread
 
 
@@ -72,17 +73,17 @@ def main() -> None:
             """Seconds of a trial with settings of its own, and its score."""
             started = time.monotonic()
             changed = config.changed(learning_rate=1e-3 * (1 + number), dropout=0.1 * number)
-            *_, last = loop.train_epochs(changed, data, pixels, out_dir=f"{work}/{time.monotonic_ns()}")
+            *_, last = train_epochs(changed, data, pixels, out_dir=f"{work}/{time.monotonic_ns()}")
             return time.monotonic() - started, last.val_mAP or 0.0
 
-        kept = loop.frozen_features
+        kept = training_run.frozen_features
         first_s, _ = trial(0)
         print(f"first trial, which computes the features: {first_s:.2f} s", flush=True)
         seconds: dict[str, list[float]] = {"kept": [], "without": []}
         for number in range(options.trials):
             scores = []
             for kind, of_kind in seconds.items():
-                loop.frozen_features = kept if kind == "kept" else lambda *arguments, **named: None
+                training_run.frozen_features = kept if kind == "kept" else lambda *arguments, **named: None
                 taken_s, score = trial(number)
                 of_kind.append(taken_s)
                 scores.append(score)
@@ -90,7 +91,7 @@ def main() -> None:
             print(
                 f"trial {number}: {seconds['kept'][-1]:.2f} s, {seconds['without'][-1]:.2f} s; mAP differs by {gap:.4f}"
             )
-        loop.frozen_features = kept
+        training_run.frozen_features = kept
     times = [without / with_ for with_, without in zip(seconds["kept"], seconds["without"], strict=True)]
     for kind, of_kind in seconds.items():
         print(f"{kind}: {spread(of_kind)} s a trial")

@@ -12,10 +12,10 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from data.drawing.datasets import draw_dataset
 from data.pixels.cache import open_pixels
-from data.sets.market1501 import read_train
+from data.sets.readers import read_train
 from data.sets.splits import split_identities
-from data.synthetic import draw_dataset
 from reid_train.config import make_config
 from reid_train.loop import train_epochs
 from tests.benchmarks.machine import describe_machine, spread

@@ -99,7 +99,7 @@ def prepare(file: Path, thinned: Path | None) -> SearchSpace:
     """The space, with its images drawn, or taken from the folder that is to be thinned, and its starting weights."""
     import yaml
 
-    from data.synthetic import draw_dataset
+    from data.drawing.datasets import draw_dataset
     from reid_train.checkpoint import WEIGHTS
 
     space = read_space(file)
@@ -121,8 +121,6 @@ def prepare(file: Path, thinned: Path | None) -> SearchSpace:
 
 def thin(source: Path, target: Path, *, identities: int = 86, images: int = 16) -> None:
     """Copies the first identities' images, from cameras spread over theirs, into a folder of the same layout."""
-    from data.sets.veri import read_train
-
     by_identity: dict[int, list[str]] = {}
     for sample in sorted(read_train(source), key=lambda sample: (sample.identity, sample.camera, sample.path)):
         by_identity.setdefault(sample.identity, []).append(sample.path)

@@ -406,7 +406,7 @@ def main() -> None:
         drive(sampler, 30, Path(folder) / "warm-up")  # what is imported or compiled once does not count as early cost
         print(json.dumps(drive(sampler, int(trials), Path(folder) / "counted")))
         return
-    from data.synthetic import draw_dataset
+    from data.drawing.datasets import draw_dataset
     from tests.benchmarks.machine import describe_machine
 
     print(f"{describe_machine()}, Ray {version('ray')}, Optuna {version('optuna')}")

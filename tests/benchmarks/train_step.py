@@ -23,20 +23,22 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from data.drawing.datasets import draw_dataset
 from data.pixels.augmentation import IMAGENET_MEAN, IMAGENET_STD, Augmentation
 from data.pixels.batches import AugmentedBatches
 from data.pixels.cache import open_pixels
 from data.pixels.sampler import epoch_batches
-from data.sets.market1501 import read_train
+from data.sets.readers import read_train
 from data.sets.splits import TrainingData
-from data.synthetic import draw_dataset
 from reid_train.config import TrainConfig, make_config
 from reid_train.device import as_cuda_graph, choose_device, choose_precision, keep_freed_memory
 from reid_train.loop import train_epochs
 from reid_train.model.classifiers import cross_entropy
-from reid_train.model.network import ReIDModel
+from reid_train.model.network import ReIDModel, autocast
+from reid_train.model.settings import ModelSettings
 from reid_train.objective.losses import batch_hard_triplet_loss
 from reid_train.optim import build_optimizer, build_schedule
+from reid_train.optim_settings import OptimSettings
 from tests.benchmarks.machine import describe_machine, spread
 
 BATCH = 32
@@ -76,11 +78,9 @@ def fixed_batch(size: str, device: str, folder: str, steps: int, *, compile: boo
         keep_freed_memory()
     precision = choose_precision("auto", where)
     count = len({sample.identity for sample in training_data(folder, steps).train})
-    model = ReIDModel(identities=count).to(where).to(memory_format=torch.channels_last)
+    model = ReIDModel(ModelSettings(), identities=count).to(where).to(memory_format=torch.channels_last)
     forward = torch.compile(model, dynamic=False) if compile else model
-    optimizer = build_optimizer(
-        model, name="adamw", learning_rate=1e-3, backbone_lr_factor=1.0, weight_decay=1e-4, momentum=0.9
-    )
+    optimizer = build_optimizer(model, OptimSettings())
     schedule = build_schedule(optimizer, pct_start=0.3, total_steps=2 * steps)
     shape = (BATCH, 3, config.image_height, config.image_width)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, device=where)
@@ -88,7 +88,7 @@ def fixed_batch(size: str, device: str, folder: str, steps: int, *, compile: boo
     labels = torch.arange(BATCH // 4, device=where).repeat_interleave(4)
 
     def step(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(where.type, precision, enabled=precision != torch.float32):
+        with autocast(where, precision):
             output = forward(images)
         loss = cross_entropy(output.logits_PBI, labels, 0.0) + batch_hard_triplet_loss(output.feature_BD, labels, 0.3)
         optimizer.zero_grad(set_to_none=True)
@@ -145,7 +145,7 @@ def brief(size: str, device: str, folder: str, steps: int) -> float:
     loader = DataLoader(
         PlainImages(samples, label_of, transform), batch_sampler=batches, num_workers=2, persistent_workers=True
     )
-    model = ReIDModel(identities=len(label_of)).to(where)
+    model = ReIDModel(ModelSettings(), identities=len(label_of)).to(where)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4, foreach=False, fused=False)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=2 * steps, pct_start=0.5)
     for _ in range(2):

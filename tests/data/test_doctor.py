@@ -1,22 +1,23 @@
 """The doctor on small folders, each with one defect that it must find and name."""
 
-import json
 import shutil
-import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from data.checks.findings import Finding
 from data.checks.plots import plot_distribution
-from data.doctor import Report, SplitSummary, examine, main
+from data.checks.report import Report, SplitSummary, examine
+from data.doctor import main
+from data.sets.readers import READERS
 from data.system.errors import UserError
-
-ROOT = Path(__file__).parents[2]
+from tests.data.helps import help_of
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +92,7 @@ def test_summary_counts_what_is_there(market: Path) -> None:
 
 def test_published_counts_give_no_note(market: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published = {"train": (48, 12), "query": (3, 3), "gallery": (7, 4)}
-    monkeypatch.setattr("data.sets.market1501.PUBLISHED", published)
+    monkeypatch.setitem(READERS, "market1501", replace(READERS["market1501"], published=published))
     assert examine(market).findings == ()
 
 
@@ -115,6 +116,14 @@ def test_unreadable_images_are_counted(market: Path) -> None:
     finding = only(examine(market), "4 images unreadable")
     assert len(finding.files) == 4
     assert "\n" not in finding.text
+
+
+def test_errors_come_first_and_notes_last(market: Path) -> None:
+    draw(market / "bounding_box_train" / "IMG_1234.jpg", 5000)
+    for path in (market / "bounding_box_train").glob("*_c2*"):
+        path.unlink()
+    severities = [finding.severity for finding in examine(market, images_per_identity=2).findings]
+    assert severities == ["error", "warning", "note"]
 
 
 def test_name_that_does_not_match_is_a_warning(market: Path) -> None:
@@ -320,17 +329,10 @@ def test_exit_code_is_2_with_one_line_for_a_mistake(
     assert error.startswith("error: ") and error.count("\n") == 1
 
 
-def test_help_is_quick(tmp_path: Path) -> None:
-    code = (
-        "import sys, json, runpy; sys.argv = ['doctor', '--help']\n"
-        "try: runpy.run_module('data.doctor', run_name='__main__')\n"
-        "except SystemExit as end: print(json.dumps([end.code, sorted(sys.modules)]))"
-    )
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    code, modules = json.loads(result.stdout.splitlines()[-1])
-    assert code == 0
-    assert "--images-per-identity" in result.stdout
-    assert not {"torch", "ray", "pandas", "matplotlib", "optuna"} & set(modules)
+def test_help_loads_nothing_heavy() -> None:
+    told, modules = help_of("data.doctor")
+    assert "--images-per-identity" in told
+    assert not {"numpy", "PIL", "torch", "ray", "pandas", "matplotlib", "rich"} & modules
 
 
 def summaries(identities: int, test: bool = True) -> tuple[SplitSummary, ...]:
@@ -339,7 +341,7 @@ def summaries(identities: int, test: bool = True) -> tuple[SplitSummary, ...]:
     return tuple(SplitSummary(split, sum(images_of.values()), 6, images_of, 0, 0, 0) for split in splits)
 
 
-@pytest.mark.parametrize("identities", [1, 5, 30, 31, 1_500])
+@pytest.mark.parametrize("identities", [1, 31, 1_500])
 def test_plot_has_a_readable_size_and_labels_apart(tmp_path: Path, identities: int) -> None:
     file = tmp_path / "new" / "plot.png"
     plot_distribution(Report("veri", tmp_path / "set", 4, summaries(identities), ()), file)
@@ -360,14 +362,12 @@ def test_plot_of_missing_splits_is_drawn_without_them(tmp_path: Path, splits: tu
 def test_plot_tick_labels_do_not_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identities: int, digits: int
 ) -> None:
-    from matplotlib.figure import Figure
-
     figures: list[Figure] = []
     save = Figure.savefig
 
     def keep_and_save(self: Figure, file: Path, **options: str) -> None:
         figures.append(self)
-        save(self, file, format=options["format"])
+        save(self, file, format=options["format"])  # which lays it out
 
     monkeypatch.setattr(Figure, "savefig", keep_and_save)
     images_of = {10 ** (digits - 1) + identity: 1 + identity % 9 for identity in range(identities)}

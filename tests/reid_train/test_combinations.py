@@ -18,6 +18,10 @@ from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import make_config
 from reid_train.loop import train_epochs
 from reid_train.model.backbones import BACKBONES, IBN
+from reid_train.model.classifiers import CLASSIFIERS
+from reid_train.model.network import POOLING
+from reid_train.objective.losses import METRIC_LOSSES, MINING
+from reid_train.optim import OPTIMIZERS
 from tests.narrow_resnet import NarrowResNet
 from tests.reid_train.conftest import TINY
 
@@ -32,17 +36,17 @@ DISTILLATION: dict[str, dict[str, Any]] = {
 CHOICES: dict[str, tuple[Any, ...]] = {
     "backbone": ("resnet18", "resnet50_ibn", "timm/test_vit", "timm/test_efficientnet"),
     "freeze": ("none", "first_1", "backbone"),
-    "pooling": ("avg", "gem"),
+    "pooling": tuple(POOLING),
     "parts": (1, 2),
     "fc_layers": (0, 1),
     "moe_experts": (1, 3),
-    "identity_loss": ("cross_entropy", "arcface", "cosface"),
-    "metric_loss": ("triplet", "circle", "supcon", "multi_similarity"),
+    "identity_loss": tuple(CLASSIFIERS),
+    "metric_loss": tuple(METRIC_LOSSES),
     "margin": (0.3, "soft"),
     "normalize_features": (False, True),
-    "mining": ("batch_hard", "random"),
+    "mining": tuple(MINING),
     "images_per_identity": (2, None),
-    "optimizer": ("adamw", "sgd"),
+    "optimizer": tuple(OPTIMIZERS),
     "ema_rate": (0.0, 0.1),
     "precision": ("float32", "bfloat16", "float16"),
     "distillation": tuple(DISTILLATION),
@@ -68,7 +72,7 @@ def settings(chosen: Chosen, teacher: str = TEACHER) -> dict[str, Any]:
     }
     heads = {"fc_width": 24, "part_width": 8, "moe_top_k": min(2, chosen["moe_experts"]), "last_stride": 1}
     chosen = {name: value for name, value in chosen.items() if name != "distillation"}
-    return {**TINY, **heads, **chosen, **lesson, "num_epochs": 1, "pct_start": 0.6}
+    return {**TINY, "image_width": 32, **heads, **chosen, **lesson, "num_epochs": 1, "pct_start": 0.6}
 
 
 def pairs(chosen: Chosen) -> set[tuple[Any, Any]]:
@@ -140,7 +144,7 @@ def backbones(monkeypatch, narrow):
     monkeypatch.setitem(BACKBONES, "resnet50_ibn", (narrow_ibn, "", 64))
 
 
-def test_every_other_pair_takes_training_steps(backbones, data, pixels, tmp_path, monkeypatch):
+def test_every_other_pair_takes_training_steps(backbones, data, wide_pixels, tmp_path, monkeypatch):
     scaler = (
         torch.amp.GradScaler
     )  # begins at 2^16: in so few steps it would skip them all until it has a scale that fits
@@ -156,7 +160,7 @@ def test_every_other_pair_takes_training_steps(backbones, data, pixels, tmp_path
     for chosen in rows:
         config = make_config(settings(chosen, teacher=str(tmp_path)), "test")
         torch.manual_seed(0)
-        (report,) = train_epochs(config, data, pixels)
+        (report,) = train_epochs(config, data, wide_pixels)
         assert math.isfinite(report.loss) and math.isfinite(report.val_mAP), chosen
         assert report.grad_norm > 0, chosen
         assert (report.kd_loss is not None) == (chosen["distillation"] != "none"), chosen

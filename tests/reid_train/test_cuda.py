@@ -5,10 +5,11 @@ from dataclasses import asdict
 import pytest
 import torch
 
-import reid_train.loop
+import reid_train.training_run
 from data.pixels.augmentation import Augmentation
 from data.pixels.batches import AugmentedBatches
 from reid_train.loop import train_epochs
+from reid_train.objective.losses import NonFiniteLoss
 from tests.reid_train.conftest import tiny_config
 
 pytestmark = [
@@ -51,7 +52,7 @@ def test_batches_augmented_on_the_gpu_are_the_cpus(data, pixels):
 
 def test_a_recorded_step_is_the_step_itself(data, pixels, monkeypatch):
     recorded = run(data, pixels, precision="float32", num_workers=0)
-    monkeypatch.setattr(reid_train.loop, "as_cuda_graph", lambda compute, *_: compute)
+    monkeypatch.setattr(reid_train.training_run, "as_cuda_graph", lambda compute, *_: compute)
     assert_close(recorded, run(data, pixels, precision="float32", num_workers=0), 1e-3)
 
 
@@ -75,5 +76,5 @@ def test_half_precision_trains(data, pixels, precision):
 
 def test_divergence_is_noticed_without_waiting_each_step(data, pixels):
     unvalidated = data._replace(query=[], gallery=[], holdout=())
-    with pytest.raises(reid_train.loop.NonFiniteLoss, match=r"step \d+ of epoch \d+|not finite at the end of epoch"):
+    with pytest.raises(NonFiniteLoss, match=r"step \d+ of epoch \d+|not finite at the end of epoch"):
         run(unvalidated, pixels, optimizer="sgd", learning_rate=10.0, weight_decay=1.0, fc_layers=3, num_epochs=20)

@@ -52,6 +52,20 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
 
 @pytest.mark.parametrize(("there", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_a_cpu_computes_in_bfloat16_where_it_multiplies_it(monkeypatch, there, expected):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: there)
-    assert choose_precision("auto", CPU) == expected
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": there})
+    assert choose_precision("auto", CPU) == choose_precision("auto", CPU, trains_width=17) == expected
+    assert choose_precision("auto", CPU, trains_width=16) == torch.float32
     assert choose_precision("float32", CPU) == torch.float32
+
+
+def test_a_cpu_trains_on_no_narrow_images_in_bfloat16():
+    with pytest.raises(UserError) as caught:
+        choose_precision("bfloat16", CPU, trains_width=16)
+    assert str(caught.value) == (
+        "precision=bfloat16: a CPU computes wrong gradients in it for images 16 pixels wide; set precision=float32, or "
+        "image_width to 17 or more"
+    )
+    assert choose_precision("bfloat16", CPU, trains_width=17) == torch.bfloat16
+    assert choose_precision("bfloat16", CPU) == torch.bfloat16, "to use a model is no matter of gradients"
+    assert choose_precision("float16", CPU, trains_width=16) == torch.float16
+    assert choose_precision("bfloat16", CUDA, trains_width=16) == torch.bfloat16

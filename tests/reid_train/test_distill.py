@@ -6,22 +6,15 @@ from dataclasses import asdict
 import pytest
 import torch
 
-import reid_train.loop
-from data.pixels.cache import Pixels
+import reid_train.training_run
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
-from reid_train import distill
+from reid_train import teacher as teacher_module
 from reid_train.checkpoint import build_model, load_checkpoint, save_checkpoint
 from reid_train.config import TrainConfig, make_config
-from reid_train.distill import (
-    Distillation,
-    embedding_loss,
-    load_teacher,
-    logits_loss,
-    relation_loss,
-    teacher_digest,
-)
 from reid_train.loop import train_epochs
+from reid_train.objective.distillation import Distillation, embedding_loss, logits_loss, relation_loss
+from reid_train.teacher import load_teacher, teacher_digest
 from tests.reid_train.conftest import tiny_config
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -143,7 +136,9 @@ def test_its_scores_are_those_of_the_students_identities_in_their_order(teacher,
 
 def test_a_teacher_has_no_gradients_and_training_leaves_it_as_it_was(teacher, data, pixels, monkeypatch):
     folder, made = teacher(dropout=0.5), []
-    monkeypatch.setattr(reid_train.loop, "load_teacher", lambda *given: made.append(load_teacher(*given)) or made[0])
+    monkeypatch.setattr(
+        reid_train.training_run, "load_teacher", lambda *given: made.append(load_teacher(*given)) or made[0]
+    )
     list(train_epochs(student(folder, **ALL, ema_rate=0.1), data, pixels))
     assert not any(module.training for module in made[0].modules())
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in made[0].parameters())
@@ -224,11 +219,11 @@ def test_a_foundation_backbone_without_weights_is_refused_as_a_teacher(empty_hub
 
 
 def test_foundation_settings_take_the_backbones_own_size_and_name_one_that_is_unknown(monkeypatch):
-    monkeypatch.setattr(distill, "make_config", lambda values, where: values)
-    found = distill.foundation_settings("timm/vit_tiny_patch16_384")
+    monkeypatch.setattr(teacher_module, "make_config", lambda values, where: values)
+    found = teacher_module.foundation_settings("timm/vit_tiny_patch16_384")
     assert (found["backbone"], found["image_height"]) == ("timm/vit_tiny_patch16_384", 384)
     with pytest.raises(UserError, match=r"teacher=timm/vit_huge_of_nobody: timm [\d.]+ has no such model"):
-        distill.foundation_settings("timm/vit_huge_of_nobody")
+        teacher_module.foundation_settings("timm/vit_huge_of_nobody")
 
 
 # --- runs ---
@@ -263,7 +258,7 @@ def test_the_projection_is_trained_and_no_part_of_what_is_kept(teacher, data, pi
             made.append(self)
             first.append(self.projection.weight.detach().clone())
 
-    monkeypatch.setattr(reid_train.loop, "Distillation", Watched)
+    monkeypatch.setattr(reid_train.training_run, "Distillation", Watched)
     config = student(teacher(), kd_logits_weight=0, kd_embedding_weight=1.0)
     list(train_epochs(config, data, pixels, out_dir=tmp_path / "run"))
     assert made[0].projection.weight.shape == (48, 64)  # the teacher's and the narrow student's embeddings
@@ -304,10 +299,10 @@ def test_a_stopped_run_goes_on_bit_for_bit_and_only_with_the_same_teacher(teache
         run("other")
 
 
-def test_a_student_in_half_precision_learns_from_a_teacher_of_any_head(teacher, data: TrainingData, pixels: Pixels):
+def test_a_student_in_half_precision_learns_from_a_teacher_of_any_head(teacher, data, wide_pixels):
     parts = {"parts": 2, "part_width": 8, "fc_layers": 0, "last_stride": 1}
     heads = ({"moe_experts": 2}, {"identity_loss": "arcface"}, parts)
     for place, head in enumerate(heads):
-        config = student(teacher(name=str(place), **head), **ALL, precision="bfloat16")
-        (report,) = train_epochs(config, data, pixels)
+        config = student(teacher(name=str(place), **head), **ALL, precision="bfloat16", image_width=32)
+        (report,) = train_epochs(config, data, wide_pixels)
         assert math.isfinite(report.kd_loss)

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from data.pixels.cache import open_pixels
-from data.sets.market1501 import read_test
+from data.sets.readers import read_test
 from data.system.errors import UserError
 from reid_train import checkpoint as checkpoints
 from reid_train.embed import embed_cached, load_model
-from reid_train.evaluate import extract_features
+from reid_train.measure.features import extract_features
 from tests.reid_train.conftest import HEIGHT, WIDTH
 
 

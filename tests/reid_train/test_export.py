@@ -16,7 +16,7 @@ from data.system.errors import UserError
 from reid_train import export as module
 from reid_train.checkpoint import build_model, load_network, save_checkpoint
 from reid_train.embed import load_model
-from reid_train.export import FORMATS, export
+from reid_train.export_formats import FORMATS, export
 from tests.reid_train.conftest import HEIGHT, WIDTH, tiny_config
 
 pytestmark = pytest.mark.usefixtures("narrow")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from data.pixels.cache import open_pixels
-from data.sets.market1501 import read_train
-from reid_train import frozen, loop
+from data.sets.readers import read_train
+from reid_train import frozen, training_run
 from reid_train.loop import train_epochs
+from reid_train.model.network import ReIDModel
 from tests.reid_train.conftest import HEIGHT, WIDTH, tiny_config
 
 STILL = {"freeze": "backbone", "crop_scale": 1, "randaugment_operations": 0, "holdout_images_per_identity": 1}
@@ -25,10 +26,8 @@ def own_pixels(data_dir, tmp_path):
 def passes(monkeypatch):
     """How many images the model has seen as images, as a list of batches."""
     seen: list[int] = []
-    pooled = loop.ReIDModel.pooled
-    monkeypatch.setattr(
-        loop.ReIDModel, "pooled", lambda self, images: (seen.append(len(images)), pooled(self, images))[1]
-    )
+    pooled = ReIDModel.pooled
+    monkeypatch.setattr(ReIDModel, "pooled", lambda self, images: (seen.append(len(images)), pooled(self, images))[1])
     return seen
 
 
@@ -52,7 +51,7 @@ def test_a_run_on_kept_features_is_the_run_without_them(data, own_pixels, passes
     assert sum(passes) == 2 * len(own_pixels)
     passes.clear()
     assert figures(config, data, own_pixels) == kept and not passes  # the second run computes nothing
-    monkeypatch.setattr(loop, "frozen_features", lambda *arguments, **options: None)
+    monkeypatch.setattr(training_run, "frozen_features", lambda *arguments, **options: None)
     computed = figures(config, data, own_pixels)
     assert sum(passes) > 3 * len(data.train)
     for one, other in zip(kept, computed, strict=True):

@@ -7,24 +7,20 @@ import torch
 from torch import nn
 
 from reid_train.model.network import ReIDModel
+from reid_train.model.settings import ModelSettings
 from reid_train.optim import build_average, build_optimizer, build_schedule
+from reid_train.optim_settings import OptimSettings
 
 
 def optimizer_of(model: nn.Module, **changes):
-    settings = {
-        "name": "adamw",
-        "learning_rate": 0.1,
-        "backbone_lr_factor": 0.2,
-        "weight_decay": 0.05,
-        "momentum": 0.8,
-    }
-    return build_optimizer(model, **{**settings, **changes})  # type: ignore[arg-type]
+    settings = {"learning_rate": 0.1, "backbone_lr_factor": 0.2, "weight_decay": 0.05, "momentum": 0.8}
+    return build_optimizer(model, OptimSettings(**{**settings, **changes}))
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_every_trained_parameter_is_in_one_group_with_its_rate_and_decay(name):
-    model = ReIDModel(identities=5, backbone="resnet18", pooling="gem", fc_layers=1, fc_width=16)
-    groups = optimizer_of(model, name=name).param_groups
+    model = ReIDModel(ModelSettings(backbone="resnet18", pooling="gem", fc_layers=1, fc_width=16), identities=5)
+    groups = optimizer_of(model, optimizer=name).param_groups
     group_of = {id(parameter): group for group in groups for parameter in group["params"]}
     assert sum(len(group["params"]) for group in groups) == len(group_of)
     for key, parameter in model.named_parameters():
@@ -54,7 +50,7 @@ def one_cycle(step: int, total: int, pct_start: float, peak: float) -> float:
 
 @pytest.mark.parametrize(("total", "pct_start"), [(40, 0.1), (20, 0.1), (7, 0.3), (33, 0.4)])
 def test_the_schedule_starts_peaks_and_ends_where_one_cycle_does(total, pct_start):
-    optimizer = optimizer_of(ReIDModel(identities=5, backbone="resnet18"))
+    optimizer = optimizer_of(ReIDModel(ModelSettings(backbone="resnet18"), identities=5))
     schedule = build_schedule(optimizer, pct_start=pct_start, total_steps=total)
     seen = []
     for _ in range(total):
@@ -71,7 +67,7 @@ def test_the_schedule_starts_peaks_and_ends_where_one_cycle_does(total, pct_star
 
 
 def test_sgds_momentum_is_the_one_that_was_set_throughout():
-    optimizer = optimizer_of(ReIDModel(identities=5, backbone="resnet18"), name="sgd")
+    optimizer = optimizer_of(ReIDModel(ModelSettings(backbone="resnet18"), identities=5), optimizer="sgd")
     schedule = build_schedule(optimizer, pct_start=0.3, total_steps=10)
     for _ in range(10):
         assert {group["momentum"] for group in optimizer.param_groups} == {0.8}
@@ -84,7 +80,6 @@ def test_the_moving_average_equals_a_plain_loop_with_batchnorm_buffers():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
     average = build_average(model, 0.1)
-    assert average is not None
     expected: dict[str, torch.Tensor] = {}
     for _ in range(6):
         model(torch.randn(8, 4))
@@ -102,5 +97,9 @@ def test_the_moving_average_equals_a_plain_loop_with_batchnorm_buffers():
     assert not torch.allclose(average.module[1].running_mean, model[1].running_mean)
 
 
-def test_a_rate_of_zero_keeps_no_average():
-    assert build_average(nn.Linear(2, 2), 0.0) is None
+def test_a_rate_of_zero_keeps_the_weights_themselves():
+    model = nn.Linear(2, 2)
+    average = build_average(model, 0.0)
+    before = model.weight.clone()
+    average.update_parameters(nn.Linear(2, 2))
+    assert average.module is model and torch.equal(model.weight, before)

@@ -1,6 +1,6 @@
 """The picture of a run: what it draws comes from the rows."""
 
-from matplotlib import pyplot as plt
+from matplotlib import pyplot
 from PIL import Image
 
 from reid_train.plots import PANELS, plot_history
@@ -19,7 +19,6 @@ def test_every_measured_curve_is_drawn_and_what_was_not_measured_says_so(tmp_pat
     assert (list(held_out.get_xdata()), list(held_out.get_ydata())) == ([2, 3], [1.5, 1])
     assert [text.get_text() for text in panels["Metric loss"].texts] == ["not measured in this run"]
     assert not panels["Learning rate"].texts
-    plt.close("all")
 
 
 def test_panels_of_experts_and_of_a_teacher_are_there_where_a_run_has_them(tmp_path, monkeypatch):
@@ -36,7 +35,6 @@ def test_panels_of_experts_and_of_a_teacher_are_there_where_a_run_has_them(tmp_p
     assert [text.get_text() for text in mixture["Expert usage"].get_legend().get_texts()] == ["0", "1"]
     assert list(taught)[len(PANELS) :] == ["Distillation loss"]
     assert list(taught["Distillation loss"].get_lines()[0].get_ydata()) == [3.0]
-    plt.close("all")
 
 
 def test_one_epoch_and_none_give_a_picture_and_leave_no_figure_open(tmp_path):
@@ -44,4 +42,4 @@ def test_one_epoch_and_none_give_a_picture_and_leave_no_figure_open(tmp_path):
         plot_history(rows, tmp_path / "h.png")
         with Image.open(tmp_path / "h.png") as image:
             image.load()
-    assert plt.get_fignums() == []
+    assert pyplot.get_fignums() == []

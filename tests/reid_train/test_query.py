@@ -4,15 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 from PIL import Image
 
 from data.pixels.gallery import Gallery, Label, read_gallery
 from reid_train import query as module
 from reid_train.embed import load_model
-from reid_train.looks import read_test_metrics
+from reid_train.evaluation_count import read_test_metrics
 from reid_train.plots import FRAMES, plot_ranking
-from reid_train.query import Ranked, rank
+from reid_train.ranking import Ranked, rank
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -122,7 +121,6 @@ def test_frames_are_green_red_and_neutral(data_dir, tmp_path, monkeypatch):
         Ranked(files[3], 0.1, None, None),
     ]
     plot_ranking(files[0], Label(7, 2, "query"), [*ranked, *ranked[2:] * 9], tmp_path / "ranks.png")
-    plt.close("all")
     panels = [panel for panel in figures[0].axes if panel.images]
     colours = [panel.spines["left"].get_edgecolor() for panel in panels]
     from matplotlib.colors import to_rgba

@@ -16,7 +16,7 @@ from reid_train.config import read_config
 from reid_train.history import read_history, write_history
 from reid_train.loop import train_epochs
 from reid_train.report import EpochReport
-from reid_train.train import train_into
+from reid_train.run_folder import train_into
 from tests.reid_train.conftest import TINY, run_module, tiny_config
 
 SETTINGS = {**TINY, "num_epochs": 2, "learning_rate": 1e-3}

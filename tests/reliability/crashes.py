@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from data.synthetic import draw_dataset
+from data.drawing.datasets import draw_dataset
 from tests.reliability.record import Findings, Snapshot, check_files, compare, snapshot
 from tests.reliability.searches import ROLES, Search, write_space
 

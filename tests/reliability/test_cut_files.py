@@ -22,10 +22,10 @@ from data.system.errors import UserError
 from data.system.files import read_json, write_json
 from reid_train.checkpoint import STATE, WEIGHTS, DamagedFile, load_checkpoint, load_state, save_checkpoint, save_state
 from reid_train.config import TrainConfig
+from reid_train.evaluation_count import read_test_metrics
 from reid_train.history import read_history, write_history
-from reid_train.looks import read_test_metrics
 from reid_train.model.backbones import BACKBONES
-from reid_train.train import train_into
+from reid_train.run_folder import train_into
 from tests.narrow_resnet import NarrowResNet
 from tuning.record.sqlite_file import check_database
 from tuning.record.study import Study

@@ -22,13 +22,14 @@ from reid_train.checkpoint import (
     WEIGHTS,
     build_model,
     load_network,
-    load_pretrained,
     save_checkpoint,
     save_state,
 )
-from reid_train.loop import _restore
 from reid_train.model.backbones import BACKBONES
 from reid_train.optim import build_optimizer, build_schedule
+from reid_train.optim_settings import OptimSettings
+from reid_train.pretrained import load_pretrained
+from reid_train.resume import restore as restore_into
 from tests.narrow_resnet import NarrowResNet
 from tests.reid_train.conftest import tiny_config
 from tests.reliability.fuzzing import answer, fuzz
@@ -66,9 +67,7 @@ def narrow():
 def parts(narrow):
     """What a run's state is loaded into."""
     model = build_model(CONFIG, len(IDENTITIES))
-    optimizer = build_optimizer(
-        model, name="adamw", learning_rate=1e-3, backbone_lr_factor=1.0, weight_decay=1e-4, momentum=0.9
-    )
+    optimizer = build_optimizer(model, OptimSettings())
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
@@ -221,7 +220,7 @@ def test_a_checkpoint_that_claims_absurd_sizes_is_refused(content, folder):
 
 
 def restore(parts, folder):
-    return _restore(parts, CONFIG, SEEN, folder)
+    return restore_into(parts, CONFIG, SEEN, folder)
 
 
 @fuzz
@@ -320,7 +319,7 @@ def test_a_hostile_pickle_runs_nothing(value, form, folder, monkeypatch, parts):
         file.write_bytes(pickle.dumps(value, protocol=int(form)))
     before = copy.deepcopy(parts["model"].state_dict())
     for kind, name, load in (
-        ("hostile pickles as weights", file, lambda: load_pretrained(parts["model"], str(file), "resnet18")),
+        ("hostile pickles as weights", file, lambda: load_pretrained(parts["model"], str(file))),
         ("hostile pickles as state", folder / STATE, lambda: restore(parts, folder)),
     ):
         if name != file:
@@ -401,9 +400,7 @@ def test_pickles_of_any_operations_run_nothing(body, form, version, folder, part
             archive.writestr("a/data.pkl", version + body)
             archive.writestr("a/version", "3\n")
             archive.writestr("a/data/0", bytes(100))
-    answer(
-        "pickles of any operations", lambda: load_pretrained(parts["model"], str(file), "resnet18"), str(file), REASONS
-    )
+    answer("pickles of any operations", lambda: load_pretrained(parts["model"], str(file)), str(file), REASONS)
 
 
 @fuzz
@@ -412,7 +409,7 @@ def test_damaged_weights_are_refused_or_finite(done, name, folder, originals, pa
     file = folder / name
     file.write_bytes(damaged(originals[name], done))
     kept = copy.deepcopy(parts["model"].state_dict())
-    load = lambda: load_pretrained(parts["model"], str(file), "resnet18")  # noqa: E731
+    load = lambda: load_pretrained(parts["model"], str(file))  # noqa: E731
     line = answer("weights, damaged", load, str(file), REASONS)
     assert all(torch.isfinite(tensor).all() for tensor in parts["model"].state_dict().values())
     assert line is not None or same(parts["model"].state_dict(), kept)
@@ -450,7 +447,7 @@ def test_weights_of_other_keys_and_types_are_refused_or_matched(state, folder, p
     file = folder / "odd.pth"
     torch.save(state, file)
     kept = copy.deepcopy(parts["model"].state_dict())
-    load = lambda: load_pretrained(parts["model"], str(file), "resnet18")  # noqa: E731
+    load = lambda: load_pretrained(parts["model"], str(file))  # noqa: E731
     line = answer("weights, other keys", load, str(file), REASONS)
     assert line is None or "\n" not in line
     assert all(torch.isfinite(tensor).all() for tensor in parts["model"].state_dict().values())

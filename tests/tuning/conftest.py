@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data.synthetic import draw_dataset
+from data.drawing.datasets import draw_dataset
 from tests.tiny_space import TINY_FIXED
 
 ROOT = Path(__file__).resolve().parents[2]

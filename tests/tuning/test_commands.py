@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.synthetic import draw_dataset
+from data.drawing.datasets import draw_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = [

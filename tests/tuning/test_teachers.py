@@ -7,8 +7,8 @@ from data.sets.splits import split_identities
 from data.system.errors import UserError
 from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import TrainConfig
-from reid_train.distill import teacher_digest
 from reid_train.model.backbones import BACKBONES
+from reid_train.teacher import teacher_digest
 from tests.narrow_resnet import NarrowResNet
 from tuning.prepare.models import teachers_in
 from tuning.space.read import read_space

@@ -12,6 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
+from reid_train.measure.intervals import resampled_means
+
 DRAWS = 10_000
 WIDTHS = np.linspace(0.0, 3.0, 61)
 """Widths of the distribution of true means that are tried, in standard deviations between seeds; half-normal prior."""
@@ -94,10 +96,7 @@ def _draw_alike(means_C: np.ndarray, variance_B: np.ndarray, seeds: int, rng: np
 
 def _draw_identities(scores_CI: np.ndarray, queries_I: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """How far the configurations' means move when other identities are drawn: the same ones for all, B x C."""
-    identities = len(queries_I)
-    if identities < 2:
+    if len(queries_I) < 2:
         return np.zeros((DRAWS, len(scores_CI)))
-    times_BI = rng.multinomial(identities, np.full(identities, 1 / identities), size=DRAWS) * queries_I
-    return times_BI @ scores_CI.T / times_BI.sum(axis=1, keepdims=True) - np.average(
-        scores_CI, axis=1, weights=queries_I
-    )
+    means_BC = resampled_means(scores_CI.T, queries_I, resamples=DRAWS, rng=rng)
+    return means_BC - np.average(scores_CI, axis=1, weights=queries_I)

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
+from data.drawing.datasets import draw_dataset
 from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import Pixels, open_sizes
 from data.sets.readers import READERS, find_dataset
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
-from data.synthetic import draw_dataset
 from data.system.errors import UserError
 from data.system.options import cache_options
-from reid_train.train import read_training
+from reid_train.training_images import read_training
 from tuning.prepare.costs import measure_prices
 from tuning.prepare.models import starts_of, teachers_in
 from tuning.prepare.warm_start import warm_started
@@ -144,8 +144,7 @@ def describe_pixels(space: SearchSpace, pixels: Pixels) -> list[str]:
 def missing_test(data_dir: str, dataset: str | None) -> list[str]:
     """A line when there will be nothing to test on. Looks for the folders alone: what is in them is for later."""
     name, place = find_dataset(data_dir, dataset)
-    folders = [place / folder for folder in getattr(READERS[name], "FOLDERS", {}).values()]
-    missing = [str(folder) for folder in folders if not folder.is_dir()]
+    missing = [str(folder) for folder in READERS[name].folders_in(place) if not folder.is_dir()]
     return [f"note: the winner will not be tested: {', '.join(missing)} is missing"] if missing else []
 
 

@@ -2,7 +2,8 @@
 
 from data.sets.splits import TrainingData
 from data.system.processes import in_processes
-from reid_train.config import KD_WEIGHTS, TIMM
+from reid_train.model.settings import TIMM
+from reid_train.objective.settings import KD_WEIGHTS
 from tuning.space.space import SearchSpace
 
 DECIDING = ("backbone", "pretrained", "parts", "freeze")

@@ -11,11 +11,12 @@ import torch
 
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
-from reid_train.checkpoint import build_model, load_pretrained
+from reid_train.checkpoint import build_model
 from reid_train.config import TrainConfig
-from reid_train.costs import latency_ms, parameters_and_width
-from reid_train.distill import load_teacher, teacher_digest
+from reid_train.inference_cost import latency_ms, parameters_and_width
 from reid_train.loop import train_epochs
+from reid_train.pretrained import load_pretrained
+from reid_train.teacher import load_teacher, teacher_digest
 from tuning.record.facts import Prices
 from tuning.record.prices import architecture_key
 
@@ -52,7 +53,7 @@ def starts(configs: list[TrainConfig], identities: int) -> list[str]:
         key = config.backbone, config.pretrained
         if key not in lines and config.pretrained != "none":
             model = build_model(config, identities)
-            lines[key] = f"{config.backbone}: {load_pretrained(model, config.pretrained, config.backbone)}"
+            lines[key] = f"{config.backbone}: {load_pretrained(model, config.pretrained)}"
     return list(lines.values())
 
 

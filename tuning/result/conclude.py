@@ -18,11 +18,14 @@ from data.system.errors import UserError
 from data.system.files import read_json, write_json, write_text
 from data.system.threads import usable_cpus
 from data.system.wording import open_console
-from reid_train.checkpoint import build_model, load_pretrained
+from reid_train.checkpoint import build_model
+from reid_train.checkpoint_scores import evaluate_checkpoint
 from reid_train.device import choose_device
-from reid_train.evaluate import evaluate_checkpoint, summary
-from reid_train.looks import TEST_METRICS, read_test_metrics, record_evaluation
-from reid_train.validate import validate
+from reid_train.epoch_validation import validate
+from reid_train.evaluation_count import TEST_METRICS, read_test_metrics, record_evaluation
+from reid_train.inputs import Pictures
+from reid_train.measure.scores import summary
+from reid_train.pretrained import load_pretrained
 from tuning.confirm.winner import Winner, confirm
 from tuning.decide.pareto import best_trials
 from tuning.record.folders import BEST, BEST_CONFIG, BEST_LABEL
@@ -108,8 +111,8 @@ def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = build_model(config, len({sample.identity for sample in data.train}))
-    load_pretrained(model, config.pretrained, config.backbone)
+    load_pretrained(model, config.pretrained)
     torch.set_num_threads(usable_cpus())
     device = choose_device(config.device)
     held_out = data._replace(holdout=())
-    return validate(model.to(device), config, held_out, pixels, {}, device=device, precision=torch.float32)
+    return validate(model.to(device), config, held_out, Pictures(pixels, device, torch.float32), {})

@@ -6,7 +6,6 @@ they do on one machine. So a set may be larger than any object store (Ray spills
 machine, and others hold a few chunks at a time), and a machine that has the file already is sent nothing.
 """
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -17,10 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import ray
 
-from data.pixels.cache import HEADER_BYTES, MAGIC, Pixels, is_whole
-from data.pixels.digests import default_cache_dir
+from data.pixels.cache import Pixels
+from data.pixels.pixel_file import is_whole
 from data.system.errors import UserError
 from data.system.files import lock_at
+from data.system.kept import default_cache_dir, read_page
 
 CHUNK_BYTES = 64 * 2**20
 
@@ -96,8 +96,8 @@ def share_pixels(pixels: Pixels) -> SharedPixels:
         )
     file_bytes = np.memmap(pixels.file, np.uint8, "r").view(np.ndarray)
     places = range(0, len(file_bytes), CHUNK_BYTES)
-    body = file_bytes[len(MAGIC) + 4 : HEADER_BYTES].tobytes()
-    header = json.loads(body.rstrip(b"\0"))
+    header = read_page(pixels.file)
+    assert header is not None, "it was checked when it was opened"
     chunks = [ray.put(file_bytes[place : place + CHUNK_BYTES]) for place in places]
     others = {size: share_pixels(pixels.at(*size)) for size in pixels.sizes[1:]}
     return SharedPixels(pixels, chunks, header, ray.get_runtime_context().get_node_id(), others)

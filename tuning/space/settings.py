@@ -5,15 +5,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from data.system.errors import UserError
-from reid_train.settings_file import suggestion
+from data.system.errors import UserError, suggestion
 from tuning.space.schedules import Mode
 
 INCREASING = "should be epochs in increasing order, e.g. [4, 8], or auto"
 RETRIEVAL = ("val_mAP", "val_rank1", "val_rank5", "val_mINP")
 """What a search may maximise, at the end of a complete schedule: of validation, 0 to 1."""
 COSTS = ("latency_ms", "parameters", "embedding_width")
-"""What it may minimise beside that; reid_train/costs.py says what each is."""
+"""What it may minimise beside that; reid_train/inference_cost.py says what each is."""
 
 SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
 

@@ -1,5 +1,7 @@
 """The training recipe, each step alone and all of them together, against torchvision's one picture at a time."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 from torchvision.transforms import v2
@@ -16,6 +18,7 @@ from data.pixels.augmentation import (
     randaugment_choices,
     resize_by_grid,
 )
+from reid_train.config import TrainConfig
 
 HEIGHT, WIDTH = 32, 16
 OFF = {
@@ -32,6 +35,14 @@ EVERYTHING = {
     "randaugment_operations": 2,
     "erasing_probability": 0.5,
 }
+CHANGED = {
+    "crop_scale": 0.6,
+    "flip_probability": 0.1,
+    "randaugment_operations": 3,
+    "randaugment_magnitude": 10,
+    "erasing_probability": 0.9,
+}
+"""Another value for each field."""
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -52,6 +63,24 @@ def test_with_every_strength_at_its_least_pictures_stay_as_they_are():
     assert torch.equal(Augmentation(**OFF)(pictures(4), seeded()), pictures(4))
     still = Augmentation(**{**OFF, "randaugment_operations": 2, "randaugment_magnitude": 0})
     assert torch.equal(still(pictures(4), seeded()), pictures(4))
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Augmentation)])
+def test_every_field_changes_what_comes_out(field):
+    changed = Augmentation(**{**EVERYTHING, field: CHANGED[field]})
+    assert not torch.equal(changed(smooth(64), seeded()), Augmentation(**EVERYTHING)(smooth(64), seeded()))
+
+
+def test_every_field_is_a_setting_of_the_same_name():
+    config = TrainConfig(**EVERYTHING)
+    assert Augmentation.of(config) == Augmentation(**EVERYTHING)
+    assert Augmentation.of(config.changed(**CHANGED)) == Augmentation(**CHANGED)
+
+
+def test_pictures_are_only_mirrored_where_nothing_else_has_any_strength():
+    assert Augmentation(**OFF).only_mirrors and Augmentation(**{**OFF, "flip_probability": 0.3}).only_mirrors
+    for strengths in (["crop_scale"], ["erasing_probability"], ["randaugment_operations", "randaugment_magnitude"]):
+        assert not Augmentation(**OFF | {name: EVERYTHING[name] for name in strengths}).only_mirrors
 
 
 def test_all_steps_keep_type_and_size_and_leave_what_they_were_given():

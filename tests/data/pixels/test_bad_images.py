@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import data.pixels.digests
-from data.doctor import examine
-from data.pixels.bad_images import describe_left_out, usable_test, usable_train
+import data.pixels.bad_images
+from data.checks.report import examine
+from data.pixels.bad_images import bad_images, describe_left_out, usable_test, usable_train
 from data.pixels.cache import open_pixels
-from data.pixels.digests import fingerprint, unreadable
+from data.pixels.digests import fingerprint
 from data.sets.readers import read_train
 from data.system.errors import UserError
 
@@ -52,19 +52,19 @@ def test_whole_images_are_decoded_once_and_a_mended_one_comes_back(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[str] = []
-    original = data.pixels.digests.problem_with
-    monkeypatch.setattr(data.pixels.digests, "problem_with", lambda path: tried.append(path) or original(path))
+    original = data.pixels.bad_images.problem_with
+    monkeypatch.setattr(data.pixels.bad_images, "problem_with", lambda path: tried.append(path) or original(path))
     paths = [sample.path for sample in read_train(root)]
-    first = unreadable(paths, cache_dir=tmp_path / "cache")
+    first = bad_images(paths, cache_dir=tmp_path / "cache")
     assert list(first) == [paths[-1]] and sorted(tried) == sorted(paths)
     tried.clear()
-    assert unreadable(paths, cache_dir=tmp_path / "cache") == first and tried == [paths[-1]]
+    assert bad_images(paths, cache_dir=tmp_path / "cache") == first and tried == [paths[-1]]
     Image.new("RGB", (8, 16)).save(paths[-1])
-    assert unreadable(paths, cache_dir=tmp_path / "cache") == {}
+    assert bad_images(paths, cache_dir=tmp_path / "cache") == {}
     tried.clear()
-    assert unreadable(paths, cache_dir=tmp_path / "cache") == {} and tried == []
+    assert bad_images(paths, cache_dir=tmp_path / "cache") == {} and tried == []
     Path(paths[3]).write_text("broken again")
-    assert list(unreadable(paths, cache_dir=tmp_path / "cache")) == [paths[3]]
+    assert list(bad_images(paths, cache_dir=tmp_path / "cache")) == [paths[3]]
 
 
 def test_nothing_left_is_an_error(root: Path, tmp_path: Path) -> None:

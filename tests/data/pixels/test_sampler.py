@@ -153,6 +153,19 @@ def test_check_batch_passes_exactly_what_fits() -> None:
         check_batch(batch_size, None, 1)
 
 
+def test_without_the_number_of_identities_only_what_no_data_could_fill_is_refused() -> None:
+    for batch_size in range(1, 40):
+        for k in range(1, 12):
+            if fits(batch_size, k, identities=40):
+                check_batch(batch_size, k)
+            else:
+                with pytest.raises(UserError) as caught:
+                    check_batch(batch_size, k)
+                message = str(caught.value)
+                (way_out,) = numbers_after("nearest: ", message) + numbers_after("no negatives; use ", message)
+                check_batch(way_out, k)
+
+
 def numbers_after(words: str, message: str) -> list[int]:
     """The numbers that follow `words`: "images_per_identity 8 or 16" -> [8, 16]."""
     _, found, rest = message.partition(words)
@@ -175,7 +188,7 @@ def test_error_names_only_values_that_fit() -> None:
                     check_batch(batch_size, k, identities)
                 message = str(caught.value)
                 sizes = numbers_after("nearest: ", message) + numbers_after("batch_size at most ", message)
-                sizes += numbers_after("batch_size at least ", message)
+                sizes += numbers_after("no negatives; use ", message)
                 ks = numbers_after("use images_per_identity ", message)
                 assert sizes or ks, message
                 assert all(fits(size, k, identities) for size in sizes), message

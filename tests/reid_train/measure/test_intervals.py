@@ -36,7 +36,10 @@ def test_intervals_equal_a_plain_loop_over_the_same_draws():
     found = bootstrap_intervals(values_CF, identity_C, resamples=400, seed=5)
     for figure in range(3):
         rng = np.random.default_rng(5)
-        means = plain_loop(values_CF[:, figure], identity_C, 400, lambda n, rng=rng: rng.integers(n, size=n))
+        draws = iter(rng.multinomial(12, [1 / 12] * 12, size=400))  # how often each identity
+        means = plain_loop(
+            values_CF[:, figure], identity_C, 400, lambda n, draws=draws: np.repeat(range(n), next(draws))
+        )
         assert found[figure] == pytest.approx(np.percentile(means, [2.5, 97.5]))
 
 

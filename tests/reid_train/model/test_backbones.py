@@ -11,8 +11,10 @@ import torch
 from torchvision import models
 
 from data.system.errors import UserError
-from reid_train.checkpoint import build_model, load_pretrained, save_checkpoint
-from reid_train.model.backbones import build_backbone, imagenet_state
+from reid_train.checkpoint import build_model, save_checkpoint
+from reid_train.model.backbones import build_backbone
+from reid_train.model.settings import ArchitectureSettings
+from reid_train.pretrained import load_pretrained
 from tests.reid_train.conftest import tiny_config
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -41,7 +43,7 @@ def refusal(path: Path) -> str:
     target = model()
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
     with pytest.raises(UserError) as caught:
-        load_pretrained(target, str(path), "resnet18")
+        load_pretrained(target, str(path))
     assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
     message = str(caught.value)
     assert str(path) in message and "\n" not in message and len(message) < 500
@@ -52,7 +54,7 @@ def refusal(path: Path) -> str:
 def test_a_checkpoint_of_this_project_is_taken_whole_as_folder_and_as_file(tmp_path, inside):
     trained, target = saved(tmp_path / "run"), model()
     assert not same_weights(target, trained)
-    said = load_pretrained(target, str(tmp_path / "run" / inside), "resnet18")
+    said = load_pretrained(target, str(tmp_path / "run" / inside))
     assert same_weights(target, trained)
     count = len(trained.state_dict())
     assert f"{count} of {count} tensors matched" in said
@@ -64,7 +66,7 @@ def test_a_pth_file_is_matched_whatever_stands_before_its_names(tmp_path, prefix
     trained, target = model(), model()
     state = {prefix + name: tensor for name, tensor in trained.state_dict().items()}
     torch.save({under: state, "epoch": 7} if under else state, tmp_path / "other.pth")
-    load_pretrained(target, str(tmp_path / "other.pth"), "resnet18")
+    load_pretrained(target, str(tmp_path / "other.pth"))
     assert same_weights(target, trained)
 
 
@@ -72,7 +74,7 @@ def test_a_bare_backbone_of_torchvision_is_matched(tmp_path, monkeypatch):
     monkeypatch.undo()  # the real ResNet-18
     torchvision_net, target = models.resnet18(), model()
     torch.save(torchvision_net.state_dict(), tmp_path / "r18.pth")
-    said = load_pretrained(target, str(tmp_path / "r18.pth"), "resnet18")
+    said = load_pretrained(target, str(tmp_path / "r18.pth"))
     assert torch.equal(target.backbone.layer4[1].conv2.weight, torchvision_net.layer4[1].conv2.weight)
     assert "120 of 126 tensors matched" in said and "not in it: neck.weight" in said
 
@@ -80,7 +82,7 @@ def test_a_bare_backbone_of_torchvision_is_matched(tmp_path, monkeypatch):
 def test_a_classifier_of_another_class_count_keeps_its_own_weights_and_is_named(tmp_path):
     trained, target = saved(tmp_path, identities=9), model(5)
     own = target.classifier.weight.clone()
-    said = load_pretrained(target, str(tmp_path), "resnet18")
+    said = load_pretrained(target, str(tmp_path))
     assert torch.equal(target.classifier.weight, own)
     assert torch.equal(target.neck.running_var, trained.neck.running_var)
     assert torch.equal(target.backbone.conv1.weight, trained.backbone.conv1.weight)
@@ -93,7 +95,7 @@ def test_half_precision_weights_are_converted(tmp_path):
         name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in trained.state_dict().items()
     }
     torch.save(state, tmp_path / "half.pth")
-    load_pretrained(target, str(tmp_path / "half.pth"), "resnet18")
+    load_pretrained(target, str(tmp_path / "half.pth"))
     assert target.backbone.conv1.weight.dtype == torch.float32
     torch.testing.assert_close(target.backbone.conv1.weight, trained.backbone.conv1.weight, atol=1e-3, rtol=1e-3)
 
@@ -160,8 +162,12 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
 def test_none_leaves_random_weights():
     target = model()
     before = target.backbone.conv1.weight.clone()
-    assert "random" in load_pretrained(target, "none", "resnet18")
+    assert "random" in load_pretrained(target, "none")
     assert torch.equal(target.backbone.conv1.weight, before)
+
+
+def imagenet_state(name: str) -> dict[str, torch.Tensor]:
+    return build_backbone(ArchitectureSettings(backbone=name)).imagenet_state()
 
 
 @pytest.fixture
@@ -205,6 +211,6 @@ def test_a_damaged_cached_file_is_one_line_that_names_it(empty_cache, content):
 
 @pytest.mark.parametrize(("height", "last_stride"), [(256, 1), (250, 2), (33, 1), (16, 2)])
 def test_the_rows_of_the_feature_map_are_known_beforehand(height, last_stride):
-    built = build_backbone("resnet18", last_stride=last_stride, image_size=(height, 32))
+    built = build_backbone(ArchitectureSettings(backbone="resnet18", last_stride=last_stride, image_height=height))
     with torch.no_grad():
-        assert built.module.eval()(torch.zeros(1, 3, height, 32)).shape[2] == built.rows
+        assert built.eval()(torch.zeros(1, 3, height, 32)).shape[2] == built.rows

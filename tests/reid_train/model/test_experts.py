@@ -9,6 +9,7 @@ from torch import nn
 from reid_train.loop import train_epochs
 from reid_train.model.experts import MixtureOfExperts
 from reid_train.model.network import ReIDModel
+from reid_train.model.settings import ModelSettings
 from tests.reid_train.conftest import tiny_config
 
 
@@ -74,7 +75,7 @@ def test_noise_moves_the_choice_in_training_alone_and_is_learned(pooled):
 def test_one_expert_is_exactly_the_plain_head():
     def model(**options):
         torch.manual_seed(3)
-        return ReIDModel(identities=5, backbone="resnet18", fc_layers=2, fc_width=16, **options)
+        return ReIDModel(ModelSettings(backbone="resnet18", fc_layers=2, fc_width=16, **options), identities=5)
 
     plain, mixture = model(), model(moe_experts=1, moe_top_k=1)
     assert plain.state_dict().keys() == mixture.state_dict().keys()

@@ -10,10 +10,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from data.system.errors import UserError
-from reid_train.checkpoint import build_model, load_network, load_pretrained, save_checkpoint
-from reid_train.model.backbones import build_backbone, layers_of
+from reid_train.checkpoint import build_model, load_network, save_checkpoint
+from reid_train.model.backbones import build_backbone
 from reid_train.model.network import AveragePooling, ReIDModel
+from reid_train.model.settings import ArchitectureSettings
 from reid_train.optim import build_optimizer
+from reid_train.optim_settings import OptimSettings
+from reid_train.pretrained import load_pretrained
 from tests.reid_train.conftest import HEIGHT, WIDTH, tiny_config
 
 VIT, ATTENTION_POOLED, CONVNEXT, SWIN = "test_vit", "test_vit3", "test_convnext", "swin_tiny_patch4_window7_224"
@@ -115,8 +118,8 @@ def test_images_that_are_no_multiple_of_the_patches_are_scaled_to_the_nearest_th
 )
 def test_the_published_families_can_be_made_for_pedestrians(name, width, is_vector):
     with torch.device("meta"):
-        built = build_backbone(f"timm/{name}", last_stride=1, image_size=(256, 128))
-        output = built.module.eval()(torch.zeros(2, 3, 256, 128))
+        built = build_backbone(ArchitectureSettings(backbone=f"timm/{name}", image_height=256, image_width=128))
+        output = built.eval()(torch.zeros(2, 3, 256, 128))
     assert built.width == width and (built.rows is None) == is_vector
     assert is_vector or output.shape[2] == built.rows
     assert tuple(output.shape) == ((2, width) if is_vector else (2, width, 8, 4))
@@ -138,7 +141,7 @@ def test_each_model_normalises_as_it_was_trained():
 )
 def test_a_name_that_timm_does_not_have_is_refused_with_a_suggestion(name, said):
     with pytest.raises(UserError) as caught:
-        build_backbone(f"timm/{name}", last_stride=1, image_size=(32, 16))
+        build_backbone(ArchitectureSettings(backbone=f"timm/{name}", image_height=32, image_width=16))
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -169,7 +172,7 @@ def test_timms_file_is_taken_with_its_position_embeddings_resized_as_timm_does(t
     overlay = {"file": str(file), "num_classes": 7}
     own = timm.create_model(VIT, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0, img_size=size)
     model = model_of(VIT, size)
-    said = load_pretrained(model, str(file), f"timm/{VIT}")
+    said = load_pretrained(model, str(file))
     assert own.pos_embed.shape[1] == 1 + 4 * 2 and same(model.backbone.net, own)
     count = len(own.state_dict())
     assert f"{count} of {count} tensors matched" in said
@@ -180,9 +183,9 @@ def test_a_checkpoint_of_this_project_is_taken_whole_also_at_another_size(tmp_pa
     trained = build_model(config, 5)
     save_checkpoint(tmp_path, trained.state_dict(), config=config, epoch=1, metrics={}, identities=list(range(5)))
     again, smaller = build_model(config, 5), model_of(VIT, (64, 32))
-    load_pretrained(again, str(tmp_path), f"timm/{VIT}")
+    load_pretrained(again, str(tmp_path))
     assert same(again, trained) and same(load_network(tmp_path)[0], trained)
-    said = load_pretrained(smaller, str(tmp_path), f"timm/{VIT}")
+    said = load_pretrained(smaller, str(tmp_path))
     assert "another shape" not in said and torch.equal(smaller.classifier.weight, trained.classifier.weight)
 
 
@@ -190,13 +193,13 @@ def test_a_checkpoint_of_this_project_is_taken_whole_also_at_another_size(tmp_pa
 def test_a_file_of_another_model_is_refused_in_one_line(tmp_path, state):
     save_file(state, tmp_path / "x.safetensors")
     with pytest.raises(UserError) as caught:
-        load_pretrained(model_of(VIT), str(tmp_path / "x.safetensors"), f"timm/{VIT}")
+        load_pretrained(model_of(VIT), str(tmp_path / "x.safetensors"))
     assert str(tmp_path / "x.safetensors") in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_imagenet_without_network_and_cache_says_where_the_weights_belong(empty_hub):
     with pytest.raises(UserError) as caught:
-        load_pretrained(model_of(VIT), "imagenet", f"timm/{VIT}")
+        load_pretrained(model_of(VIT), "imagenet")
     message = str(caught.value)
     assert "https://huggingface.co/timm/test_vit.r160_in1k" in message and str(empty_hub) in message
     assert "pretrained=PATH" in message and "\n" not in message
@@ -204,28 +207,21 @@ def test_imagenet_without_network_and_cache_says_where_the_weights_belong(empty_
 
 def test_imagenet_takes_what_timms_cache_holds_without_a_network(published_vit):
     model = model_of(VIT, (64, 32))
-    load_pretrained(model, "imagenet", f"timm/{VIT}")
+    load_pretrained(model, "imagenet")
     assert torch.equal(model.backbone.net.blocks[0].attn.qkv.weight, published_vit.blocks[0].attn.qkv.weight)
 
 
 def test_imagenet_of_a_model_that_has_no_weights_says_so(empty_hub):
     with pytest.raises(UserError, match=r"no weights of timm/test_vit4 to be had"):
-        load_pretrained(model_of("test_vit4"), "imagenet", "timm/test_vit4")
+        load_pretrained(model_of("test_vit4"), "imagenet")
 
 
 # --- layers ---
 
 
 def optimizer_of(model: ReIDModel, layer_decay: float) -> torch.optim.Optimizer:
-    return build_optimizer(
-        model,
-        name="adamw",
-        learning_rate=0.1,
-        backbone_lr_factor=0.5,
-        layer_decay=layer_decay,
-        weight_decay=0.05,
-        momentum=0.9,
-    )
+    settings = OptimSettings(learning_rate=0.1, backbone_lr_factor=0.5, layer_decay=layer_decay, weight_decay=0.05)
+    return build_optimizer(model, settings)
 
 
 def rate_of(model: ReIDModel, optimizer: torch.optim.Optimizer) -> dict[str, float]:
@@ -283,7 +279,7 @@ def test_frozen_layers_stay_as_they_are_with_their_batchnorm_statistics(freeze, 
 def test_first_layers_of_a_transformer_are_frozen_by_the_numbers_that_learning_rates_have():
     model = model_of(DINOV2)
     model.freeze("first_2")
-    layers = layers_of(model.backbone)
+    layers = model.backbone.layers()
     for name, parameter in model.backbone.named_parameters():
         assert parameter.requires_grad == (layers[name] >= 2), name
     assert layers["net.blocks.0.norm1.weight"] == 1

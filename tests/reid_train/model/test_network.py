@@ -6,6 +6,7 @@ from torch import nn
 
 from data.pixels.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from reid_train.model.network import AveragePooling, GeMPooling, ModelOutput, ReIDModel
+from reid_train.model.settings import ModelSettings
 
 
 def images(count: int = 4, height: int = 32, width: int = 16) -> torch.Tensor:
@@ -15,7 +16,7 @@ def images(count: int = 4, height: int = 32, width: int = 16) -> torch.Tensor:
 
 @pytest.mark.parametrize(("backbone", "width"), [("resnet18", 512), ("resnet50", 2048)])
 def test_shapes_in_training_and_in_evaluation(backbone, width):
-    model = ReIDModel(identities=5, backbone=backbone)
+    model = ReIDModel(ModelSettings(backbone=backbone), identities=5)
     output = model(images())
     assert isinstance(output, ModelOutput)
     assert output.feature_BD.shape == (4, width) and output.logits_PBI.shape == (1, 4, 5)
@@ -24,7 +25,7 @@ def test_shapes_in_training_and_in_evaluation(backbone, width):
 
 @pytest.mark.parametrize("layers", [1, 3])
 def test_fully_connected_layers_give_the_embedding_its_width_and_both_signs(layers):
-    model = ReIDModel(identities=5, backbone="resnet18", fc_layers=layers, fc_width=24, dropout=0.2)
+    model = ReIDModel(ModelSettings(backbone="resnet18", fc_layers=layers, fc_width=24, dropout=0.2), identities=5)
     feature = model(images()).feature_BD
     assert feature.shape == (4, 24) and (feature < 0).any() and (feature > 0).any()
     assert sum(isinstance(layer, nn.Linear) for layer in model.fc) == layers
@@ -35,7 +36,7 @@ def test_fully_connected_layers_give_the_embedding_its_width_and_both_signs(laye
 def test_last_stride_1_doubles_the_feature_map(backbone):
     sizes = {}
     for stride in (1, 2):
-        model = ReIDModel(identities=2, backbone=backbone, last_stride=stride).eval()
+        model = ReIDModel(ModelSettings(backbone=backbone, last_stride=stride), identities=2).eval()
         with torch.no_grad():
             sizes[stride] = tuple(model.backbone(images(1, 64, 32).float()).shape[2:])
     assert sizes == {2: (2, 1), 1: (4, 2)}
@@ -59,7 +60,7 @@ def test_gem_of_an_empty_map_and_of_half_precision_is_finite_with_finite_gradien
 
 
 def test_the_necks_bias_is_zero_and_not_trained_and_the_classifier_has_none():
-    model = ReIDModel(identities=5, backbone="resnet18")
+    model = ReIDModel(ModelSettings(backbone="resnet18"), identities=5)
     model(images()).logits_PBI.logsumexp(dim=2).sum().backward()
     assert model.neck.bias.grad is None and not model.neck.bias.any()
     assert model.neck.weight.grad is not None
@@ -67,7 +68,7 @@ def test_the_necks_bias_is_zero_and_not_trained_and_the_classifier_has_none():
 
 
 def test_triplets_see_the_feature_before_the_neck_and_retrieval_the_one_after():
-    model = ReIDModel(identities=5, backbone="resnet18")
+    model = ReIDModel(ModelSettings(backbone="resnet18"), identities=5)
     output = model(images())
     # In training the neck normalises over the batch.
     centred = output.feature_BD - output.feature_BD.mean(dim=0)
@@ -81,7 +82,7 @@ def test_triplets_see_the_feature_before_the_neck_and_retrieval_the_one_after():
 
 
 def test_pictures_are_normalised_inside_the_model():
-    model = ReIDModel(identities=2, backbone="resnet18").eval()
+    model = ReIDModel(ModelSettings(backbone="resnet18"), identities=2).eval()
     seen = []
     model.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     with torch.no_grad():
@@ -92,7 +93,7 @@ def test_pictures_are_normalised_inside_the_model():
 
 
 def test_dropout_before_the_classifier_leaves_the_triplet_feature_alone():
-    model = ReIDModel(identities=5, backbone="resnet18", dropout=0.9)
+    model = ReIDModel(ModelSettings(backbone="resnet18", dropout=0.9), identities=5)
     nn.init.ones_(model.classifier.weight)
     first, second = model(images()), model(images())
     torch.testing.assert_close(first.feature_BD, second.feature_BD)

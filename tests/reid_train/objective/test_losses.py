@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from reid_train.config import TrainConfig
 from reid_train.model.classifiers import build_classifier, cross_entropy
+from reid_train.model.settings import ModelSettings
 from reid_train.objective.losses import (
     active_share,
     batch_hard_triplet_loss,
+    feature_loss,
     hardest_distances,
-    metric_loss,
     pairwise_distances,
     random_triplet_loss,
 )
-from reid_train.objective.objective import feature_loss
+from reid_train.objective.settings import LossSettings
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors.json").read_text())["batch_hard_triplet"]
 
@@ -174,7 +174,7 @@ def test_active_share_counts_anchors_that_still_have_a_loss():
 def test_the_feature_loss_is_the_chosen_triplets_of_unit_features(mining):
     features, labels = draw(0)
     torch.manual_seed(5)
-    triplet, active = feature_loss(features, labels, TrainConfig(margin=0.4, mining=mining, normalize_features=True))
+    triplet, active = feature_loss(features, labels, LossSettings(margin=0.4, mining=mining, normalize_features=True))
     unit = (features / features.norm(dim=1, keepdim=True)).float()
     assert active == active_share(*hardest_distances(unit, labels), 0.4)
     torch.manual_seed(5)
@@ -238,19 +238,19 @@ def multi_similarity(features, labels, alpha=2.0, beta=50.0, base=0.5):
 )
 def test_metric_losses_are_those_of_their_papers_worked_out_in_a_plain_loop(name, plain):
     features, labels = draw(3)[0], torch.arange(12) % 4
-    assert metric_loss(features, labels, name, None).item() == pytest.approx(plain(features, labels), rel=1e-3)
-    config = TrainConfig(metric_loss=name)
-    assert feature_loss(features, labels, config)[0].item() == pytest.approx(plain(features, labels), rel=1e-3)
+    settings = LossSettings(metric_loss=name)
+    assert feature_loss(features, labels, settings)[0].item() == pytest.approx(plain(features, labels), rel=1e-3)
 
 
 def test_the_scale_is_gamma_beta_and_one_over_the_temperature():
     features, labels = draw(4)[0], torch.arange(12) % 4
-    assert metric_loss(features, labels, "circle", 16.0).item() == pytest.approx(
-        circle(features, labels, 16.0), rel=1e-3
-    )
-    assert metric_loss(features, labels, "supcon", 5.0).item() == pytest.approx(supcon(features, labels, 0.2), rel=1e-3)
-    found = metric_loss(features, labels, "multi_similarity", 20.0).item()
-    assert found == pytest.approx(multi_similarity(features, labels, beta=20.0), rel=1e-3)
+    for name, scale, expected in (
+        ("circle", 16.0, circle(features, labels, 16.0)),
+        ("supcon", 5.0, supcon(features, labels, 0.2)),
+        ("multi_similarity", 20.0, multi_similarity(features, labels, beta=20.0)),
+    ):
+        settings = LossSettings(metric_loss=name, metric_scale=scale)
+        assert feature_loss(features, labels, settings)[0].item() == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["arcface", "cosface"])
@@ -258,7 +258,7 @@ def test_margin_classifiers_demand_their_margin_of_the_true_identity_alone(name)
     """Deng et al. 2019 (equation 3) and Wang et al. 2018 (equation 4), an image at a time."""
     generator = torch.Generator().manual_seed(2)
     torch.manual_seed(0)
-    classifier = build_classifier(name, identities=5, width=8, parts=1, margin=0.3, scale=30.0)
+    classifier = build_classifier(ModelSettings(identity_loss=name), identities=5, width=8)
     embeddings, labels = torch.randn(12, 8, generator=generator), torch.arange(12) % 5
     logits = classifier(embeddings)
     (weights,) = classifier.parameters()

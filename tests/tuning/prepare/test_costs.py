@@ -3,8 +3,9 @@
 import pytest
 
 from data.system.errors import UserError
-from reid_train.config import ARCHITECTURE, MODEL_SETTINGS, TrainConfig
-from reid_train.costs import latency_ms, parameters_and_width
+from reid_train.config import ARCHITECTURE, TrainConfig
+from reid_train.inference_cost import latency_ms, parameters_and_width
+from reid_train.model.settings import ModelSettings
 from tuning.prepare.costs import MOST_ARCHITECTURES, architectures
 from tuning.space.read import read_space
 
@@ -37,8 +38,8 @@ def test_a_larger_picture_takes_longer():
 
 
 def test_costs_depend_on_every_setting_of_the_model_that_counts_without_training():
-    of_training = {"dropout", "moe_noise", "identity_loss", "angular_margin", "angular_scale"}
-    assert set(MODEL_SETTINGS) - set(ARCHITECTURE) == of_training
+    of_training = {"pretrained", "freeze", "dropout", "moe_noise", "identity_loss", "angular_margin", "angular_scale"}
+    assert set(ModelSettings.model_fields) - set(ARCHITECTURE) == of_training
 
 
 def test_each_architecture_is_there_once_the_defaults_too(make_space):

@@ -6,7 +6,7 @@ import torch
 from data.system.errors import UserError
 from reid_train.checkpoint import build_model
 from reid_train.config import read_config
-from reid_train.objective.objective import Objective
+from reid_train.objective.weighted_sum import Objective
 from reid_train.optim import build_optimizer
 from reid_train.settings_file import read_settings
 from tuning.decide.sampler import Sampler
@@ -172,8 +172,7 @@ def test_every_recipe_builds_and_takes_a_step(name):
     config = published.changed(image_height=32, image_width=32, batch_size=4, images_per_identity=2, pretrained="none")
     torch.manual_seed(0)
     model = build_model(config, identities=2).train()
-    settings = ("learning_rate", "backbone_lr_factor", "weight_decay", "momentum")
-    optimizer = build_optimizer(model, name=config.optimizer, **{s: getattr(config, s) for s in settings})
+    optimizer = build_optimizer(model, config)
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     step = Objective(config)(model, model(images), torch.tensor([0, 0, 1, 1]))
     step.loss.backward()

@@ -1,17 +1,20 @@
 """The readers against the official protocols, on folders of empty files: reading looks at names alone."""
 
-import logging
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from data.sets import manifest, market1501, veri
+from data.sets.layouts import FolderReader
 from data.sets.listing import GALLERY, QUERY, TRAIN
-from data.sets.readers import find_dataset, read_test, read_train
+from data.sets.manifest import MANIFEST, find_manifest
+from data.sets.market1501 import MARKET1501
+from data.sets.readers import READERS, DatasetName, find_dataset, read_test, read_train
 from data.sets.samples import Sample
+from data.sets.veri import VERI
 from data.system.errors import UserError
 
 MARKET_TRAIN = ["0002_c1s1_000451_03.jpg", "0002_c2s3_000801_01.jpg", "1499_c6s4_002202_01.jpg"]
@@ -30,13 +33,13 @@ def touch(folder: Path, names: list[str]) -> None:
 
 def make_market(root: Path) -> Path:
     for split, names in ((TRAIN, MARKET_TRAIN), (QUERY, MARKET_QUERY), (GALLERY, MARKET_GALLERY)):
-        touch(root / market1501.FOLDERS[split], names)
+        touch(root / MARKET1501.folders[split], names)
     return root
 
 
 def make_veri(root: Path) -> Path:
     for split, names in ((TRAIN, VERI_TRAIN), (QUERY, VERI_QUERY), (GALLERY, VERI_GALLERY)):
-        touch(root / veri.FOLDERS[split], names)
+        touch(root / VERI.folders[split], names)
     return root
 
 
@@ -62,21 +65,21 @@ def described(samples: list[Sample]) -> list[tuple[str, int, int]]:
 
 def test_market_training_images(tmp_path: Path) -> None:
     expected = [(MARKET_TRAIN[0], 2, 1), (MARKET_TRAIN[1], 2, 2), (MARKET_TRAIN[2], 1499, 6)]
-    assert described(market1501.read_train(make_market(tmp_path))) == expected
+    assert described(MARKET1501.read_train(make_market(tmp_path))) == expected
 
 
 def test_market_gallery_keeps_distractors_and_drops_junk(tmp_path: Path) -> None:
-    query, gallery = market1501.read_test(make_market(tmp_path))
+    query, gallery = MARKET1501.read_test(make_market(tmp_path))
     assert described(query) == [(MARKET_QUERY[0], 1, 1)]
     assert described(gallery) == [(MARKET_GALLERY[1], 0, 4), (MARKET_GALLERY[2], 1, 5)]
-    junk = market1501.list_split(tmp_path, GALLERY).junk
+    junk = MARKET1501.list_split(tmp_path, GALLERY).junk
     assert [Path(path).name for path in junk] == [MARKET_GALLERY[0]]
 
 
 def test_veri_images(tmp_path: Path) -> None:
     make_veri(tmp_path)
-    query, gallery = veri.read_test(tmp_path)
-    assert described(veri.read_train(tmp_path)) == [(VERI_TRAIN[0], 1, 1), (VERI_TRAIN[1], 776, 20)]
+    query, gallery = VERI.read_test(tmp_path)
+    assert described(VERI.read_train(tmp_path)) == [(VERI_TRAIN[0], 1, 1), (VERI_TRAIN[1], 776, 20)]
     assert described(query) == [(VERI_QUERY[0], 2, 2)]
     assert described(gallery) == [(VERI_GALLERY[0], 2, 3), (VERI_GALLERY[1], 5, 11)]
 
@@ -84,26 +87,26 @@ def test_veri_images(tmp_path: Path) -> None:
 def test_veri_name_list_says_which_images_count(tmp_path: Path) -> None:
     make_veri(tmp_path)
     (tmp_path / "name_train.txt").write_text(f"{VERI_TRAIN[1]}\r\n\r\n{VERI_TRAIN[1]}\r\n")
-    assert described(veri.read_train(tmp_path)) == [(VERI_TRAIN[1], 776, 20)]
-    assert len(veri.read_test(tmp_path)[1]) == 2
+    assert described(VERI.read_train(tmp_path)) == [(VERI_TRAIN[1], 776, 20)]
+    assert len(VERI.read_test(tmp_path)[1]) == 2
 
 
 def test_veri_name_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     make_veri(tmp_path)
     (tmp_path / "name_train.txt").write_text(VERI_TRAIN[0], encoding="utf-8-sig")
-    assert described(veri.read_train(tmp_path)) == [(VERI_TRAIN[0], 1, 1)]
+    assert described(VERI.read_train(tmp_path)) == [(VERI_TRAIN[0], 1, 1)]
 
 
 def test_veri_name_list_with_missing_images_is_an_error_that_names_one(tmp_path: Path) -> None:
     make_veri(tmp_path)
     (tmp_path / "name_query.txt").write_text("0009_c001_00000001_0.jpg\n0008_c001_00000001_0.jpg\n")
     with pytest.raises(UserError, match=r"2 listed images .* 0008_c001_00000001_0\.jpg"):
-        veri.read_test(tmp_path)
+        VERI.read_test(tmp_path)
 
 
-@pytest.mark.parametrize(("reader", "make"), [(market1501, make_market), (veri, make_veri)])
+@pytest.mark.parametrize(("reader", "make"), [(MARKET1501, make_market), (VERI, make_veri)])
 def test_samples_are_sorted_absolute_and_exist(
-    reader, make: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reader: FolderReader, make: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path / "set")
     monkeypatch.chdir(tmp_path)
@@ -112,11 +115,11 @@ def test_samples_are_sorted_absolute_and_exist(
     assert all(Path(sample.path).is_absolute() and Path(sample.path).is_file() for sample in samples)
 
 
-@pytest.mark.parametrize("reader", [market1501, veri])
-def test_name_and_not_the_folder_is_matched(reader, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reader", [MARKET1501, VERI])
+def test_name_and_not_the_folder_is_matched(reader: FolderReader, tmp_path: Path) -> None:
     # A folder whose own name looks like an image's must not lend its identity.
     root = tmp_path / "0009_c9s9_000009_09" / "0008_c008_"
-    (make_market if reader is market1501 else make_veri)(root)
+    (make_market if reader is MARKET1501 else make_veri)(root)
     assert {sample.identity for sample in reader.read_train(root)} <= {1, 2, 776, 1499}
 
 
@@ -128,32 +131,32 @@ def test_names_that_do_not_match_are_left_out_with_a_warning(
 ) -> None:
     make_market(tmp_path)
     touch(tmp_path / "bounding_box_train", [name])
-    assert len(market1501.read_train(tmp_path)) == len(MARKET_TRAIN)
+    assert len(MARKET1501.read_train(tmp_path)) == len(MARKET_TRAIN)
     assert name in caplog.text and "1 images left out" in caplog.text
-    unmatched = market1501.list_split(tmp_path, TRAIN).unmatched
+    unmatched = MARKET1501.list_split(tmp_path, TRAIN).unmatched
     assert [Path(path).name for path in unmatched] == [name]
 
 
 def test_files_that_are_no_images_are_passed_over_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_market(tmp_path)
     touch(tmp_path / "bounding_box_train", ["Thumbs.db", ".DS_Store", "0002_c1s1_000451_03.txt"])
-    assert len(market1501.read_train(tmp_path)) == len(MARKET_TRAIN)
+    assert len(MARKET1501.read_train(tmp_path)) == len(MARKET_TRAIN)
     assert caplog.text == ""
 
 
 def test_every_usual_image_ending_counts(tmp_path: Path) -> None:
     names = [f"0002_c1s1_{n:06d}_03.{e}" for n, e in enumerate(["jpg", "JPG", "jpeg", "png", "PNG", "bmp", "webp"])]
     touch(tmp_path / "bounding_box_train", names)
-    assert len(market1501.read_train(tmp_path)) == len(names)
+    assert len(MARKET1501.read_train(tmp_path)) == len(names)
 
 
-@pytest.mark.parametrize(("reader", "make"), [(market1501, make_market), (veri, make_veri)])
+@pytest.mark.parametrize(("reader", "make"), [(MARKET1501, make_market), (VERI, make_veri)])
 @pytest.mark.parametrize("split", [TRAIN, QUERY, GALLERY])
 @pytest.mark.parametrize("missing", ["folder", "images", "matching names"])
 def test_split_without_images_is_an_error_that_names_the_folder(
-    reader, make: Callable[[Path], Path], split: str, missing: str, tmp_path: Path
+    reader: FolderReader, make: Callable[[Path], Path], split: str, missing: str, tmp_path: Path
 ) -> None:
-    folder = make(tmp_path) / reader.FOLDERS[split]
+    folder = make(tmp_path) / reader.folders[split]
     shutil.rmtree(folder)
     if missing != "folder":
         touch(folder, ["holiday.jpg"] if missing == "matching names" else [])
@@ -164,13 +167,13 @@ def test_split_without_images_is_an_error_that_names_the_folder(
     assert ("holiday.jpg" in message) == (missing == "matching names")
 
 
-@pytest.mark.parametrize(("reader", "make"), [(market1501, make_market), (veri, make_veri)])
+@pytest.mark.parametrize(("reader", "make"), [(MARKET1501, make_market), (VERI, make_veri)])
 def test_training_images_are_read_without_the_test_folders(
-    reader, make: Callable[[Path], Path], tmp_path: Path
+    reader: FolderReader, make: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     make(tmp_path)
     for split in (QUERY, GALLERY):
-        shutil.rmtree(tmp_path / reader.FOLDERS[split])
+        shutil.rmtree(tmp_path / reader.folders[split])
     assert reader.read_train(tmp_path)
 
 
@@ -180,18 +183,18 @@ def test_training_images_are_read_without_the_test_folders(
 def test_manifest_of_whole_numbers_keeps_them(tmp_path: Path) -> None:
     rows = "a/1.jpg,17,3,train\nb.jpg,17,4,query\nc.jpg,0,5,gallery\nd.jpg,-1,5,gallery\ne.jpg,18,5,gallery\n"
     make_manifest(tmp_path, rows)
-    query, gallery = manifest.read_test(tmp_path)
-    assert described(manifest.read_train(tmp_path)) == [("1.jpg", 17, 3)]
+    query, gallery = MANIFEST.read_test(tmp_path)
+    assert described(MANIFEST.read_train(tmp_path)) == [("1.jpg", 17, 3)]
     assert described(query) == [("b.jpg", 17, 4)]
     assert described(gallery) == [("c.jpg", 0, 5), ("e.jpg", 18, 5)]
-    junk = manifest.list_split(tmp_path, GALLERY).junk
+    junk = MANIFEST.list_split(tmp_path, GALLERY).junk
     assert [Path(path).name for path in junk] == ["d.jpg"]
 
 
 def test_manifest_of_text_numbers_it_in_sorted_order_over_all_splits(tmp_path: Path) -> None:
     make_manifest(tmp_path, "1.jpg,zoe,gate,train\n2.jpg,anna,yard,query\n3.jpg,anna,gate,gallery\n")
-    query, gallery = manifest.read_test(tmp_path)
-    assert described(manifest.read_train(tmp_path)) == [("1.jpg", 2, 1)]
+    query, gallery = MANIFEST.read_test(tmp_path)
+    assert described(MANIFEST.read_train(tmp_path)) == [("1.jpg", 2, 1)]
     assert described(query) == [("2.jpg", 1, 2)]
     assert described(gallery) == [("3.jpg", 1, 1)]
 
@@ -199,14 +202,14 @@ def test_manifest_of_text_numbers_it_in_sorted_order_over_all_splits(tmp_path: P
 @pytest.mark.parametrize(("one", "other"), [("1_2", "12"), ("1_000", "1000"), ("x1", "x01")])
 def test_manifest_keeps_different_texts_apart(tmp_path: Path, one: str, other: str) -> None:
     make_manifest(tmp_path, f"1.jpg,{one},1,train\n2.jpg,{other},1,train\n")
-    assert len({sample.identity for sample in manifest.read_train(tmp_path)}) == 2
+    assert len({sample.identity for sample in MANIFEST.read_train(tmp_path)}) == 2
 
 
 def test_manifest_paths_are_relative_to_it_or_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     near = tmp_path / "set" / "deep" / "near.jpg"
     make_manifest(tmp_path / "set", f"deep/near.jpg,1,1,train\n{near.with_name('far.jpg')},2,1,train\n")
     monkeypatch.chdir(tmp_path)
-    paths = [Path(sample.path) for sample in manifest.read_train(Path("set"))]
+    paths = [Path(sample.path) for sample in MANIFEST.read_train(Path("set"))]
     assert paths == [near.with_name("far.jpg"), near]
 
 
@@ -245,7 +248,7 @@ def test_links_and_dots_that_stay_in_the_folder_are_taken(tmp_path: Path) -> Non
     (root / "link.jpg").symlink_to("deep/a.jpg")
     rows = "deep/../deep/a.jpg,1,1,train\nlink.jpg,1,2,train\n"
     (root / "manifest.csv").write_text(f"path,identity,camera,split\n{rows}")
-    assert len(manifest.read_train(root)) == 2
+    assert len(MANIFEST.read_train(root)) == 2
 
 
 @pytest.mark.parametrize("kind", ["market1501", "veri", "manifest"])
@@ -260,11 +263,11 @@ def test_a_data_folder_that_is_a_link_is_taken(tmp_path: Path, kind: str, named:
 
 def test_official_layout_may_link_its_folders_but_no_file_leads_out(tmp_path: Path) -> None:
     root = make_veri(tmp_path / "set")
-    folder = root / veri.FOLDERS[TRAIN]
+    folder = root / VERI.folders[TRAIN]
     folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
     (folder / "0003_c001_within.jpg").symlink_to(tmp_path / "elsewhere" / VERI_TRAIN[0])
-    (folder / "0004_c001_set.jpg").symlink_to(root / veri.FOLDERS[QUERY] / VERI_QUERY[0])
+    (folder / "0004_c001_set.jpg").symlink_to(root / VERI.folders[QUERY] / VERI_QUERY[0])
     assert len(read_train(root)) == 4
     (folder / "0009_c001_link.jpg").symlink_to(outside(root))
     with pytest.raises(UserError, match=r"elsewhere/0009_c001_link\.jpg: leads out .*outside_images=true"):
@@ -275,7 +278,7 @@ def test_official_layout_may_link_its_folders_but_no_file_leads_out(tmp_path: Pa
 @pytest.mark.parametrize("name", ["0001_c001_\n1.jpg", "0001_c001_\x1b[31m.jpg", os.fsdecode(b"0001_c001_\xff.jpg")])
 def test_names_that_no_terminal_shows_are_left_out(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
     root = make_veri(tmp_path)
-    (root / veri.FOLDERS[TRAIN] / name).touch()
+    (root / VERI.folders[TRAIN] / name).touch()
     assert len(read_train(root)) == 2
     assert "1 images left out" in caplog.text and name not in caplog.text
     caplog.text.encode()
@@ -296,13 +299,13 @@ def test_absurd_cells_are_one_line_with_file_and_line(tmp_path: Path, row: str, 
     root = make_manifest(tmp_path, "a.jpg,1,1,train\n")
     (root / "manifest.csv").write_text(f"path,identity,camera,split\na.jpg,1,1,train\n{row}\n")
     with pytest.raises(UserError, match=rf"manifest\.csv:3: .*{words}") as caught:
-        manifest.read_train(root)
+        MANIFEST.read_train(root)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
 
 
 def test_numbers_that_no_tensor_holds_are_names(tmp_path: Path) -> None:
     make_manifest(tmp_path, "1.jpg,99999999999999999999,1,train\n2.jpg,5,1,train\n")
-    assert described(manifest.read_train(tmp_path)) == [("1.jpg", 2, 1), ("2.jpg", 1, 1)]
+    assert described(MANIFEST.read_train(tmp_path)) == [("1.jpg", 2, 1), ("2.jpg", 1, 1)]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -310,7 +313,7 @@ def test_manifest_forgives_spaces_blank_lines_other_columns_and_a_mark(tmp_path:
     touch(tmp_path, ["a.jpg", "ä.jpg"])
     text = "path, identity,camera,note,split\r\na.jpg, 7 ,2,x, train\r\n\r\nä.jpg,8,2,,train\r\n"
     (tmp_path / "manifest.csv").write_bytes(text.encode(encoding))
-    assert described(manifest.read_train(tmp_path)) == [("a.jpg", 7, 2), ("ä.jpg", 8, 2)]
+    assert described(MANIFEST.read_train(tmp_path)) == [("a.jpg", 7, 2), ("ä.jpg", 8, 2)]
 
 
 @pytest.mark.parametrize(
@@ -327,7 +330,7 @@ def test_manifest_forgives_spaces_blank_lines_other_columns_and_a_mark(tmp_path:
 )
 def test_manifest_error_names_file_and_line(tmp_path: Path, rows: str, words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
-        manifest.read_train(make_manifest(tmp_path, rows))
+        MANIFEST.read_train(make_manifest(tmp_path, rows))
     assert all(word in str(caught.value) for word in words), caught.value
     assert "\n" not in str(caught.value)
 
@@ -336,21 +339,21 @@ def test_manifest_without_a_column_or_in_another_encoding_is_a_user_error(tmp_pa
     file = tmp_path / "manifest.csv"
     file.write_text("path,identity,split\na.jpg,1,train\n")
     with pytest.raises(UserError, match="'camera' is missing"):
-        manifest.read_train(tmp_path)
+        MANIFEST.read_train(tmp_path)
     file.write_bytes("path,identity,camera,split\nä.jpg,1,1,train\n".encode("latin-1"))
     with pytest.raises(UserError, match="UTF-8"):
-        manifest.read_train(tmp_path)
+        MANIFEST.read_train(tmp_path)
 
 
 def test_find_manifest_takes_the_file_its_usual_name_or_the_only_csv(tmp_path: Path) -> None:
     root = make_manifest(tmp_path / "set", "a.jpg,1,1,train\n", name="cars.csv")
-    assert manifest.find_manifest(root) == root / "cars.csv"
-    assert manifest.find_manifest(root / "cars.csv") == root / "cars.csv"
+    assert find_manifest(root) == root / "cars.csv"
+    assert find_manifest(root / "cars.csv") == root / "cars.csv"
     (root / "more.csv").touch()
     with pytest.raises(UserError, match="found 2 CSV files"):
-        manifest.find_manifest(root)
+        find_manifest(root)
     (root / "manifest.csv").touch()
-    assert manifest.find_manifest(root) == root / "manifest.csv"
+    assert find_manifest(root) == root / "manifest.csv"
 
 
 # --- which data set a path means ---
@@ -423,17 +426,22 @@ def test_unknown_kind_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> N
         find_dataset(tmp_path, "cuhk")
 
 
-def test_reading_training_images_never_lists_the_test_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    read: list[str] = []
-    real = market1501.list_folder
+def test_reading_training_images_never_lists_the_test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_market(tmp_path)
+    listed: list[str] = []
+    scandir, listdir = os.scandir, os.listdir
+    monkeypatch.setattr("os.scandir", lambda path: listed.append(Path(path).name) or scandir(path))
+    monkeypatch.setattr("os.listdir", lambda path: listed.append(Path(path).name) or listdir(path))
+    read_train(tmp_path)
+    assert "bounding_box_train" in listed and not {"query", "bounding_box_test"} & set(listed)
 
-    def noted(folder: Path, *rest, **options):
-        read.append(folder.name)
-        return real(folder, *rest, **options)
 
-    monkeypatch.setattr(market1501, "list_folder", noted)
-    with caplog.at_level(logging.WARNING):
-        read_train(make_market(tmp_path))
-    assert read == ["bounding_box_train"]
+def test_the_setting_takes_exactly_the_readers_there_are() -> None:
+    assert get_args(DatasetName) == tuple(READERS) == tuple(MAKERS)
+
+
+@pytest.mark.parametrize("kind", list(MAKERS))
+def test_a_set_without_its_test_folders_tells_which_are_missing(tmp_path: Path, kind: str) -> None:
+    root = MAKERS[kind](tmp_path)
+    folders = READERS[kind].folders_in(root)
+    assert all(folder.is_dir() for folder in folders) and len(folders) == (0 if kind == "manifest" else 3)

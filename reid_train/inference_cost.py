@@ -9,6 +9,7 @@ from data.system.threads import usable_cpus
 from reid_train.checkpoint import build_model
 from reid_train.config import TrainConfig
 from reid_train.device import choose_device, choose_precision
+from reid_train.model.network import autocast
 
 WARM_UP = 3
 LEAST_PASSES, LEAST_S = 5, 0.3
@@ -34,7 +35,7 @@ def latency_ms(config: TrainConfig) -> float:
     model = build_model(config, identities=1).to(device).to(memory_format=torch.channels_last).eval()
     picture = torch.zeros(1, 3, config.image_height, config.image_width, dtype=torch.uint8)
     passes_s: list[float] = []
-    with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
+    with torch.inference_mode(), autocast(device, precision):
         while len(passes_s) < WARM_UP + LEAST_PASSES or sum(passes_s[WARM_UP:]) < LEAST_S:
             started = time.perf_counter()
             model(picture.to(device)).float().cpu()  # waits for the device

@@ -1,0 +1,59 @@
+"""Shows a report in the terminal: a table with a column for each split, then a line for each finding."""
+
+import os
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from data.checks.findings import Finding
+from data.checks.report import Report
+from data.sets.readers import READERS
+
+SHOWN_FILES = 3
+"""How many of a finding's files are named."""
+COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+def print_table(console: Console, report: Report) -> None:
+    """What each split holds."""
+    table = Table(title=escape(f"{report.title}, laid out as {READERS[report.dataset].title}"), title_justify="left")
+    table.add_column()
+    for split in report.splits:
+        table.add_column(split.split, justify="right")
+    counts = [list(split.images_of.values()) or [0] for split in report.splits]
+    rows: dict[str, Sequence[float]] = {
+        "images": [split.images for split in report.splits],
+        "identities": [len(split.images_of) for split in report.splits],
+        "cameras": [split.cameras for split in report.splits],
+        "images per identity: min": [min(count) for count in counts],
+        "  median": [statistics.median(count) for count in counts],
+        "  max": [max(count) for count in counts],
+        "distractors (among the images)": [split.distractors for split in report.splits],
+        "junk, left out": [split.junk for split in report.splits],
+        "names that do not match, left out": [split.unmatched for split in report.splits],
+    }
+    for name, numbers in rows.items():
+        table.add_row(name, *(f"{number:,.6g}" for number in numbers))
+    console.print(table)
+
+
+def print_findings(console: Console, report: Report) -> None:
+    """What is wrong, the worst first."""
+    root = report.place if report.place.is_dir() else report.place.parent
+    for finding in report.findings:
+        _print_finding(console, finding, root.resolve())
+    if not report.findings:
+        console.print("nothing wrong was found")
+
+
+def _print_finding(console: Console, finding: Finding, root: Path) -> None:
+    console.print(Text.assemble((finding.severity, COLOURS[finding.severity]), ": ", finding.text), soft_wrap=True)
+    for path in finding.files[:SHOWN_FILES]:
+        console.print(f"    {os.path.relpath(path, root)}", markup=False, soft_wrap=True)
+    if len(finding.files) > SHOWN_FILES:
+        console.print(f"    and {len(finding.files) - SHOWN_FILES:,} more files")

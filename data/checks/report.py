@@ -1,0 +1,143 @@
+"""What a data set holds and what is wrong with it, as one Report.
+
+report = examine("data/Market_1501")
+report.splits[0].images, [finding.text for finding in report.findings]
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.checks.findings import (
+    DISTRACTOR,
+    SEVERITIES,
+    Finding,
+    Splits,
+    find_bad_images,
+    queries_without_match,
+    same_pictures,
+    shared_identities,
+    training_findings,
+    undecodable_images,
+    unlike_published,
+    unmatched_names,
+    without,
+)
+from data.pixels.bad_images import OnBadImage
+from data.sets.listing import GALLERY, QUERY, TRAIN, Listing
+from data.sets.readers import READERS, find_dataset
+from data.system.errors import UserError
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What one split holds, junk left out."""
+
+    split: str
+    """"train", "query" or "gallery"."""
+    images: int
+    cameras: int
+    images_of: dict[int, int]
+    """Identity -> its number of images. Distractors are left out."""
+    distractors: int
+    """Gallery images that belong to nobody."""
+    junk: int
+    """Files that the protocol drops."""
+    unmatched: int
+    """Image files whose names do not tell identity and camera."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a data set holds, and what is wrong with it."""
+
+    dataset: str
+    """Name of the reader."""
+    place: Path
+    """The set's folder or CSV file."""
+    images_per_identity: int
+    """K of the batches that it was examined for."""
+    splits: tuple[SplitSummary, ...]
+    """The splits that are there."""
+    findings: tuple[Finding, ...]
+    """Errors first."""
+
+    @property
+    def title(self) -> str:
+        """The set's own name: that of its folder, or of its CSV file without the ending."""
+        place = self.place.resolve()
+        return place.stem if place.is_file() else place.name
+
+    @property
+    def breaks_training(self) -> bool:
+        """Whether training or the final evaluation would fail."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+
+def examine(
+    data_dir: str | Path,
+    dataset: str | None = None,
+    images_per_identity: int = 4,
+    *,
+    outside_images: bool = False,
+    on_bad_image: OnBadImage = "stop",
+) -> Report:
+    """Reads the data set at `data_dir`, every image to its last byte, and reports on it.
+
+    `images_per_identity` is the K of the batches (at least 1); `dataset` is as in find_dataset, the others are
+    TrainConfig's: with "skip" the report is on the images that are left. Raises UserError when there is no data set.
+    """
+    if images_per_identity < 1:
+        raise UserError(f"images_per_identity={images_per_identity} must be at least 1")
+    name, place = find_dataset(data_dir, dataset)
+    splits, findings = _read_splits(name, place, outside_images)
+    bad_images = find_bad_images(splits)
+    findings += undecodable_images(splits, bad_images, on_bad_image)
+    if on_bad_image == "skip":
+        splits = {split: without(listing, bad_images) for split, listing in splits.items()}
+    findings += unmatched_names(splits)
+    findings += training_findings(splits, images_per_identity)
+    findings += shared_identities(splits)
+    findings += same_pictures(splits, set(bad_images))
+    findings += queries_without_match(splits)
+    findings += unlike_published(READERS[name], splits)
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    summaries = tuple(_summary(split, listing) for split, listing in splits.items())
+    return Report(name, place, images_per_identity, summaries, tuple(findings))
+
+
+def _read_splits(name: str, place: Path, outside_images: bool) -> tuple[Splits, list[Finding]]:
+    """The splits that can be used, and why the others cannot."""
+    splits: Splits = {}
+    findings: list[Finding] = []
+    for split in (TRAIN, QUERY, GALLERY):
+        try:
+            listing = READERS[name].list_split(place, split, outside_images=outside_images)
+        except UserError as error:
+            if any(str(error).startswith(told.text) for told in findings):  # a broken manifest says so once
+                continue
+            if split == TRAIN:
+                findings.append(Finding("error", str(error)))
+            else:
+                findings.append(Finding("warning", f"{error}, so no final evaluation"))
+            continue
+        if split == TRAIN or listing.samples:
+            splits[split] = listing
+        else:
+            text = f"{listing.where}: no usable images, so no final evaluation"
+            findings.append(Finding("warning", text, tuple(listing.unmatched + listing.junk)))
+    return splits, findings
+
+
+def _summary(split: str, listing: Listing) -> SplitSummary:
+    images_of = Counter(sample.identity for sample in listing.samples)
+    distractors = images_of.pop(DISTRACTOR, 0) if split == GALLERY else 0
+    return SplitSummary(
+        split=split,
+        images=len(listing.samples),
+        cameras=len({sample.camera for sample in listing.samples}),
+        images_of=dict(images_of),
+        distractors=distractors,
+        junk=len(listing.junk),
+        unmatched=len(listing.unmatched),
+    )

@@ -1,0 +1,156 @@
+"""What a data set looks like on disk, and the one way in which every kind of set is read.
+
+A kind of data set is a Reader. Where each split has a folder, and files' names tell identity and camera, it is a few
+lines:
+
+    DUKE = FolderReader(
+        name="duke",
+        title="DukeMTMC-reID",
+        folders={TRAIN: "bounding_box_train", QUERY: "query", GALLERY: "bounding_box_test"},
+        pattern=re.compile(r"(?P<identity>[0-9]{4})_c(?P<camera>[0-9])_"),
+    )
+
+Other kinds derive from Reader, as data/sets/manifest.py does. A new one gets its line in data/sets/readers.py.
+"""
+
+import logging
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.sets.listing import GALLERY, IMAGE_SUFFIXES, QUERY, TRAIN, Listing, refuse_outside
+from data.sets.samples import Sample
+from data.system.errors import UNPRINTABLE, UserError, printable
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader(ABC):
+    """One kind of data set."""
+
+    name: str
+    """What the setting `dataset` calls it."""
+    title: str
+    """What people call it."""
+    published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Split -> images and identities as published; junk is left out, a gallery's distractors count as an identity."""
+
+    @property
+    @abstractmethod
+    def sign(self) -> str:
+        """What shows that a folder holds such a set, for messages."""
+
+    @abstractmethod
+    def is_here(self, place: Path) -> bool:
+        """Whether `place` holds such a set."""
+
+    @abstractmethod
+    def list_split(self, place: Path, split: str, *, outside_images: bool = False) -> Listing:
+        """Everything in one split ("train", "query" or "gallery"). Raises UserError where it cannot be read."""
+
+    def folders_in(self, place: Path) -> list[Path]:
+        """The folders that hold the splits; none where the splits have no folders of their own."""
+        return []
+
+    def place_without_sign(self, root: Path) -> Path | None:
+        """Where such a set is in `root`, which shows no sign of it, when the user says that there is one."""
+        return None
+
+    def read_train(self, place: Path, *, outside_images: bool = False) -> list[Sample]:
+        """The training images. Raises UserError when they cannot be read or there are none."""
+        return _some_samples(self.list_split(place, TRAIN, outside_images=outside_images))
+
+    def read_test(self, place: Path, *, outside_images: bool = False) -> tuple[list[Sample], list[Sample]]:
+        """Query and gallery images. Raises UserError when they cannot be read or there are none in one of the two."""
+        query, gallery = (self.list_split(place, split, outside_images=outside_images) for split in (QUERY, GALLERY))
+        return _some_samples(query), _some_samples(gallery)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderReader(Reader):
+    """A set with a folder for each split, in which the files' names tell identity and camera."""
+
+    folders: Mapping[str, str]
+    """Split -> its folder's name."""
+    pattern: re.Pattern[str]
+    """Matches the beginning of a file's name; has the groups `identity` and `camera`."""
+    junk_identity: int | None = None
+    """The identity of images that the protocol drops."""
+    name_lists: Mapping[str, str] = field(default_factory=dict)
+    """Split -> a text file beside the folders. Where that is there, only the images whose names it lists count."""
+
+    @property
+    def sign(self) -> str:
+        return f"{self.folders[TRAIN]}/ ({self.name})"
+
+    def is_here(self, place: Path) -> bool:
+        return (place / self.folders[TRAIN]).is_dir()
+
+    def folders_in(self, place: Path) -> list[Path]:
+        return [place / folder for folder in self.folders.values()]
+
+    def list_split(self, place: Path, split: str, *, outside_images: bool = False) -> Listing:
+        """The images directly in the split's folder, sorted by name.
+
+        The folder may be a link. Raises UserError where it is missing, where a listed name is not in it, and for a link
+        that leads out of it and of `place`, unless `outside_images` allows that.
+        """
+        folder = place / self.folders[split]
+        links = _images_in(folder)
+        listed = _listed_names(place / self.name_lists[split]) if split in self.name_lists else None
+        names = sorted(links if listed is None else set(listed))
+        if missing := [name for name in names if name not in links]:
+            first = printable(missing[0])
+            raise UserError(f"{folder}: {len(missing)} listed images are not there, the first is {first}")
+        listing = Listing(str(folder), [], [], [])
+        root = str(folder.resolve())
+        for name in names:
+            path = f"{root}{os.sep}{name}"
+            match = self.pattern.match(name)
+            if match is None or UNPRINTABLE.search(name):
+                listing.unmatched.append(printable(path))
+            elif int(match["identity"]) == self.junk_identity:
+                listing.junk.append(path)
+            else:
+                if links[name] and not outside_images:
+                    refuse_outside(path, path, [root, str(folder.parent.resolve())])
+                listing.samples.append(Sample(path, int(match["identity"]), int(match["camera"])))
+        return listing
+
+
+def _images_in(folder: Path) -> dict[str, bool]:
+    """Names of the image files directly in a folder -> whether they are links."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.is_symlink() for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)}
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
+
+
+def _listed_names(name_list: Path) -> list[str] | None:
+    """The names in a text file, one a line; None where there is no such file."""
+    if not name_list.is_file():
+        return None
+    try:
+        lines = name_list.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except OSError as error:
+        raise UserError(f"{name_list}: cannot be read: {error.strerror}") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _some_samples(listing: Listing) -> list[Sample]:
+    """The samples of a split that must not be empty. Warns of images whose names do not match."""
+    unmatched = len(listing.unmatched)
+    example = f"e.g. {Path(listing.unmatched[0]).name}" if unmatched else ""
+    if not listing.samples:
+        hint = f"; {unmatched} names do not match, {example}" if unmatched else ""
+        raise UserError(f"{listing.where}: no usable images{hint}")
+    if unmatched:
+        logger.warning("%s: %d images left out because their names do not match, %s", listing.where, unmatched, example)
+    return listing.samples

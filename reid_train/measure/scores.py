@@ -1,0 +1,76 @@
+"""Embeddings -> the figures that people quote, as plain numbers with their names and intervals.
+
+figures = summary(score(embedding_ND, query, gallery))
+figures["mAP"], figures["intervals"]["mAP"]  # 0.85, [0.83, 0.87]
+"""
+
+# N images: queries, then gallery; C counted queries, F figures, D embedding width
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.sets.samples import Sample
+from reid_train.measure.intervals import bootstrap_intervals
+from reid_train.measure.metrics import RetrievalMetrics, evaluate_distances, evaluate_retrieval
+from reid_train.measure.rerank import rerank_distances
+
+LABELS = {
+    "mAP": "mAP (mean of precisions)",
+    "mAP_trapezoid": "mAP (trapezoid rule)",
+    "rank1": "CMC rank 1",
+    "rank5": "CMC rank 5",
+    "rank10": "CMC rank 10",
+    "mINP": "mINP",
+    "queries": "queries with a match",
+    "identities": "identities of these queries",
+}
+"""What each figure of a summary is called in tables."""
+COUNTS = ("queries", "identities")
+"""The labelled figures that are no shares."""
+
+
+def score(
+    embedding_ND: torch.Tensor, query: Sequence[Sample], gallery: Sequence[Sample], *, rerank: bool = False
+) -> RetrievalMetrics:
+    """Retrieval metrics of embeddings, the queries' first."""
+
+    def labels(samples: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
+        numbers = torch.tensor([(sample.identity, sample.camera) for sample in samples], device=embedding_ND.device)
+        return numbers[:, 0], numbers[:, 1]
+
+    query_QD, gallery_GD = embedding_ND[: len(query)], embedding_ND[len(query) :]
+    if rerank:
+        return evaluate_distances(rerank_distances(query_QD, gallery_GD), *labels(query), *labels(gallery))
+    return evaluate_retrieval(query_QD, *labels(query), gallery_GD, *labels(gallery))
+
+
+def query_figures(metrics: RetrievalMetrics) -> dict[str, torch.Tensor]:
+    """Each counted query's part in the figures people quote, by their names."""
+    return {
+        "mAP": metrics.average_precision,
+        "mAP_trapezoid": metrics.trapezoid_average_precision,
+        **{f"rank{rank}": metrics.first_match_rank <= rank for rank in (1, 5, 10)},
+        "mINP": metrics.inverse_negative_penalty,
+    }
+
+
+def summary(metrics: RetrievalMetrics) -> dict[str, Any]:
+    """The figures of LABELS as plain numbers, shares between 0 and 1.
+
+    `intervals` has the 95 % interval [low, high] of each share over identities; None where there is one identity alone.
+    """
+    of_queries = query_figures(metrics)
+    figures_CF = np.stack([figure_C.double().numpy() for figure_C in of_queries.values()], axis=1)
+    bounds_F2 = bootstrap_intervals(figures_CF, metrics.identity.numpy())
+    return {
+        "mAP": metrics.mAP,
+        "mAP_trapezoid": metrics.mAP_trapezoid,
+        **{f"rank{rank}": float(metrics.cmc[rank - 1]) for rank in (1, 5, 10)},
+        "mINP": metrics.mINP,
+        "queries": metrics.queries,
+        "identities": len(metrics.identity.unique()),
+        "intervals": None if bounds_F2 is None else dict(zip(of_queries, bounds_F2.tolist(), strict=True)),
+    }
