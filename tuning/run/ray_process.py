@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -26,8 +26,27 @@ STARTING_AT_ONCE = 64
 """Trials on a cluster that are being placed and started: starting takes seconds, and they need not wait for each other.
 """
 OBJECT_STORE_BYTES = 200 * 2**20
-_starting: Future[None] | None = None
-"""Ray's start in the background, from start_ray to stop_ray."""
+
+
+class _Start(threading.Thread):
+    """Ray's start, in a thread that lives as long as Ray shall: its processes die with the thread that made them."""
+
+    def __init__(self, address: str | None, resources: Resources):
+        super().__init__(daemon=True, name="Ray")
+        self.address, self.resources = address, resources
+        self.done, self.over = Future[None](), threading.Event()
+
+    def run(self) -> None:
+        try:
+            _start(self.address, self.resources)
+            self.done.set_result(None)
+        except BaseException as error:
+            self.done.set_exception(error)
+        self.over.wait()
+
+
+_starts: list[_Start] = []
+"""The start that has begun, if any."""
 
 
 def start_ray(address: str | None, resources: Resources) -> None:
@@ -35,35 +54,31 @@ def start_ray(address: str | None, resources: Resources) -> None:
 
     Does nothing where that has begun. `wait_for_ray` waits for it.
     """
-    global _starting
-    if _starting is None:
-        pool = ThreadPoolExecutor(1, thread_name_prefix="starting Ray")
-        _starting = pool.submit(_start, address, resources)
-        pool.shutdown(wait=False)
+    if not _starts:
+        _starts.append(_Start(address, resources))
+        _starts[0].start()
 
 
 def wait_for_ray(address: str | None, resources: Resources) -> None:
     """Starts Ray, where that has not begun, and waits until it has started. Raises what made that fail."""
     start_ray(address, resources)
-    assert _starting is not None
-    _starting.result()
+    _starts[0].done.result()
     end_politely_on_signals()  # Ray has taken SIGTERM for itself
 
 
 def stop_ray() -> None:
     """Ends Ray, where it was started. It gives SIGTERM back to the system while it ends: that is taken again here."""
-    global _starting
-    if _starting is None:
+    if not _starts:
         return
-    starting, _starting = _starting, None
-    if starting.exception() is not None:
-        return
-    ending = threading.Thread(target=import_module("ray").shutdown)
-    ending.start()
-    while ending.is_alive():
-        ending.join(timeout=0.02)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.getsignal(number))
+    start = _starts.pop()
+    if start.done.exception() is None:
+        ending = threading.Thread(target=import_module("ray").shutdown)
+        ending.start()
+        while ending.is_alive():
+            ending.join(timeout=0.02)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.getsignal(number))
+    start.over.set()
 
 
 def _start(address: str | None, resources: Resources) -> None:
