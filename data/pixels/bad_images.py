@@ -91,7 +91,7 @@ def usable_test(
 
 
 def describe_left_out(left_out: Sequence[str], where: str) -> str:
-    """`2 training images left out, as they cannot be decoded: a.jpg, b.jpg`; empty for none."""
+    """`2 training images left out, as they cannot be decoded: a.jpg, b.jpg`; "" where none is left out."""
     if not left_out:
         return ""
     names = [path.replace("\\", "/").rsplit("/", 1)[-1] for path in left_out]
