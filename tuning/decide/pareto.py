@@ -44,8 +44,10 @@ def limits_of(trials: Sequence[TrialRecord], pick: str | Mapping[str, float]) ->
 
     That front is of the trials that were not pruned. Empty without costs.
     """
+    if not any(trial.costs for trial in trials):
+        return {}
     if not isinstance(pick, str):
-        return dict(pick) if any(trial.costs for trial in trials) else {}
+        return dict(pick)
     front = [trial for trial in pareto_front([t for t in trials if t.state is not TrialState.PRUNED]) if trial.costs]
     return dict(front[knee(front, trials)].costs) if front else {}
 

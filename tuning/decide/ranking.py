@@ -8,6 +8,7 @@ from rung to rung.
 
 import functools
 import itertools
+import operator
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -37,8 +38,19 @@ def estimated_finals(trials: Sequence[TrialRecord]) -> dict[int, float]:
 
     From each rung to the next the estimate follows a straight line through the trials that have both scores. Its slope
     is shrunk towards 0, a gain that is the same for all. Where no trial has both scores, the estimate is the score.
-    Trials without a score are left out.
+    Trials without a score are left out. A decision asks for the same trials several times: the last answer is kept.
     """
+    known, _ = _last[0]
+    if len(known) != len(trials) or not all(map(operator.is_, known, trials)):
+        _last[0] = [*trials], _estimate(trials)
+    return _last[0][1]
+
+
+_last: list[tuple[list[TrialRecord], dict[int, float]]] = [([], {})]
+"""The last trials and their estimates. Records are never changed: a changed trial has another record."""
+
+
+def _estimate(trials: Sequence[TrialRecord]) -> dict[int, float]:
     rungs = sorted({rung for trial in trials for rung in trial.scores})
     gains = {lower: _gain(trials, lower, upper) for lower, upper in itertools.pairwise(rungs)}
     estimates = {}
@@ -71,7 +83,8 @@ def within(costs: Mapping[str, float], limits: Mapping[str, float]) -> bool:
 
 
 def _gain(trials: Sequence[TrialRecord], lower: int, upper: int) -> Gain:
-    both = [(t.scores[lower], t.scores[upper] - t.scores[lower]) for t in trials if {lower, upper} <= t.scores.keys()]
+    reached = [trial.scores for trial in trials if lower in trial.scores and upper in trial.scores]
+    both = [(scores[lower], scores[upper] - scores[lower]) for scores in reached]
     if not both:
         return Gain(0.0, 0.0, 0.0)
     before, mean = (statistics.fmean(column) for column in zip(*both, strict=True))

@@ -8,6 +8,7 @@ trial.scores  # {12: 0.61}: the metric at the end of each rung, by its epochs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -97,12 +98,12 @@ class TrialRecord:
     costs: dict[str, float] = field(default_factory=dict)
     """The metrics that are minimised."""
 
-    @property
+    @cached_property
     def rung(self) -> int:
         """The last rung whose end it reached, in epochs; 0 for none."""
         return max(self.scores, default=0)
 
-    @property
+    @cached_property
     def score(self) -> float | None:
         """The metric at the end of the last rung."""
         return self.scores[self.rung] if self.scores else None
