@@ -12,7 +12,7 @@ KEPT_TRIALS = 3
 
 def best_few(study: Study) -> set[int]:
     """The numbers of the trials of which the winner may be made."""
-    return {trial.number for trial in best_trials(study)[:KEPT_TRIALS]}
+    return {trial.number for trial in best_trials(study, most=KEPT_TRIALS)}
 
 
 def prune_weights(study: Study) -> None:

@@ -33,10 +33,10 @@ def pareto_front(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     return sorted(front, key=lambda trial: (-estimates[trial.number], trial.number))
 
 
-def best_trials(study: Study) -> list[TrialRecord]:
+def best_trials(study: Study, *, most: int | None = None) -> list[TrialRecord]:
     """`best_first` by the rule that the study picks by: the first is the one that is picked."""
     trials = study.trials()
-    return best_first(trials, limits_of(trials, study.space.study.pick))
+    return best_first(trials, limits_of(trials, study.space.study.pick), most=most)
 
 
 def limits_of(trials: Sequence[TrialRecord], pick: str | Mapping[str, float]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from rung to rung.
 """
 
 import functools
+import heapq
 import itertools
 import operator
 import statistics
@@ -62,19 +63,22 @@ def _estimate(trials: Sequence[TrialRecord]) -> dict[int, float]:
     return estimates
 
 
-def best_first(trials: Sequence[TrialRecord], limits: Mapping[str, float] | None = None) -> list[TrialRecord]:
+def best_first(
+    trials: Sequence[TrialRecord], limits: Mapping[str, float] | None = None, *, most: int | None = None
+) -> list[TrialRecord]:
     """Trials that completed a schedule, the best estimated final score first; then the pruned, then the failed.
 
-    Trials that keep the limits of costs come before those that do not, but for the failed.
+    Trials that keep the limits of costs come before those that do not, but for the failed. `most` of them, if given.
     """
     estimates = estimated_finals(trials)
 
     def worth(trial: TrialRecord) -> tuple[bool, bool, bool, float]:
-        cheap = within(trial.costs, limits or {})
+        cheap = not limits or within(trial.costs, limits)
         failed, pruned = trial.state is TrialState.FAILED, trial.state is TrialState.PRUNED
         return not failed, cheap, not pruned, estimates[trial.number]
 
-    return sorted((trial for trial in trials if trial.number in estimates), key=worth, reverse=True)
+    scored = (trial for trial in trials if trial.number in estimates)
+    return sorted(scored, key=worth, reverse=True) if most is None else heapq.nlargest(most, scored, key=worth)
 
 
 def within(costs: Mapping[str, float], limits: Mapping[str, float]) -> bool:

@@ -93,7 +93,7 @@ def promotable(
     each rung is promoted, so that one reaches the top.
     """
     if any(trial.state is TrialState.COMPLETE for trial in trials):
-        best = best_first(trials, limits_of(trials, pick))[0]
+        (best,) = best_first(trials, limits_of(trials, pick), most=1)
         if best.state is TrialState.PAUSED:
             return best.number
     for rung in reversed(rungs[:-1]):

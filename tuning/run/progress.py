@@ -124,7 +124,7 @@ class Progress(Callback):
         table.add_row("trials", f"{done} of {self.work.planned} done  ({ended}), {now}")
         running = ", ".join(f"{self.work.name(number)}: {where}" for number, where in sorted(self.current.items()))
         table.add_row("now", running or ("finishing" if done >= self.work.planned else "starting"))
-        for best in best_trials(self.study)[:1]:
+        for best in best_trials(self.study, most=1):
             reached = f"{best.score:.3f} {self.study.space.study.metric} after {counted(best.rung, 'epoch')}"
             table.add_row("best so far", f"{self.work.name(best.number)}, {reached}")
             table.add_row("", show_parameters(best.parameters))
