@@ -1,8 +1,6 @@
 """An epoch's report as a plain record, and back."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -46,8 +44,3 @@ def test_a_record_of_an_earlier_version_may_lack_optional_fields_alone():
 def test_what_is_no_report_is_told(changes, said):
     with pytest.raises(ValueError, match=said):
         EpochReport.from_record({**REPORT.to_record(), **changes})
-
-
-def test_torch_is_not_needed_for_it():
-    program = "import sys, reid_train.report; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
