@@ -29,7 +29,7 @@ from reid_train.evaluation_count import describe_count, read_test_metrics, recor
 from reid_train.plots import STYLE, save_figure
 
 FRAMES = {True: "#16a34a", False: "#dc2626", None: "#9ca3af"}
-"""Of an image that shows the query's identity, another, and where that is not known."""
+"""Frame of an image that shows the query's identity, another one, or one that is not known."""
 RANKS_A_ROW = 10
 THUMBNAIL = 256
 """Pixels of an image's longer side."""

@@ -28,7 +28,6 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "font.size": 9,
 }
-"""The look of all of the project's pictures."""
 
 
 def save_figure(figure: Figure, file: str | Path) -> None:
@@ -38,7 +37,7 @@ def save_figure(figure: Figure, file: str | Path) -> None:
 
 
 def _lines(axes: Axes, rows: Sequence[dict[str, Any]], curves: Sequence[tuple[str, str, str]]) -> bool:
-    """Draws the curves (key, label, colour) that the rows have values for; whether there were any."""
+    """Draws the curves (key, label, colour) that the rows have values for; says whether there were any."""
     drawn = False
     # Points are worth showing while they can be told apart.
     marker = "o" if len(rows) <= 25 else ""
@@ -78,13 +77,13 @@ EXTRA_PANELS = (
     ("Distillation loss", "loss", (("kd_loss", "train", TRAIN),)),
     ("Gate entropy", "nats", (("gate_entropy", "gate entropy", TRAIN),)),
 )
-"""Those of runs that have them alone; "Expert usage" is another."""
+"""Panels that only some runs have; "Expert usage" is another."""
 NAMED_EXPERTS = 8
-"""Up to so many experts' curves are told apart."""
+"""With more experts than this, no legend tells their curves apart."""
 
 
 def _panels(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, tuple[tuple[str, str, str], ...]]]:
-    """PANELS, and those of EXTRA_PANELS and of the experts that the rows have values for."""
+    """PANELS, and the extra panels that the rows have values for."""
     measured = {key: None for row in rows for key, value in row.items() if value is not None}
     extra = [panel for panel in EXTRA_PANELS if any(key in measured for key, _, _ in panel[2])]
     experts = [key for key in measured if key.startswith("expert_usage_")]

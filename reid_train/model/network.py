@@ -1,5 +1,8 @@
 """The re-identification model: backbone, pooling, layers of choice (parts, fully connected, experts), neck, classifier.
 
+    model = ReIDModel(ModelSettings(backbone="resnet18"), identities=751)
+    embedding_BD = model.eval()(images_B3HW)
+
 After Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification" (CVPRW 2019):
 the metric loss sees the feature before the BNNeck, the classifier and retrieval the one after it.
 """
@@ -33,9 +36,9 @@ class ModelOutput(NamedTuple):
     dropped_BD: torch.Tensor
     """With dropout: what the classifier sees."""
     logits_PBI: torch.Tensor
-    """The classifier's scores, of each part; one part without parts."""
+    """The classifier's scores for each part; a model without parts has one."""
     routing: Routing | None
-    """Of a mixture of experts."""
+    """A mixture of experts' losses and usage; None for a model without."""
 
 
 class GeMPooling(nn.Module):
@@ -132,7 +135,7 @@ class ReIDModel(nn.Module):
         self.training = mode
         for layer in self.children():
             if layer in self.frozen and not layer.training:
-                continue  # hundreds of modules, twice an epoch
+                continue  # spares hundreds of modules, twice an epoch
             layer.train(mode)
         for module in self.frozen:
             module.eval()
