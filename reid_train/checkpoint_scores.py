@@ -6,8 +6,11 @@ summary(metrics)["mAP"]  # reid_train/measure/scores.py
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from rich.console import Console
+from rich.table import Table
 
 from data.pixels.cache import Pixels, open_pixels
 from data.sets.samples import Sample
@@ -18,7 +21,7 @@ from reid_train.epoch_validation import retrieve
 from reid_train.inputs import Pictures
 from reid_train.measure.features import extract_features
 from reid_train.measure.metrics import RetrievalMetrics
-from reid_train.measure.scores import score
+from reid_train.measure.scores import COUNTS, LABELS, score
 
 
 def evaluate_checkpoint(
@@ -58,3 +61,16 @@ def validation_metrics(folder: str | Path, data: TrainingData, pixels: Pixels) -
     inputs = Pictures(pixels, device, choose_precision(config.precision, device))
     with torch.inference_mode():
         return retrieve(model.to(device), data, inputs)[1]
+
+
+def print_summary(figures: dict[str, Any], title: str) -> None:
+    """The figures as a table, in percent."""
+    table = Table(title=title)
+    table.add_column("metric")
+    table.add_column("test", justify="right")
+    table.add_column("95 % interval", justify="right")
+    intervals = figures["intervals"] or {}
+    for key, label in LABELS.items():
+        value = str(figures[key]) if key in COUNTS else f"{100 * figures[key]:.2f} %"
+        table.add_row(label, value, " to ".join(f"{100 * bound:.2f}" for bound in intervals.get(key, ())))
+    Console().print(table)

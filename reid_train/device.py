@@ -1,4 +1,8 @@
-"""Chooses where to compute, in which precision, and whether by compiled code."""
+"""Chooses where to compute, in which precision, and whether by compiled code.
+
+device = choose_device("auto")
+precision = choose_precision("auto", device)
+"""
 
 import ctypes
 import importlib.util
@@ -16,8 +20,7 @@ from data.system.kept import default_cache_dir
 
 COMPILERS = ("g++", "clang++", "c++")
 COMPILED_STEPS = 50_000
-"""Steps from which a run on a GPU repays the minute that compiling takes: an H100 saves 1.7 ms of each."""
-
+"""Compiling takes a minute and saves an H100 1.7 ms a step: it pays in runs of this many steps or more."""
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -32,7 +35,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16. Emulated on a CPU without it, it is some ten times slower."""
+    """Whether the hardware multiplies bfloat16. A CPU that has to emulate it is some ten times slower."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     # A torch that does not tell (before 2.11) counts as one without.
@@ -41,8 +44,8 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 
 NARROWEST_BFLOAT16 = 17
-"""Width of images, in pixels, from which on a CPU may train in bfloat16. Of narrower ones a ResNet's last stage is
-given maps of one column, for which oneDNN's weight gradient of a 3x3 convolution that strides is rubbish: NaN in 27 of
+"""The least width of images, in pixels, that a CPU may train on in bfloat16. Narrower ones reach a ResNet's last stage
+as maps of one column, for which oneDNN computes wrong weight gradients of a 3x3 convolution that strides: NaN in 27 of
 27 sizes that were tried on an AMD EPYC (torch 2.14.1), and in none of 945 of wider maps."""
 
 
@@ -67,7 +70,7 @@ def choose_precision(name: str, device: torch.device, *, trains_width: int | Non
 
 
 def leave_out_amx() -> None:
-    """Keeps oneDNN from its bfloat16 kernels for AMX, which read memory that nobody has written; process-wide.
+    """Has this process do without oneDNN's bfloat16 kernels for AMX, which read memory that nobody has written.
 
     On a Xeon with AMX (torch 2.11) losses became NaN within 1 to 10 steps in 10 of 16 runs, and in none of 3 without
     these kernels. oneDNN reads the variable when it computes for the first time.
@@ -76,10 +79,10 @@ def leave_out_amx() -> None:
 
 
 def choose_compiling(wanted: bool | Literal["auto"], device: torch.device, steps: int) -> bool:
-    """Whether to compile a model that makes `steps` steps. Raises UserError where it is wanted and cannot be.
+    """Whether to compile a model that makes `steps` steps. Raises UserError where compiling is wanted but impossible.
 
-    "auto" compiles for a GPU when the run is long enough to repay it, and never for a CPU, where it did not pay:
-    tests/benchmarks/README.md has the figures.
+    "auto" compiles for a GPU when the run is long enough to pay for it, and never for a CPU: tests/benchmarks/README.md
+    has the figures.
     """
     needed = [*COMPILERS] if os.environ.get("CXX") is None else [os.environ["CXX"]]
     missing = None if any(map(shutil.which, needed)) else "a C++ compiler"
@@ -99,8 +102,8 @@ def as_cuda_graph(
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """`compute` (images and labels -> figures, gradients left in `model`) recorded once, then replayed by one launch.
 
-    A step launches more than a thousand kernels: at small batches a GPU waits for that longer than it computes.
-    Every batch must have the `shape` of images. The model's buffers are left as they are.
+    A step launches more than a thousand kernels; with small batches a GPU waits for the launches longer than it
+    computes. Every batch must have this `shape` of images. The model's buffers are left as they are.
     """
     device = next(model.parameters()).device
     images = torch.zeros(shape, dtype=torch.uint8, device=device).contiguous(memory_format=torch.channels_last)
@@ -108,7 +111,7 @@ def as_cuda_graph(
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # libraries set themselves up in the first calls, which cannot be recorded
+    with torch.cuda.stream(side):  # in their first calls libraries set themselves up, which cannot be recorded
         for _ in range(3):
             compute(images, labels)
     torch.cuda.current_stream().wait_stream(side)
@@ -130,10 +133,10 @@ def as_cuda_graph(
 
 
 def keep_freed_memory() -> None:
-    """Makes glibc's malloc keep what is freed, for the next step, instead of giving it back to the system.
+    """Has glibc's malloc keep what is freed for the next step, instead of giving it back to the system.
 
-    A step frees and takes gigabytes of activations; the system would have to clear each page anew. Process-wide,
-    and of no effect where the C library is another.
+    A step frees and takes gigabytes of activations, and the system would have to clear each page anew. This holds for
+    the whole process; another C library ignores it.
     """
     if sys.platform != "linux":
         return

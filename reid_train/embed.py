@@ -3,7 +3,7 @@
 from reid_train.embed import load_model
 
 model = load_model("results/sample/best")
-embedding_ND = model.embed(["a.jpg", "b.jpg"])  # of unit length: the product of two is their cosine similarity
+embedding_ND = model.embed(["a.jpg", "b.jpg"])  # unit length: the product of two is their cosine similarity
 """
 
 # N images, B images of a batch, H height, W width, D embedding width
@@ -79,7 +79,7 @@ class Embedder:
                 raise UserError(f"an array of {image.dtype} {image.shape} is no picture: give uint8 RGB, H x W x 3")
             image = Image.fromarray(image)
         elif isinstance(image, Image.Image):
-            image = image.copy()  # which is turned, and stays as it is
+            image = image.copy()  # the caller's own is not to be turned
         else:
             raise UserError(f"{type(image).__name__} is no picture: give a path, a PIL image or a uint8 array")
         return resized(upright_rgb(image), *size)
@@ -91,10 +91,10 @@ def load_model(folder: str | Path, *, device: str = "auto") -> Embedder:
 
 
 def embed_cached(model: Embedder, paths: Sequence[str], cache_dir: Path | None = None) -> tuple[np.ndarray, int]:
-    """`model.embed` of image files, and how many it computed: the others an earlier call left in `cache_dir`.
+    """`model.embed` of image files, and how many were computed now: earlier calls left the others in `cache_dir`.
 
-    What is kept counts for the same weights, architecture, precision and decoder, and the same content of the image,
-    wherever it lies. A file that is damaged is made again; one that cannot be written is told in the log.
+    An embedding is kept for these weights, architecture, precision and decoder, and for the image's content, wherever
+    the image lies. A damaged file (data/system/kept.py) is made again.
     """
     cache_dir = cache_dir or default_cache_dir()
     architecture = {name: getattr(model.config, name) for name in ARCHITECTURE}

@@ -37,10 +37,9 @@ def main() -> None:
 
     from data.pixels.bad_images import describe_left_out, usable_test
     from data.system.files import write_json
-    from reid_train.checkpoint_scores import evaluate_checkpoint
+    from reid_train.checkpoint_scores import evaluate_checkpoint, print_summary
     from reid_train.evaluation_count import describe_count, read_test_metrics, record_evaluation, study_of
     from reid_train.measure.scores import summary
-    from reid_train.tables import print_summary
 
     query, gallery, left_out = usable_test(
         arguments.data_dir, arguments.dataset, **image_options(arguments), cache_dir=arguments.cache_dir

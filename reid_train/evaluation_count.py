@@ -1,7 +1,10 @@
-"""Counts what was evaluated on a study's test images: every look at them makes the next figure a little less honest.
+"""Counts the evaluations on a study's test images: each one makes the next figure a little less honest.
 
-The list is `evaluations` in the study's test_metrics.json: what each was for, and when. It is kept here, and not in
-tuning/, because `reid_train.evaluate` and `reid_train.query` count too when their checkpoint lies in a study's folder.
+    record_evaluation(study, "retrain, seed 0")
+    describe_count(read_test_metrics(study)["evaluations"])  # "evaluated once for this study (retrain)"
+
+The list `evaluations` in the study's test_metrics.json tells what each was for, and when. `reid_train.evaluate` and
+`reid_train.query` count too when their checkpoint lies in a study's folder: that is why this is not in tuning/.
 """
 
 from collections import Counter
@@ -25,8 +28,8 @@ def study_of(folder: str | Path) -> Path | None:
 
 
 def read_test_metrics(study: Path) -> dict[str, Any]:
-    """What is recorded of the study's test images; empty before the first evaluation. Raises UserError: a damaged
-    file is not begun anew, for the count of evaluations would be."""
+    """What is recorded about the study's test images; empty before the first evaluation. Raises UserError for a damaged
+    file, since a new one would begin to count anew."""
     file = study / TEST_METRICS
     recorded: dict[str, Any] = read_json(file) if file.is_file() else {}
     if "mAP" in recorded:  # written before evaluations were counted
@@ -35,10 +38,11 @@ def read_test_metrics(study: Path) -> dict[str, Any]:
 
 
 def record_evaluation(study: Path, purpose: str | None, figures: Mapping[str, Any] | None = None) -> None:
-    """Adds an evaluation to the study's count, to be called before its figures are shown or written.
+    """Adds an evaluation to the study's count; to be called before its figures are shown or written.
 
-    `purpose` is what it was for, as "retrain, seed 0": the kind, a comma, which one; None, where it failed, counts
-    nothing. `figures` take the place of those recorded of the winner. Raises UserError when it cannot be written.
+    `purpose` says what it was for: the kind, a comma, which one ("retrain, seed 0"). None, for an evaluation that
+    failed, counts nothing. `figures` replace the winner's recorded ones. Raises UserError when the file cannot be
+    written.
     """
     file = study / TEST_METRICS
     try:

@@ -71,11 +71,11 @@ def read_onnx(file: Path) -> Run:
 
 def write_torchscript(module: nn.Module, example: torch.Tensor, description: str) -> bytes:
     class Checked(torch.nn.Module):
-        """Refuses what the trace would take and give other numbers for; the other formats do so by themselves."""
+        """Refuses images that the trace would give wrong numbers for; the other formats refuse them by themselves."""
 
         def __init__(self) -> None:
             super().__init__()
-            # It is checked below, and with other batches.
+            # `export` compares it with PyTorch, and with other batches.
             self.traced = torch.jit.trace(module, (example,), check_trace=False)
             self.size: list[int] = list(example.shape[1:])
 
@@ -138,7 +138,7 @@ def export(checkpoint: str | Path, format: str, file: Path) -> tuple[dict[str, A
     module = unit_embedding(network)
     size = (description["image_height"], description["image_width"])
     with warnings.catch_warnings(), torch.no_grad(), replacing(file) as temporary:
-        warnings.simplefilter("ignore")  # of what exporters will do differently one day
+        warnings.simplefilter("ignore")  # exporters warn about what they will do differently one day
         content = FORMATS[format].write(module, check_images(2, *size), json.dumps(description))
         temporary.write_bytes(content)
         run = FORMATS[format].read(temporary)
@@ -161,7 +161,7 @@ def unit_embedding(network: nn.Module) -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.network = network
-            network.classifier = nn.Identity()  # of the identities trained with: no part of what is used
+            network.classifier = nn.Identity()  # only training needs it
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return F.normalize(self.network(images))
@@ -170,7 +170,7 @@ def unit_embedding(network: nn.Module) -> nn.Module:
 
 
 def check_images(count: int, height: int, width: int) -> torch.Tensor:
-    """Pictures of coloured clouds, always the same: noise alone would look like one picture to a network."""
+    """Pictures of coloured clouds, always the same ones: to a network, pictures of noise would all look alike."""
     coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(count))
     return (255 * F.interpolate(coarse, (height, width), mode="bilinear")).to(torch.uint8)
 

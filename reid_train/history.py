@@ -1,4 +1,8 @@
-"""A run's history: one row an epoch, as a table that every plot is drawn from."""
+"""A run's history: one row an epoch, as a table that every plot is drawn from.
+
+write_history("history.csv", [report.to_record() for report in reports])
+read_history("history.csv")[-1]["val_mAP"]
+"""
 
 import csv
 import io
@@ -26,7 +30,7 @@ def write_history(file: str | Path, rows: Iterable[Row]) -> None:
 
 
 def flat(row: Row) -> Row:
-    """The row with a column for each of the values that a tuple or list holds: expert_usage_0, expert_usage_1, ..."""
+    """The row with each tuple or list spread over columns of its own: expert_usage_0, expert_usage_1, ..."""
     flat: Row = {}
     for key, value in row.items():
         several = isinstance(value, (tuple, list))
@@ -41,7 +45,7 @@ def _rounded(value: Any) -> Any:
 def read_history(file: str | Path) -> list[Row]:
     """The rows of a history file, numbers as numbers and empty cells as None; none when there is no file.
 
-    A last row that was cut is passed over, with a warning.
+    A last row that is cut is left out, with a warning.
     """
     path = Path(file)
     if not path.is_file():

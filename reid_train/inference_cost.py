@@ -1,4 +1,8 @@
-"""What a configuration's model costs where it is used, whatever it has learned: time, memory, size of an embedding."""
+"""What a configuration's model costs where it is used, whatever it has learned: weights, time, size of an embedding.
+
+parameters_and_width(config)  # {"parameters": 23508032, "embedding_width": 2048}
+latency_ms(config)
+"""
 
 import statistics
 import time
@@ -17,7 +21,7 @@ LEAST_PASSES, LEAST_S = 5, 0.3
 
 
 def parameters_and_width(config: TrainConfig) -> dict[str, int]:
-    """`parameters`: weights that give an embedding, those of the classifier apart; `embedding_width`: its numbers."""
+    """`parameters`: how many weights make an embedding, without the classifier's; `embedding_width`: its numbers."""
     with torch.device("meta"):
         model = build_model(config, identities=1)
     used = sum(weight.numel() for name, weight in model.named_parameters() if not name.startswith("classifier."))
@@ -27,7 +31,7 @@ def parameters_and_width(config: TrainConfig) -> dict[str, int]:
 def latency_ms(config: TrainConfig) -> float:
     """Milliseconds from one decoded picture to its embedding on the configured device: the median of many passes.
 
-    On a CPU with all threads that the configuration allows. To be trusted only where nothing else is computing.
+    A CPU uses all threads that the configuration allows. Trust the figure only if nothing else is computing.
     """
     torch.set_num_threads(config.num_threads or usable_cpus())
     device = choose_device(config.device)

@@ -14,14 +14,13 @@ import torch
 
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
-from reid_train.checkpoint import save_checkpoint, save_state
+from reid_train.checkpoint import restore, save_checkpoint, save_state, training_state
 from reid_train.config import TrainConfig
 from reid_train.divergence import check_finite, check_losses
 from reid_train.epoch_validation import validate
 from reid_train.inputs import batches_of
 from reid_train.optim import take_step
 from reid_train.report import EpochReport
-from reid_train.resume import restore, training_state
 from reid_train.training_run import prepare, seeded
 
 STATE_INTERVAL_S = 60.0

@@ -8,8 +8,8 @@ if take_step(optimizer, scaler):
     average.update_parameters(model)
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, assert_never
 
 import torch
 from torch import nn
@@ -18,22 +18,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reid_train.model.network import ReIDModel
 from reid_train.optim_settings import OptimSettings
-
-
-def _adamw(groups: list[dict[str, Any]], settings: OptimSettings, fused: bool) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=fused)
-
-
-def _sgd(groups: list[dict[str, Any]], settings: OptimSettings, fused: bool) -> torch.optim.Optimizer:
-    momentum = settings.momentum
-    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=fused)
-
-
-OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], OptimSettings, bool], torch.optim.Optimizer]] = {
-    "adamw": _adamw,
-    "sgd": _sgd,
-}
-"""The choices of `optimizer`."""
 
 
 def build_optimizer(
@@ -46,6 +30,19 @@ def build_optimizer(
     decayed, nor is what the backbone names in `undecayed`. What is frozen is in no group.
     `also` is trained with the head and no part of the model.
     """
+    groups = _groups(model, settings, also)
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in model.parameters())
+    rate, momentum = settings.learning_rate, settings.momentum
+    match settings.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=rate, fused=fused)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=fused)
+        case unknown:
+            assert_never(unknown)
+
+
+def _groups(model: ReIDModel, settings: OptimSettings, also: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
     layers = {f"backbone.{name}": layer for name, layer in model.backbone.layers().items()}
     count = 1 + max(layers.values())
     spared = {f"backbone.{name}" for name in model.backbone.undecayed()}
@@ -58,16 +55,11 @@ def build_optimizer(
             gathered.setdefault((is_head, factor, decayed), []).append(parameter)
     for parameter in also:
         gathered.setdefault((True, 1.0, parameter.ndim >= 2), []).append(parameter)
-    groups = [
-        {
-            "params": parameters,
-            "lr": settings.learning_rate * factor,
-            "weight_decay": settings.weight_decay if decayed else 0.0,
-        }
+    rate, decay = settings.learning_rate, settings.weight_decay
+    return [
+        {"params": parameters, "lr": rate * factor, "weight_decay": decay if decayed else 0.0}
         for (_, factor, decayed), parameters in gathered.items()
     ]
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in model.parameters())
-    return OPTIMIZERS[settings.optimizer](groups, settings, fused)
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, *, pct_start: float, total_steps: int) -> OneCycleLR:

@@ -1,4 +1,4 @@
-"""The pictures of a training run, drawn from its history table, and of a ranked gallery.
+"""The look of all of the project's pictures, and those of a training run, drawn from its history table.
 
 plot_history(read_history("results/one/history.csv"), "results/one/history.png")
 """
@@ -13,11 +13,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from data.pixels.decoding import load_image
-from data.pixels.gallery import Label
 from data.system.files import replacing
 from reid_train.history import flat
-from reid_train.ranking import Ranked
 
 TRAIN, VALIDATION, THIRD, FOURTH = "#2563eb", "#ea580c", "#16a34a", "#7c3aed"
 STYLE: dict[Any, Any] = {
@@ -31,7 +28,6 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "font.size": 9,
 }
-"""The look of all of the project's pictures."""
 
 
 def save_figure(figure: Figure, file: str | Path) -> None:
@@ -41,7 +37,7 @@ def save_figure(figure: Figure, file: str | Path) -> None:
 
 
 def _lines(axes: Axes, rows: Sequence[dict[str, Any]], curves: Sequence[tuple[str, str, str]]) -> bool:
-    """Draws the curves (key, label, colour) that the rows have values for; whether there were any."""
+    """Draws the curves (key, label, colour) that the rows have values for; says whether there were any."""
     drawn = False
     # Points are worth showing while they can be told apart.
     marker = "o" if len(rows) <= 25 else ""
@@ -81,13 +77,13 @@ EXTRA_PANELS = (
     ("Distillation loss", "loss", (("kd_loss", "train", TRAIN),)),
     ("Gate entropy", "nats", (("gate_entropy", "gate entropy", TRAIN),)),
 )
-"""Those of runs that have them alone; "Expert usage" is another."""
+"""Panels that only some runs have; "Expert usage" is another."""
 NAMED_EXPERTS = 8
-"""Up to so many experts' curves are told apart."""
+"""With more experts than this, no legend tells their curves apart."""
 
 
 def _panels(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, tuple[tuple[str, str, str], ...]]]:
-    """PANELS, and those of EXTRA_PANELS and of the experts that the rows have values for."""
+    """PANELS, and the extra panels that the rows have values for."""
     measured = {key: None for row in rows for key, value in row.items() if value is not None}
     extra = [panel for panel in EXTRA_PANELS if any(key in measured for key, _, _ in panel[2])]
     experts = [key for key in measured if key.startswith("expert_usage_")]
@@ -125,51 +121,3 @@ def plot_history(rows: Sequence[dict[str, Any]], file: str | Path, title: str = 
             panel.set_xlabel("epoch")
         figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
         save_figure(figure, file)
-
-
-FRAMES = {True: "#16a34a", False: "#dc2626", None: "#9ca3af"}
-"""Of an image that shows the query's identity, another, and where that is not known."""
-RANKS_A_ROW = 10
-THUMBNAIL = 256
-"""Pixels of an image's longer side."""
-
-
-def plot_ranking(query: str | Path, label: Label | None, ranked: Sequence[Ranked], file: str | Path) -> None:
-    """The query, and beside it the ranked images with their similarity; framed green where right and red where not."""
-    columns = 1 + min(len(ranked), RANKS_A_ROW)
-    rows = -(-len(ranked) // RANKS_A_ROW)
-    thumbnails = [_thumbnail(query), *(_thumbnail(image.path) for image in ranked)]
-    tallest = max(thumbnail.height / thumbnail.width for thumbnail in thumbnails)
-    with matplotlib.rc_context(STYLE):
-        size = (1.25 * columns, rows * (1.25 * min(tallest, 3) + 0.55))
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
-        for panel in axes.flat:
-            panel.set_axis_off()
-        _frame(axes[0, 0], thumbnails[0], "#111827", f"query{_identity(label)}")
-        for place, (image, thumbnail) in enumerate(zip(ranked, thumbnails[1:], strict=True)):
-            panel = axes[place // RANKS_A_ROW, 1 + place % RANKS_A_ROW]
-            _frame(
-                panel, thumbnail, FRAMES[image.right], f"{place + 1}: {image.similarity:.3f}{_identity(image.label)}"
-            )
-        save_figure(figure, file)
-
-
-def _identity(label: Label | None) -> str:
-    return f"\nidentity {label.identity}" if label else ""
-
-
-def _thumbnail(path: str | Path) -> Any:
-    image = load_image(path)
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    return image
-
-
-def _frame(panel: Axes, image: Any, colour: str, title: str) -> None:
-    panel.set_axis_on()
-    panel.grid(False)
-    panel.set(xticks=[], yticks=[])
-    panel.imshow(image)
-    for spine in panel.spines.values():
-        spine.set(visible=True, color=colour, linewidth=4)
-    panel.set_title(title, fontsize=8, fontweight="normal")

@@ -1,4 +1,8 @@
-"""Reads YAML settings so that every message about them can name the file and the line."""
+"""Reads YAML settings so that every message about them can name the file and the line.
+
+settings = read_settings("tiny.yaml")
+settings.values["batch_size"], settings.at("batch_size")  # 32, "tiny.yaml:4"
+"""
 
 import re
 from collections.abc import Sequence
@@ -11,16 +15,15 @@ import yaml
 from data.system.errors import UNPRINTABLE, UserError, printable
 
 Path_ = tuple[str | int, ...]
-
-
+"""The keys that lead to a value: ("search", "margin", 0)."""
 MAXIMUM_BYTES = 2**20
 MAXIMUM_VALUES = 20_000
-"""Of a settings file, an alias counted as all that it stands for: a few lines of aliases can stand for billions."""
+"""Values in a file. An alias counts as all that it stands for: a few lines of aliases can stand for billions."""
 MAXIMUM_LETTERS = 4096
-"""Of one value: systems take no longer paths."""
+"""Letters in a value: systems take no longer paths."""
 MAXIMUM_NAME = 200
 MAXIMUM_DIGITS = 400
-"""Of one number: floats have no more, and Python takes quadratic time for them."""
+"""Digits in a number: floats have no more, and Python takes quadratic time for them."""
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
@@ -43,10 +46,9 @@ class SettingsFile:
     """The file's name, or what else stands for it in messages."""
     values: dict[str, Any]
     lines: dict[Path_, int] = field(default_factory=dict)
-    """Line, from 1, of each key; a key's path is the tuple of keys that leads to it, () all of it."""
-
+    """The line of each key, from 1; () stands for the whole file."""
     assigned: frozenset[str] = frozenset()
-    """Keys whose values came from the command line instead."""
+    """Keys whose values come from the command line instead."""
 
     def at(self, *path: str | int) -> str:
         """`file:line` of a key, or of the nearest key above it that has a line; `--set key` of an assigned one."""
@@ -91,9 +93,7 @@ def _read_yaml(text: str, where: str, *, mapping: bool = False) -> tuple[Any, di
             loader.dispose()
     except UserError:
         raise
-    except (
-        Exception
-    ) as error:  # PyYAML raises many kinds: for deep nesting, dates that do not exist, tags of other types
+    except Exception as error:  # PyYAML raises many kinds, for deep nesting and dates that do not exist, say
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         reason = " ".join(printable(str(getattr(error, "problem", None) or error)).split())[:300]
@@ -101,7 +101,7 @@ def _read_yaml(text: str, where: str, *, mapping: bool = False) -> tuple[Any, di
 
 
 class _Nodes:
-    """Walks a YAML text's nodes: notes each key's line, and refuses what only wants to take time and memory."""
+    """Walks a YAML text's nodes: notes each key's line, and refuses texts that would only take time and memory."""
 
     def __init__(self, where: str):
         self.where, self.lines, self.count = where, dict[Path_, int](), 0
@@ -153,5 +153,5 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def is_name(text: str) -> bool:
-    """Whether a setting might be called so: short, and in characters that a message can hold."""
+    """Whether this can be a setting's name: it is short, and a message can hold its characters."""
     return len(text) <= MAXIMUM_NAME and not UNPRINTABLE.search(text)

@@ -9,8 +9,7 @@ loss = classifier.loss(embedding_BD, logits_PBI, labels, smoothing=0.1)
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from torch import nn
@@ -86,35 +85,17 @@ class MarginClassifier(Classifier):
         return loss
 
 
-def _linear(settings: ModelSettings, identities: int, width: int) -> Classifier:
-    return LinearClassifier(identities=identities, width=width, parts=settings.parts)
-
-
-# pytorch-metric-learning takes nearly a second to import: only who asks for it pays.
-
-
-def _arcface(settings: ModelSettings, identities: int, width: int) -> Classifier:
-    from pytorch_metric_learning import losses
-
-    margin_degrees = math.degrees(settings.angular_margin)
-    return MarginClassifier(losses.ArcFaceLoss(identities, width, margin=margin_degrees, scale=settings.angular_scale))
-
-
-def _cosface(settings: ModelSettings, identities: int, width: int) -> Classifier:
-    from pytorch_metric_learning import losses
-
-    margin = settings.angular_margin
-    return MarginClassifier(losses.CosFaceLoss(identities, width, margin=margin, scale=settings.angular_scale))
-
-
-CLASSIFIERS: dict[str, Callable[[ModelSettings, int, int], Classifier]] = {
-    "cross_entropy": _linear,
-    "arcface": _arcface,
-    "cosface": _cosface,
-}
-"""The choices of `identity_loss`."""
-
-
 def build_classifier(settings: ModelSettings, *, identities: int, width: int) -> Classifier:
-    """The configured classifier; `width` is that of the embedding."""
-    return CLASSIFIERS[settings.identity_loss](settings, identities, width)
+    """The classifier that `identity_loss` asks for; `width` is that of the embedding."""
+    if settings.identity_loss == "cross_entropy":
+        return LinearClassifier(identities=identities, width=width, parts=settings.parts)
+    from pytorch_metric_learning import losses  # takes nearly a second: only who asks for it pays
+
+    margin, scale = settings.angular_margin, settings.angular_scale
+    match settings.identity_loss:
+        case "arcface":  # which takes degrees
+            return MarginClassifier(losses.ArcFaceLoss(identities, width, margin=math.degrees(margin), scale=scale))
+        case "cosface":
+            return MarginClassifier(losses.CosFaceLoss(identities, width, margin=margin, scale=scale))
+        case unknown:
+            assert_never(unknown)

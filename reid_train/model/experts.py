@@ -1,4 +1,4 @@
-"""A mixture of experts between pooling and the BNNeck: a router picks, for each image, whose layers make its embedding.
+"""A mixture of experts between pooling and the BNNeck: a router picks the layers that make each image's embedding.
 
 After Shazeer et al. 2017 (noisy top-k gating, arXiv 1701.06538), the load-balance loss of Fedus et al. 2021 (Switch,
 arXiv 2101.03961) and the z-loss of Zoph et al. 2022 (ST-MoE, arXiv 2202.08906).
@@ -18,7 +18,7 @@ class Routing(NamedTuple):
     """What the router did with a batch."""
 
     balance_loss: torch.Tensor
-    """E x sum over experts of (share of the choices) x (mean probability): 1 where all are used alike, up to E."""
+    """E x sum over experts of (share of the choices) x (mean probability): 1 if all are used alike, E if one is."""
     z_loss: torch.Tensor
     """Mean squared log-sum-exp of the router's scores."""
     entropy: torch.Tensor

@@ -1,6 +1,9 @@
 """Backbones by timm: DINOv2 and DINOv3, CLIP and SigLIP image towers, EVA-02, ViT, Swin, ConvNeXt and the others.
 
-timm and its 2 s of importing are for those who ask for one: nothing imports this module before.
+    backbone = TimmBackbone("vit_small_patch14_dinov2", (256, 128))
+
+timm takes 2 s to import: this module is imported only when a model of timm is asked for. It is also the one place that
+relies on what timm does not document, the `checkpoint_filter_fn` of its models' modules.
 """
 
 import logging
@@ -70,7 +73,7 @@ class TimmBackbone(Backbone):
         """timm's own weights of this name, fitted to this size, from its cache or the network."""
         about = get_pretrained_cfg(self.name)
         hub = about.hf_hub_id if about is not None else None
-        # Where the cache has them the network is not asked: without one, that would be a minute of trying.
+        # The network is asked only if the cache does not have them: without a network that takes a minute.
         cached = None if hub is None or about.custom_load else try_to_load_from_cache(hub, HUB_WEIGHTS)
         overlay = {"file": cached} if isinstance(cached, str) else None
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each of its attempts, on the terminal
@@ -136,8 +139,8 @@ def check_name(name: str, setting: str = "backbone") -> None:
 
 
 def _create(name: str, image_size: tuple[int, int], as_map: bool = False, **options: Any) -> Any:
-    """The model without its classifier, of this size where that matters to it, unpooled with `as_map`; None when that
-    is impossible."""
+    """The model without its classifier, for this size if it depends on one, and with `as_map` without pooling; None if
+    it cannot do without."""
     options |= {"num_classes": 0, **({"global_pool": ""} if as_map else {})}
     for of_size in ({"img_size": image_size}, {}):
         try:
@@ -155,7 +158,7 @@ def _create(name: str, image_size: tuple[int, int], as_map: bool = False, **opti
 
 
 def _output(net: Any, name: str, height: int, width: int) -> torch.Tensor:
-    """What it makes of two images, as far as that is known on the meta device: the shape."""
+    """What the model makes of two images; on the meta device that is a shape alone."""
     try:
         output: torch.Tensor = net.eval()(torch.zeros(2, 3, height, width))
     except Exception as error:  # models find many words for a size that they cannot take

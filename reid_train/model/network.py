@@ -1,5 +1,8 @@
 """The re-identification model: backbone, pooling, layers of choice (parts, fully connected, experts), neck, classifier.
 
+    model = ReIDModel(ModelSettings(backbone="resnet18"), identities=751)
+    embedding_BD = model.eval()(images_B3HW)
+
 After Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification" (CVPRW 2019):
 the metric loss sees the feature before the BNNeck, the classifier and retrieval the one after it.
 """
@@ -12,10 +15,10 @@ import torch
 from torch import nn
 
 from data.system.errors import UserError
-from reid_train.model.backbones import Backbone, build_backbone
+from reid_train.model.backbones import Backbone, ResNetBackbone
 from reid_train.model.classifiers import build_classifier
 from reid_train.model.experts import MixtureOfExperts, Routing
-from reid_train.model.settings import ModelSettings
+from reid_train.model.settings import TIMM, ArchitectureSettings, ModelSettings
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
@@ -33,9 +36,9 @@ class ModelOutput(NamedTuple):
     dropped_BD: torch.Tensor
     """With dropout: what the classifier sees."""
     logits_PBI: torch.Tensor
-    """The classifier's scores, of each part; one part without parts."""
+    """The classifier's scores for each part; a model without parts has one."""
     routing: Routing | None
-    """Of a mixture of experts."""
+    """A mixture of experts' losses and usage; None for a model without."""
 
 
 class GeMPooling(nn.Module):
@@ -132,7 +135,7 @@ class ReIDModel(nn.Module):
         self.training = mode
         for layer in self.children():
             if layer in self.frozen and not layer.training:
-                continue  # hundreds of modules, twice an epoch
+                continue  # spares hundreds of modules, twice an epoch
             layer.train(mode)
         for module in self.frozen:
             module.eval()
@@ -166,6 +169,16 @@ class ReIDModel(nn.Module):
             return embedding_BD
         dropped_BD = self.dropout(embedding_BD)
         return ModelOutput(feature_BD, embedding_BD, dropped_BD, self.classifier(dropped_BD), routing)
+
+
+def build_backbone(settings: ArchitectureSettings) -> Backbone:
+    """The configured backbone with random weights. Raises UserError for what timm does not have."""
+    if settings.backbone.startswith(TIMM):
+        from reid_train.model.foundation import TimmBackbone  # imports timm, which takes 2 s
+
+        size = settings.image_height, settings.image_width
+        return TimmBackbone(settings.backbone.removeprefix(TIMM), size)
+    return ResNetBackbone(settings.backbone, last_stride=settings.last_stride, image_height=settings.image_height)
 
 
 def _pooling(settings: ModelSettings, backbone: Backbone) -> tuple[nn.Module, int]:

@@ -2,13 +2,13 @@
 
     loss, active = feature_loss(feature_BD, identities, LossSettings(metric_loss="circle"))
 
-A new one is a function here, a line of METRIC_LOSSES and a name of LossSettings.metric_loss.
+A new one is a function here, a case of `metric_loss` and a name of LossSettings.metric_loss.
 """
 
 # B images of a batch, D embedding width
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
 from torch.nn import functional as F
@@ -22,7 +22,7 @@ class NonFiniteLoss(RuntimeError):
     """The loss, or what the weights make of an image, is NaN or infinite: training has diverged."""
 
 
-def pairwise_distances(features: torch.Tensor, squared: bool = False) -> torch.Tensor:
+def pairwise_distances(features: torch.Tensor) -> torch.Tensor:
     """Euclidean distances between all rows of `features` (B x D) -> (B x B), in float32 or the input's float64.
 
     Computed as |a|^2 + |b|^2 - 2ab and clamped, so that identical rows have finite gradients.
@@ -33,20 +33,16 @@ def pairwise_distances(features: torch.Tensor, squared: bool = False) -> torch.T
         squared_BB = square_B[:, None] + square_B[None, :] - 2 * features_BD @ features_BD.T
         # Rounding leaves the diagonal near zero, and the root makes that large.
         squared_BB = squared_BB.masked_fill(torch.eye(len(square_B), dtype=torch.bool, device=square_B.device), 0)
-        if squared:
-            return squared_BB.clamp(min=0)
         return squared_BB.clamp(min=1e-12).sqrt()
 
 
-def hardest_distances(
-    features: torch.Tensor, identities: torch.Tensor, squared: bool = False
-) -> tuple[torch.Tensor, torch.Tensor]:
+def hardest_distances(features: torch.Tensor, identities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Each anchor's distance to its furthest positive and to its nearest negative, two tensors (B).
 
     An anchor without another image of its identity has itself as its positive; one without a negative gets
     the largest distance of the batch.
     """
-    distance_BB = pairwise_distances(features, squared)
+    distance_BB = pairwise_distances(features)
     same_BB = identities[:, None] == identities[None, :]
     positive_B = distance_BB.masked_fill(~same_BB, -torch.inf).amax(dim=1)
     negative_B = torch.where(same_BB, distance_BB.detach().max(), distance_BB).amin(dim=1)
@@ -60,15 +56,13 @@ def margin_loss(positive_B: torch.Tensor, negative_B: torch.Tensor, margin: Marg
     return F.relu(positive_B - negative_B + float(margin)).mean()
 
 
-def batch_hard_triplet_loss(
-    features: torch.Tensor, identities: torch.Tensor, margin: Margin = 0.3, squared: bool = False
-) -> torch.Tensor:
+def batch_hard_triplet_loss(features: torch.Tensor, identities: torch.Tensor, margin: Margin = 0.3) -> torch.Tensor:
     """Batch-hard triplet loss (Hermans et al., "In Defense of the Triplet Loss", 2017), mean over all anchors.
 
     `features` is B x D, not normalised unless the caller did; `identities` is B. `margin` > 0, in units of
-    (with `squared`, squared) Euclidean distance, or "soft". The result is at least 0.
+    Euclidean distance, or "soft". The result is at least 0.
     """
-    positive_B, negative_B = hardest_distances(features, identities, squared)
+    positive_B, negative_B = hardest_distances(features, identities)
     return margin_loss(positive_B, negative_B, margin)
 
 
@@ -100,53 +94,36 @@ def active_share(positive_B: torch.Tensor, negative_B: torch.Tensor, margin: Mar
     return (positive_B.detach() - negative_B.detach() + gap > 0).float().mean()
 
 
-def triplet_loss(features: torch.Tensor, identities: torch.Tensor, settings: LossSettings) -> torch.Tensor:
-    """Triplets chosen as `mining` says."""
-    return MINING[settings.mining](features, identities, settings.margin)
-
-
-def circle_loss(features: torch.Tensor, identities: torch.Tensor, settings: LossSettings) -> torch.Tensor:
-    """Sun et al. 2020 (arXiv 2002.10857), with the margin 0.25 that they take for ReID."""
-    from pytorch_metric_learning import losses
-
-    return _in_float32(losses.CircleLoss(m=0.25, gamma=settings.metric_scale or 80.0), features, identities)
-
-
-def supcon_loss(features: torch.Tensor, identities: torch.Tensor, settings: LossSettings) -> torch.Tensor:
-    """Supervised contrastive loss, Khosla et al. 2020 (arXiv 2004.11362)."""
-    from pytorch_metric_learning import losses
-
-    return _in_float32(losses.SupConLoss(temperature=1 / (settings.metric_scale or 10.0)), features, identities)
-
-
-def multi_similarity_loss(features: torch.Tensor, identities: torch.Tensor, settings: LossSettings) -> torch.Tensor:
-    """Wang et al. 2019 (arXiv 1904.06627)."""
-    from pytorch_metric_learning import losses
-
-    return _in_float32(losses.MultiSimilarityLoss(beta=settings.metric_scale or 50.0), features, identities)
-
-
-def _in_float32(
-    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], features: torch.Tensor, identities: torch.Tensor
-) -> torch.Tensor:
-    with torch.autocast(features.device.type, enabled=False):
-        return function(features.float(), identities)
-
-
-MetricLoss = Callable[[torch.Tensor, torch.Tensor, LossSettings], torch.Tensor]
-"""Features before the BNNeck (B x D) and identities (B) -> the loss."""
 MINING: dict[str, Callable[[torch.Tensor, torch.Tensor, Margin], torch.Tensor]] = {
     "batch_hard": batch_hard_triplet_loss,
     "random": random_triplet_loss,
 }
 """The choices of `mining`."""
-METRIC_LOSSES: dict[str, MetricLoss] = {
-    "triplet": triplet_loss,
-    "circle": circle_loss,
-    "supcon": supcon_loss,
-    "multi_similarity": multi_similarity_loss,
-}
-"""The choices of `metric_loss`. All but triplets compare directions alone: lengths do not count."""
+
+
+def metric_loss(features: torch.Tensor, identities: torch.Tensor, settings: LossSettings) -> torch.Tensor:
+    """The loss that `metric_loss` names, of float32 features. All but triplets compare directions, not lengths.
+
+    circle: Sun et al. 2020 (arXiv 2002.10857), margin 0.25 as for ReID; supcon: Khosla et al. 2020 (2004.11362);
+    multi_similarity: Wang et al. 2019 (1904.06627).
+    """
+    if settings.metric_loss == "triplet":
+        return MINING[settings.mining](features, identities, settings.margin)
+    from pytorch_metric_learning import losses
+
+    scale = settings.metric_scale
+    match settings.metric_loss:
+        case "circle":
+            function = losses.CircleLoss(m=0.25, gamma=scale or 80.0)
+        case "supcon":
+            function = losses.SupConLoss(temperature=1 / (scale or 10.0))
+        case "multi_similarity":
+            function = losses.MultiSimilarityLoss(beta=scale or 50.0)
+        case unknown:
+            assert_never(unknown)
+    with torch.autocast(features.device.type, enabled=False):
+        loss: torch.Tensor = function(features, identities)
+    return loss
 
 
 def is_static(settings: LossSettings) -> bool:
@@ -162,4 +139,4 @@ def feature_loss(
     feature_BD = F.normalize(feature_BD.float()) if settings.normalize_features else feature_BD.float()
     with torch.no_grad():
         active = active_share(*hardest_distances(feature_BD, identities), settings.margin)
-    return METRIC_LOSSES[settings.metric_loss](feature_BD, identities, settings), active
+    return metric_loss(feature_BD, identities, settings), active

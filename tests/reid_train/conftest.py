@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -99,6 +99,14 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny_config(**changes: Any) -> TrainConfig:
     """ResNet-18 at 32 x 16, batches of 4 x 2; 4 steps an epoch on the tiny data."""
     return TrainConfig(**{**TINY, **changes})
+
+
+def choices(name: str) -> list[Any]:
+    """What a setting may be by name; "auto" stands for one of the others."""
+    annotation = TrainConfig.model_fields[name].annotation
+    options = [annotation, *get_args(annotation)]
+    named = [choice for option in options if get_origin(option) is Literal for choice in get_args(option)]
+    return [choice for choice in named if choice != "auto"]
 
 
 @pytest.fixture

@@ -18,12 +18,8 @@ from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import make_config
 from reid_train.loop import train_epochs
 from reid_train.model.backbones import BACKBONES, IBN
-from reid_train.model.classifiers import CLASSIFIERS
-from reid_train.model.network import POOLING
-from reid_train.objective.losses import METRIC_LOSSES, MINING
-from reid_train.optim import OPTIMIZERS
 from tests.narrow_resnet import NarrowResNet
-from tests.reid_train.conftest import TINY
+from tests.reid_train.conftest import TINY, choices
 
 NO_KD = {"kd_logits_weight": 0.0}
 TEACHER = "(the test's)"
@@ -36,17 +32,17 @@ DISTILLATION: dict[str, dict[str, Any]] = {
 CHOICES: dict[str, tuple[Any, ...]] = {
     "backbone": ("resnet18", "resnet50_ibn", "timm/test_vit", "timm/test_efficientnet"),
     "freeze": ("none", "first_1", "backbone"),
-    "pooling": tuple(POOLING),
+    "pooling": tuple(choices("pooling")),
     "parts": (1, 2),
     "fc_layers": (0, 1),
     "moe_experts": (1, 3),
-    "identity_loss": tuple(CLASSIFIERS),
-    "metric_loss": tuple(METRIC_LOSSES),
+    "identity_loss": tuple(choices("identity_loss")),
+    "metric_loss": tuple(choices("metric_loss")),
     "margin": (0.3, "soft"),
     "normalize_features": (False, True),
-    "mining": tuple(MINING),
+    "mining": tuple(choices("mining")),
     "images_per_identity": (2, None),
-    "optimizer": tuple(OPTIMIZERS),
+    "optimizer": tuple(choices("optimizer")),
     "ema_rate": (0.0, 0.1),
     "precision": ("float32", "bfloat16", "float16"),
     "distillation": tuple(DISTILLATION),

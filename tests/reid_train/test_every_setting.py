@@ -4,7 +4,7 @@ import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +16,12 @@ from data.system.errors import UserError
 from reid_train.checkpoint import build_model, load_checkpoint, save_checkpoint
 from reid_train.config import FIELD_NAMES, TrainConfig
 from reid_train.loop import train_epochs
-from reid_train.model.classifiers import CLASSIFIERS, build_classifier
-from reid_train.model.network import POOLING, ReIDModel
-from reid_train.objective.losses import METRIC_LOSSES, MINING, feature_loss
-from reid_train.optim import OPTIMIZERS, build_optimizer
+from reid_train.model.classifiers import build_classifier
+from reid_train.model.network import ReIDModel
+from reid_train.objective.losses import feature_loss
+from reid_train.optim import build_optimizer
 from reid_train.training_images import read_training
-from tests.reid_train.conftest import tiny_config
+from tests.reid_train.conftest import choices, tiny_config
 
 OUTSIDE, BROKEN, OTHER, TEACHER = "(linked images)", "(a broken image)", "(other images)", "(a checkpoint)"
 """Stand for paths that the fixture `places` makes."""
@@ -175,14 +175,6 @@ def test_every_setting_is_read(observe: Observe, name):
     assert observe(**companions) != observe(**companions, **{name: value})
 
 
-def choices(name: str) -> list[Any]:
-    """What a setting may be by name; "auto" stands for one of the others."""
-    annotation = TrainConfig.model_fields[name].annotation
-    options = [annotation, *get_args(annotation)]
-    named = [choice for option in options if get_origin(option) is Literal for choice in get_args(option)]
-    return [choice for choice in named if choice != "auto"]
-
-
 @pytest.mark.parametrize("name", [name for name in FIELD_NAMES if len(choices(name)) > 1])
 def test_every_choice_has_code_of_its_own(observe: Observe, name):
     _, companions = CHANGES[name]
@@ -195,17 +187,16 @@ FEATURES, LABELS = torch.from_numpy(np.random.default_rng(0).normal(size=(8, 4))
 
 
 @pytest.mark.parametrize(
-    ("name", "known", "use"),
+    ("name", "use"),
     [
-        ("metric_loss", METRIC_LOSSES, lambda config: feature_loss(FEATURES, LABELS, config)),
-        ("mining", MINING, lambda config: feature_loss(FEATURES, LABELS, config)),
-        ("identity_loss", CLASSIFIERS, lambda config: build_classifier(config, identities=2, width=4)),
-        ("pooling", POOLING, lambda config: ReIDModel(config, identities=2)),
-        ("optimizer", OPTIMIZERS, lambda config: build_optimizer(ReIDModel(tiny_config(), identities=2), config)),
+        ("metric_loss", lambda config: feature_loss(FEATURES, LABELS, config)),
+        ("mining", lambda config: feature_loss(FEATURES, LABELS, config)),
+        ("identity_loss", lambda config: build_classifier(config, identities=2, width=4)),
+        ("pooling", lambda config: ReIDModel(config, identities=2)),
+        ("optimizer", lambda config: build_optimizer(ReIDModel(tiny_config(), identities=2), config)),
     ],
 )
 @pytest.mark.usefixtures("narrow")
-def test_a_choice_that_is_not_known_is_never_taken_for_another(name, known, use):
-    assert set(known) == set(choices(name))
-    with pytest.raises(KeyError, match="unheard_of"):
+def test_a_choice_that_is_not_known_is_never_taken_for_another(name, use):
+    with pytest.raises((KeyError, AssertionError), match="unheard_of"):
         use(TrainConfig.model_construct(**{**tiny_config().model_dump(), name: "unheard_of"}))

@@ -51,6 +51,13 @@ def expected(folder, images):
     return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
 
 
+def refuses_what_is_no_uint8_picture_of_its_size(run) -> bool:
+    for wrong in (pictures(2) / 255, pictures(2)[:, :, :HEIGHT], pictures(2)[0]):
+        with pytest.raises(Exception, match=r"(?i)uint8|expected|invalid|guard"):
+            run(wrong)
+    return True
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_onnx_gives_pytorchs_embeddings_for_batches_of_any_size(tmp_path, head):
     folder = trained(tmp_path / "run", **HEADS[head])
@@ -66,6 +73,7 @@ def test_onnx_gives_pytorchs_embeddings_for_batches_of_any_size(tmp_path, head):
     assert given.type == "tensor(uint8)" and given.shape == ["batch", 3, 2 * HEIGHT, WIDTH]
     assert json.loads(session.get_modelmeta().custom_metadata_map["description"]) == described
     onnx.checker.check_model(onnx.load(tmp_path / "model.onnx"))
+    assert refuses_what_is_no_uint8_picture_of_its_size(FORMATS["onnx"].read(tmp_path / "model.onnx"))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.load.*:FutureWarning")
@@ -86,6 +94,7 @@ def test_torchscript_and_pt2_give_pytorchs_embeddings_for_batches_of_any_size(tm
         images = pictures(batch)
         np.testing.assert_allclose(run(images).detach(), expected(folder, images), atol=1e-6)
     assert difference <= 1e-4 and json.loads(extra["description"]) == described
+    assert refuses_what_is_no_uint8_picture_of_its_size(FORMATS[format].read(file))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.load.*:FutureWarning")
@@ -98,18 +107,6 @@ def test_the_description_is_enough_to_get_the_embedding_of_a_photo(narrow_checkp
     embedding = torch.jit.load(tmp_path / "model.pt")(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
     ours = load_model(narrow_checkpoint, device="cpu").embed([tmp_path / "p.png"])
     np.testing.assert_allclose(embedding.detach(), ours, atol=1e-6)
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
-@pytest.mark.parametrize("format", ["onnx", "torchscript", "pt2"])
-def test_what_is_no_uint8_picture_of_that_size_is_refused_by_the_file_itself(narrow_checkpoint, tmp_path, format):
-    file = tmp_path / "model.pt2"
-    export(narrow_checkpoint, format, file)
-    run = FORMATS[format].read(file)
-    assert run(pictures(2)[:, :, :HEIGHT]).shape == (2, 64)
-    for wrong in (pictures(2)[:, :, :HEIGHT] / 255, pictures(2), pictures(2)[0]):
-        with pytest.raises(Exception, match=r"(?i)uint8|expected|invalid|guard"):
-            run(wrong)
 
 
 def test_a_file_whose_embeddings_differ_is_not_written(narrow_checkpoint, tmp_path, monkeypatch):
@@ -159,3 +156,8 @@ def test_mistakes_give_one_line(narrow_checkpoint, tmp_path, monkeypatch, capsys
         assert command(monkeypatch, *arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert message in line
+
+
+def test_the_command_offers_every_format(monkeypatch, capsys):
+    assert command(monkeypatch, "--help") == 0
+    assert "{" + ",".join(FORMATS) + "}" in capsys.readouterr().out

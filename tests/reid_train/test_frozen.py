@@ -8,7 +8,8 @@ import pytest
 
 from data.pixels.cache import open_pixels
 from data.sets.readers import read_train
-from reid_train import frozen, training_run
+from data.system import kept
+from reid_train import training_run
 from reid_train.loop import train_epochs
 from reid_train.model.network import ReIDModel
 from tests.reid_train.conftest import HEIGHT, WIDTH, tiny_config
@@ -120,14 +121,14 @@ def test_a_run_that_waited_for_another_computes_nothing(data, own_pixels, tmp_pa
     config = tiny_config(**STILL, num_epochs=1, pct_start=0.6)
     first = figures(config, data, own_pixels)
     passes.clear()
-    read, asked = frozen._read, []
+    read, asked = kept.read_arrays, []
 
     def read_late(file, key):
         """As the file looks to one who asks before the other has written it, and gets the lock after."""
         asked.append(file)
         return None if len(asked) == 1 else read(file, key)
 
-    monkeypatch.setattr(frozen, "_read", read_late)
+    monkeypatch.setattr(kept, "read_arrays", read_late)
     assert figures(config, data, own_pixels) == first and len(asked) == 2 and not passes
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import reid_train.train
 from data.system.errors import UserError
 from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint
 from reid_train.config import read_config
@@ -38,12 +39,21 @@ def trained(tmp_path_factory, config_file, cache_dir):
     return out, done
 
 
-def refused(*arguments, **environment) -> str:
-    """The one line on stderr of a command that must fail with exit code 2."""
-    done = run_module("reid_train.train", *arguments, **environment)
-    assert (done.returncode, done.stdout) == (2, ""), done.stdout + done.stderr
-    (line,) = done.stderr.splitlines()
-    return line
+@pytest.fixture
+def refused(monkeypatch, capsys, cache_dir):
+    """Gives the one line on stderr of a command, run in this process, that must fail with exit code 2."""
+
+    def refused(*arguments) -> str:
+        monkeypatch.setattr("sys.argv", ["train", *map(str, arguments)])
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir))
+        with pytest.raises(SystemExit) as ended:
+            reid_train.train.main()
+        out, err = capsys.readouterr()
+        assert (ended.value.code, out) == (2, ""), out + err
+        (line,) = err.splitlines()
+        return line
+
+    return refused
 
 
 def test_it_leaves_history_log_plot_and_checkpoint(trained):
@@ -99,7 +109,7 @@ def test_a_finished_run_says_so_and_other_settings_are_refused(trained, data, pi
     assert ((out / WEIGHTS).read_bytes(), (out / "history.csv").read_text()) == before
 
 
-def test_an_unreachable_data_dir_is_one_line(tmp_path):
+def test_an_unreachable_data_dir_is_one_line(tmp_path, refused):
     """The brief's own file: its data_dir does not exist here."""
     (tmp_path / "config.yaml").write_text(
         "data_dir: data/nowhere\nbatch_size: 32\nlearning_rate: 1e-3\nweight_decay: 1e-4\nnum_epochs: 50\n"
@@ -107,9 +117,9 @@ def test_an_unreachable_data_dir_is_one_line(tmp_path):
     assert "data/nowhere: no such folder" in refused("--config", tmp_path / "config.yaml")
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, config_file, cache_dir):
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, config_file, refused):
     (tmp_path / "file").touch()
-    line = refused("--config", config_file, "--out", tmp_path / "file" / "run", XDG_CACHE_HOME=str(cache_dir))
+    line = refused("--config", config_file, "--out", tmp_path / "file" / "run")
     assert "cannot be written" in line and "choose another --out" in line
 
 
@@ -143,15 +153,14 @@ def test_a_run_that_ended_between_weights_and_table_is_completed(tmp_path, data,
     assert (tmp_path / "history.png").is_file() and not (tmp_path / STATE).exists()
 
 
-def test_weights_of_another_class_count_start_a_run(tmp_path, trained, data, pixels, caplog):
-    """5 identities to learn from, started from the checkpoint of 6."""
-    out, _ = trained
+def test_weights_of_another_class_count_start_a_run(tmp_path, narrow_checkpoint, data, pixels, caplog):
+    """5 identities to learn from, started from the checkpoint of 9."""
     fewer = data._replace(train=[s for s in data.train if s.identity != data.train[0].identity], holdout=())
-    config = tiny_config(pretrained=str(out), num_epochs=1, pct_start=0.6)
+    config = tiny_config(pretrained=str(narrow_checkpoint), num_epochs=1, pct_start=0.6)
     with caplog.at_level(logging.INFO):
-        train_into(config, fewer, pixels, tmp_path)
-    assert "another shape: classifier.weight ((6, 512) there, (5, 512) here)" in caplog.text
-    assert len(load_checkpoint(tmp_path).identities) == 5
+        train_into(config, fewer, pixels, tmp_path / "run")
+    assert "another shape: classifier.weight ((9, 64) there, (5, 64) here)" in caplog.text
+    assert len(load_checkpoint(tmp_path / "run").identities) == 5
 
 
 def test_history_survives_csv_with_empty_cells(tmp_path):
@@ -161,7 +170,7 @@ def test_history_survives_csv_with_empty_cells(tmp_path):
     assert read_history(tmp_path / "none.csv") == []
 
 
-@pytest.mark.parametrize("module", ["reid_train.train", "reid_train.evaluate"])
+@pytest.mark.parametrize("module", [f"reid_train.{name}" for name in ("train", "evaluate", "query", "export")])
 def test_help_imports_nothing_heavy(module):
     done = run_module(module, "--help", PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0 and "usage: python -m " + module in done.stdout

@@ -22,6 +22,7 @@ from reid_train.checkpoint import (
     WEIGHTS,
     build_model,
     load_network,
+    restore,
     save_checkpoint,
     save_state,
 )
@@ -29,7 +30,6 @@ from reid_train.model.backbones import BACKBONES
 from reid_train.optim import build_optimizer, build_schedule
 from reid_train.optim_settings import OptimSettings
 from reid_train.pretrained import load_pretrained
-from reid_train.resume import restore as restore_into
 from tests.narrow_resnet import NarrowResNet
 from tests.reid_train.conftest import tiny_config
 from tests.reliability.fuzzing import answer, fuzz
@@ -219,16 +219,12 @@ def test_a_checkpoint_that_claims_absurd_sizes_is_refused(content, folder):
 # --- the training state ---
 
 
-def restore(parts, folder):
-    return restore_into(parts, CONFIG, SEEN, folder)
-
-
 @fuzz
 @given(done=damage())
 def test_a_damaged_training_state_is_refused_or_the_same(done, folder, originals, parts):
     (folder / STATE).write_bytes(damaged(originals[STATE], done))
     before = copy.deepcopy(parts["model"].state_dict())
-    epoch = answer("training states, damaged", lambda: restore(parts, folder), str(folder), REASONS)
+    epoch = answer("training states, damaged", lambda: restore(parts, CONFIG, SEEN, folder), str(folder), REASONS)
     if epoch is not None:
         assert epoch == 1 and same(parts["model"].state_dict(), before)
 
@@ -250,7 +246,9 @@ def test_a_training_state_of_other_contents_is_refused_or_loaded(changes, folder
         if not (isinstance(value, str) and value == "missing")
     }
     torch.save(state, folder / STATE)
-    epoch = answer("training states, other contents", lambda: restore(parts, folder), str(folder), REASONS)
+    epoch = answer(
+        "training states, other contents", lambda: restore(parts, CONFIG, SEEN, folder), str(folder), REASONS
+    )
     assert epoch is None or 0 <= epoch <= CONFIG.num_epochs
     for name, part in parts.items():
         part.load_state_dict(kept[name])
@@ -320,7 +318,7 @@ def test_a_hostile_pickle_runs_nothing(value, form, folder, monkeypatch, parts):
     before = copy.deepcopy(parts["model"].state_dict())
     for kind, name, load in (
         ("hostile pickles as weights", file, lambda: load_pretrained(parts["model"], str(file))),
-        ("hostile pickles as state", folder / STATE, lambda: restore(parts, folder)),
+        ("hostile pickles as state", folder / STATE, lambda: restore(parts, CONFIG, SEEN, folder)),
     ):
         if name != file:
             name.write_bytes(file.read_bytes())

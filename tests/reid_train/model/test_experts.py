@@ -85,6 +85,7 @@ def test_one_expert_is_exactly_the_plain_head():
     assert mixture(images).routing is None
 
 
+@pytest.mark.usefixtures("narrow")
 def test_a_run_reports_the_experts_usage_and_the_routers_certainty(data, pixels):
     config = tiny_config(fc_layers=1, fc_width=16, moe_experts=3, moe_top_k=2)
     *_, report = train_epochs(config, data, pixels)
