@@ -8,9 +8,11 @@ from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from reid_train.config import FIELD_NAMES
+from tuning.space.batches import fit_to_data
+from tuning.space.parameter import Parameter
+from tuning.space.plan import Plan
 from tuning.space.read import NOT_SEARCHABLE, read_space
 from tuning.space.settings import parse_duration
-from tuning.space.space import Parameter, fit_to_data, setting_of
 
 ROOT = Path(__file__).resolve().parents[3]
 VALUES = {
@@ -53,7 +55,7 @@ def test_every_setting_is_searchable_or_refused_with_a_reason(field, tmp_path):
 @pytest.mark.parametrize("name", ["sample", "veri", "market1501", "frozen"])
 def test_shipped_spaces_are_valid(name):
     space = read_space(ROOT / "search_spaces" / f"{name}.yaml")
-    assert space.parameters and min(space.rungs(space.base_config())) >= 4
+    assert space.parameters and min(Plan.of(space.study).rungs_of(space.base_config())) >= 4
     for trial in space.first_trials:
         assert set(trial) == {parameter.name for parameter in space.parameters}
     for value in ("true", "false"):
@@ -66,7 +68,7 @@ def test_spaces_of_a_choice_compare_with_the_model_without_it(name, plain):
     base, *others = [space.config(trial) for trial in space.first_trials]
     for setting, value in plain.items():
         assert getattr(base, setting) == value and all(getattr(other, setting) != value for other in others)
-    assert space.default() == space.first_trials[0]
+    assert space.default == space.first_trials[0]
 
 
 def test_a_range_is_checked_where_its_condition_holds(tmp_path):
@@ -267,7 +269,6 @@ def test_a_setting_may_have_two_ranges_under_conditions_that_exclude_each_other(
     space = space_from(tmp_path, ALTERNATIVES)
     _, raw, unit = space.parameters
     assert (raw.name, unit.name) == ("margin", "margin") and raw.key != unit.key
-    assert setting_of(raw.key) == setting_of(unit.key) == "margin"
     assert space.by_key({"normalize_features": True, "margin": 0.1}) == {"normalize_features": True, unit.key: 0.1}
     assert space.by_key({"normalize_features": False, "margin": 0.1}) == {"normalize_features": False, raw.key: 0.1}
 
