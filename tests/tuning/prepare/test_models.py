@@ -8,11 +8,18 @@ import pytest
 
 from data.system.errors import UserError
 from reid_train.config import TrainConfig
+from tuning.prepare import models
 from tuning.prepare.models import starts_of
 from tuning.prepare.probes import starts
 from tuning.space.read import read_space
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """What a search asks of processes of their own is done in this one."""
+    monkeypatch.setattr(models, "in_processes", lambda function, *arguments: [starts(*arguments)])
 
 
 def space_of(tmp_path: Path, fixed: str, search: str = "margin: [0.1, 0.3]"):
@@ -38,7 +45,7 @@ def test_what_cannot_start_is_one_line(changes, said):
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_every_combination_that_trials_may_have_is_tried_and_no_other(tmp_path):
+def test_every_combination_that_trials_may_have_is_tried_and_no_other(tmp_path, in_this_process):
     fixed = "pretrained: none\nimage_height: 64\nimage_width: 32"
     backbones = "backbone: [timm/test_vit, timm/test_convnext]"
     with pytest.raises(UserError, match="parts=2: backbone=timm/test_vit gives one vector"):
