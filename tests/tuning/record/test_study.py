@@ -10,6 +10,7 @@ from tuning.decide.ranking import best_first
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
 from tuning.record.trial import Decision, TrialState
+from tuning.space.plan import Plan
 from tuning.space.read import read_space
 
 SPACE = """\
@@ -174,3 +175,41 @@ def test_a_study_at_work_tells_what_the_same_study_opened_again_tells(tmp_path, 
     study.finish(2, TrialState.FAILED, DIVERGED)
     study.settle()
     same()
+
+
+AUTO = """\
+fixed: {backbone: resnet18, pretrained: none, num_epochs: 27}
+search:
+  normalize_features: [false, true]
+  margin:
+    - {choices: [0.1, 1, soft], when: {normalize_features: false}}
+    - {low: 0.05, high: 0.6, when: {normalize_features: true}}
+  batch_size: [16, 32]
+study: {trials: 8, rungs: auto, promotion: restart, audit: 3}
+"""
+
+
+def test_a_study_that_is_opened_without_its_space_is_the_whole_of_it(tmp_path):
+    (tmp_path / "auto.yaml").write_text(AUTO)
+    space = replace(read_space(tmp_path / "auto.yaml"), warm_starts=({"margin": 0.1, "batch_size": 16},))
+    study = Study(tmp_path / "study", space)
+    study.note(plan={"rungs": [3, 9, 27], "reduction": 3, "epoch_s": 1.5})
+    study.add({"normalize_features": True, "margin": 0.3, "batch_size": 16})
+    train(study, 0, 3, 0.1, 0.2, 0.3)
+    study.save_elapsed()
+    again = Study(tmp_path / "study")
+    assert again.space == space and again.facts == study.facts
+    assert again.plan == study.plan == Plan(rungs=(3, 9, 27), reduction=3, promotion="restart", audit=3)
+    assert again.elapsed_s >= study.facts["elapsed_s"] > 0 and again.epoch_s == study.epoch_s == 1.5
+    assert again.trials() == study.trials() and again.config(0) == study.config(0)
+    again.settle()
+    assert again.in_state(TrialState.WAITING) == [0]
+
+
+def test_what_a_command_asks_for_is_kept_when_it_may_go_on_and_not_before(tmp_path, space):
+    Study(tmp_path / "study", space)
+    more = replace(space, study=space.study.model_copy(update={"trials": 80}))
+    asked = Study(tmp_path / "study", more)
+    assert asked.space.study.trials == 80 and Study(tmp_path / "study").space.study.trials == 8
+    asked.keep_space()
+    assert Study(tmp_path / "study").space == more

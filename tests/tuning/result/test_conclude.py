@@ -25,7 +25,7 @@ def label(number, rung):
 @pytest.fixture
 def concluded(tmp_path, tiny_space, tiny_data, monkeypatch):
     """Concludes a study's test with this winner; gives its test_metrics.json."""
-    study = Study(tmp_path / "study", read_space(tiny_space, [], str(tiny_data)))
+    study = Study(tmp_path / "study", read_space(tiny_space, ["device=cpu"], str(tiny_data)))
     (study.folder / "best").mkdir()
     monkeypatch.setattr(conclude, "summary", lambda metrics: metrics)
 
@@ -78,3 +78,9 @@ def test_an_older_file_without_a_count_counts_as_the_searchs_own_evaluation(conc
     (concluded.study.folder / "test_metrics.json").write_text(json.dumps({"best": label(2, 12), "mAP": 0.5}))
     record_evaluation(concluded.study.folder, "retrain, 12-epochs-seed-0")
     assert [e["for"] for e in concluded(2, 12)["evaluations"]] == ["search's end", "retrain, 12-epochs-seed-0"]
+
+
+def test_the_evaluation_is_on_the_spaces_device(concluded):
+    asked = []
+    concluded(2, 12, lambda *_, **named: asked.append(named["device"]) or FIGURES)
+    assert asked == ["cpu"]
