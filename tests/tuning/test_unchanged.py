@@ -1,11 +1,7 @@
 """What belongs to a study: going on with any of it changed is refused, and the line says what."""
 
-import json
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image, ImageOps
@@ -14,12 +10,12 @@ from data.pixels.digests import fingerprint
 from data.sets.readers import read_train
 from data.sets.splits import describe_split, hold_out_images, split_identities
 from data.system.errors import UserError
-from tuning.record import environment
-from tuning.record.environment import check_unchanged, code_digest, training_sources
+from tuning import search
+from tuning.record import training_code
 from tuning.record.study import Study
+from tuning.record.unchanged import check_unchanged
 from tuning.space.read import read_space
 
-ROOT = Path(__file__).resolve().parents[2]
 NOW = {"data_fingerprint": "a" * 64, "validation_split": "8 identities, 16 queries, 0 images held out (0123456789ab)"}
 OTHER = {"data_fingerprint": "b" * 64, "validation_split": "9 identities, 18 queries, 0 images held out (ba9876543210)"}
 
@@ -32,10 +28,10 @@ def study(tmp_path, tiny_space):
 
 
 def test_nothing_changed_goes_on_and_is_recorded_once(study):
-    recorded = dict(study.attributes)
+    recorded = dict(study.facts)
     study.add({"learning_rate": 0.01, "weight_decay": 0.0001})
     check_unchanged(Study(study.folder), **NOW)
-    assert Study(study.folder).attributes == recorded and recorded["code"] == code_digest()
+    assert Study(study.folder).facts == recorded and recorded["training_code"] == training_code.digest()
 
 
 @pytest.mark.parametrize(
@@ -43,17 +39,17 @@ def test_nothing_changed_goes_on_and_is_recorded_once(study):
     [
         ("data_fingerprint", "the training images' fingerprint was aaaaaaaaaaaa, is now bbbbbbbbbbbb"),
         ("validation_split", "the validation split was 8 identities, .*9ab\\), is now 9 identities, .*210\\)"),
-        ("code", "the code that trains was [0-9a-f]{12}, is now cccccccccccc"),
+        ("training_code", "the code that trains was [0-9a-f]{12}, is now cccccccccccc"),
     ],
 )
 def test_each_change_is_refused_by_name_and_recorded_nowhere(study, monkeypatch, changed, message):
-    recorded = dict(study.attributes)
+    recorded = dict(study.facts)
     now = {name: (OTHER if name == changed else NOW)[name] for name in NOW}
-    if changed == "code":
-        monkeypatch.setattr(environment, "code_digest", lambda: "c" * 64)
+    if changed == "training_code":
+        monkeypatch.setattr(training_code, "digest", lambda: "c" * 64)
     with pytest.raises(UserError, match=rf"study: its trials .* new ones: {message}; restore that.* another --name"):
         check_unchanged(Study(study.folder), **now)
-    assert Study(study.folder).attributes == recorded
+    assert Study(study.folder).facts == recorded
 
 
 def test_other_weights_of_the_teacher_are_refused_by_name(study):
@@ -69,7 +65,7 @@ def test_several_changes_are_all_named(study):
 
 def test_trials_of_unrecorded_code_are_refused_too(tmp_path, tiny_space):
     old = Study(tmp_path / "study", read_space(tiny_space))
-    old.set_attribute("data_fingerprint", NOW["data_fingerprint"])
+    old.note(data_fingerprint=NOW["data_fingerprint"])
     old.add({"learning_rate": 0.01, "weight_decay": 0.0001})
     with pytest.raises(UserError, match="new ones: the validation split was not recorded, is now 8"):
         check_unchanged(old, **NOW)
@@ -127,56 +123,30 @@ def test_a_splits_description_tells_other_seeds_fractions_and_holdouts_apart_but
     assert len({describe_split(data) for data in [first, *others]}) == 6
 
 
-@pytest.mark.parametrize(
-    ("file", "counts"),
-    [
-        ("reid_train/objective/losses.py", True),
-        ("reid_train/measure/metrics.py", True),
-        ("data/sets/market1501.py", True),  # imported by a line that names several
-        ("tuning/run/climb.py", True),
-        ("data/doctor.py", False),
-        ("tuning/result/plots.py", False),
-    ],
-)
-def test_code_that_trains_counts_and_other_code_does_not(tmp_path, monkeypatch, file, counts):
-    before = code_digest()
-    for package in ("data", "reid_train", "tuning"):
-        shutil.copytree(
-            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.jpg", "*.png", "__pycache__")
-        )
-    monkeypatch.setattr(environment, "ROOT", tmp_path)
-    assert code_digest() == before, "where it lies does not count"
-    with (tmp_path / file).open("a") as source:
-        source.write("SURPRISE = 1\n")
-    assert (code_digest() != before) == counts
-
-
-def test_every_module_that_training_loads_is_among_the_code():
-    program = "import json, sys, tuning.run.climb, reid_train.loop; print(json.dumps(list(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = {name for name in json.loads(done.stdout) if name.startswith(("data.", "reid_train.", "tuning."))}
-    assert {"reid_train.objective.losses", "data.sets.market1501"} < loaded <= training_sources().keys()
-
-
-def test_the_command_refuses_with_one_line_and_exit_code_2(
-    finished_search, tiny_data, tiny_space, tmp_path, run_module
+def test_a_search_refuses_changes_with_one_line_and_leaves_the_study_as_it_was(
+    finished_search, tiny_data, tiny_space, tmp_path, monkeypatch
 ):
     folder, _ = finished_search
-    shutil.copytree(folder, tmp_path / "tiny")
+    shutil.copytree(folder, tmp_path / "tiny", ignore=shutil.ignore_patterns("trials", "best", "plots"))
     shutil.copytree(tiny_data, tmp_path / "images")
     file = sorted((tmp_path / "images" / "bounding_box_train").iterdir())[0]
     ImageOps.mirror(Image.open(file)).save(file)
     copied = Study(tmp_path / "tiny")
-    trials, copied_attributes = copied.trials(), dict(copied.attributes)
-    more = ["--space", tiny_space, "--results", tmp_path, "--cache-dir", tmp_path / "cache", "--trials", 6]
+    trials, facts = copied.trials(), dict(copied.facts)
 
-    done = run_module("tuning.search", *more, "--data-dir", tmp_path / "images")
-    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert re.search(r"the training images' fingerprint was [0-9a-f]{12}, is now [0-9a-f]{12}; restore", done.stderr)
+    def refusal(data_dir):
+        more = ["--space", tiny_space, "--results", tmp_path, "--cache-dir", tmp_path / "cache", "--trials", 5]
+        monkeypatch.setattr("sys.argv", ["search", *map(str, more), "--data-dir", str(data_dir)])
+        with pytest.raises(UserError) as refused:
+            search.search(search.parse_arguments())
+        assert "\n" not in str(refused.value)
+        return str(refused.value)
+
+    message = refusal(tmp_path / "images")
+    assert re.search(r"the training images' fingerprint was [0-9a-f]{12}, is now [0-9a-f]{12}; restore", message)
     after = Study(tmp_path / "tiny")
-    assert after.trials() == trials and after.attributes == copied_attributes
+    assert after.trials() == trials and after.facts == facts
 
-    copied.set_attribute("code", "0" * 64)
-    done = run_module("tuning.search", *more, "--data-dir", tiny_data)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert "the code that trains was 000000000000, is now " in done.stderr and "another --name" in done.stderr
+    copied.note(training_code="0" * 64)
+    message = refusal(tiny_data)
+    assert "the code that trains was 000000000000, is now " in message and "another --name" in message

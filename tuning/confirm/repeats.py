@@ -106,6 +106,7 @@ class Repeats:
 def open_record(folder: Path, space: SearchSpace, server: tuple[str, str] | None = None) -> Study:
     """The record of a study's repeats, as Study's; what was interrupted waits to go on."""
     record = Study(folder, space, name="repeats", server=server)
+    record.keep_space()
     record.settle()
     return record
 

@@ -1,4 +1,4 @@
-"""Everything of Optuna's that is relied upon beyond its public interface; test_sampler.py holds each thing.
+"""Everything of Optuna's that is relied upon beyond its public interface; test_optuna_private.py holds each thing.
 
 1. QMCSampler._find_sample_id gives the place in the sequence that is sampled next.
 2. InMemoryStorage hands out its own rows, not copies, with deepcopy=False: a change of a row is seen by the samplers.

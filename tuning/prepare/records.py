@@ -39,6 +39,7 @@ def open_records(arguments: argparse.Namespace, ready: Prepared) -> tuple[Study,
             study.note(prices=measure_prices(space) if ready.prices is None else ready.prices)
         images = fingerprint(ready.samples, cache_dir=arguments.cache_dir)
         check_unchanged(study, images, describe_split(ready.data), ready.teachers)
+        study.keep_space()
         study.settle()
         study.note(images_left_out=[Path(path).name for path in ready.left_out], command=running_command())
         describe(study, arguments.space, gpus())

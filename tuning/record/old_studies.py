@@ -9,7 +9,7 @@ from typing import Any
 
 from reid_train.config import TrainConfig
 from reid_train.settings_file import SettingsFile
-from tuning.record.cause import Cause, Kind
+from tuning.record.cause import WITHOUT_KIND, Cause, Kind
 from tuning.space.parameter import Parameter
 from tuning.space.read import field_kinds, with_batches
 from tuning.space.settings import StudySettings
@@ -28,7 +28,7 @@ def cause_of_text(text: str) -> Cause | None:
         if text.startswith(begin):
             return Cause(kind, text)
     name, separator, rest = text.partition(": ")
-    return Cause(Kind(name), rest) if separator and name in set(Kind) else Cause(Kind.ERROR, text)
+    return Cause(Kind(name), rest) if separator and name in set(Kind) - WITHOUT_KIND else Cause(Kind.ERROR, text)
 
 
 def space_of_description(description: Mapping[str, Any], facts: Mapping[str, Any], folder: Path) -> SearchSpace:

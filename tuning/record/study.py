@@ -10,6 +10,7 @@ drivers share (tuning/record/drivers.py); then the folder holds a copy (tuning/r
 tables and plots, is made from it.
 """
 
+import json
 import logging
 import time
 import warnings
@@ -129,7 +130,8 @@ class Study:
     def _checked_space(self, space: SearchSpace | None) -> SearchSpace:
         """The study's space: the recorded one, or in its place `space`, which must agree and may ask for more trials.
 
-        The study keeps the warm starts that it began with, whatever has become of the studies that they came from.
+        A new study records its space at once, one that has begun in `keep_space`: it may not go on yet. It keeps the
+        warm starts that it began with, whatever has become of the studies that they came from.
         """
         known, facts = self._recorded_space(), self._facts
         if space is None:
@@ -144,7 +146,7 @@ class Study:
                     "choose another --name, or remove the folder"
                 )
             space = replace(space, warm_starts=known.warm_starts)
-        if space != known or "search_space" not in facts:
+        else:
             self.note(search_space=space.to_record())
         check_place(self.folder, self._facts.get("server"), self._server)
         if self._server is not None:
@@ -248,9 +250,14 @@ class Study:
 
     def note(self, **facts: Unpack[Facts]) -> None:
         """Records facts of the study as a whole, in place of earlier ones of these names."""
-        for name, value in facts.items():
+        kept = json.loads(json.dumps(facts))  # as it is read again
+        for name, value in kept.items():
             self._storage.set_study_user_attr(self._id, name, value)
-        self._facts = cast(Facts, {**self._facts, **facts})
+        self._facts = cast(Facts, {**self._facts, **kept})
+
+    def keep_space(self) -> None:
+        """Records the space that the study was opened with, in place of the one of an earlier command."""
+        self.note(search_space=self.space.to_record())
 
     @property
     def plan(self) -> Plan:

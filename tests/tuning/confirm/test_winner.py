@@ -16,9 +16,13 @@ import pytest
 import yaml
 
 from reid_train.checkpoint import load_checkpoint
+from tests.reports import epoch_report
+from tuning.confirm.candidates import confirmation_runs, noise, noise_runs, reserved_epochs, smallest_difference
 from tuning.confirm.repeats import Repeats, find
-from tuning.confirm.winner import choose, confirmation_runs, noise, noise_runs, reserved_epochs, smallest_difference
+from tuning.confirm.winner import choose
+from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
+from tuning.record.trial import TrialState
 from tuning.space.read import read_space
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,27 +49,32 @@ def make_space(tmp_path):
 def complete(study, score, **parameters):
     """A trial that was trained to the top."""
     number = study.add(parameters)
-    study.record(number, 4, {"epoch": 4, "val_mAP": score, "seconds": 1.0})
-    study.finish(number, "complete")
+    study.record(number, 4, epoch_report(4, val_mAP=score))
+    study.finish(number, TrialState.COMPLETE)
     return number
+
+
+def repeats(record, wanted):
+    """These runs as what is to be run."""
+    return Repeats(record, record.plan, wanted, "test")
 
 
 def run_all(record, wanted, score=lambda run: 0.5):
     """Trains what is wanted, as Ray would; gives what was run."""
-    policy, done = Repeats(record, wanted, "test"), []
-    while (number := policy.next_trial()) is not None:
-        assert policy.training(number)["rungs"] == [4]
+    work, done = repeats(record, wanted), []
+    while (number := work.next_trial()) is not None:
+        assert work.job(number).rungs == (4,)
         notes = record.trial(number).notes
-        record.record(number, 4, {"epoch": 4, "val_mAP": score(notes), "seconds": 60.0})
-        assert not policy.at_rung_end(number, 4)
+        record.record(number, 4, epoch_report(4, val_mAP=score(notes), seconds=60.0))
+        assert not work.at_rung_end(number, 4)
         done.append((notes["of"], notes["seed"]))
     return done
 
 
 def test_the_default_is_the_first_trial_completed_by_the_defaults(make_space):
-    assert make_space().default() == {"learning_rate": 1e-3, "margin": 0.3}
+    assert make_space().default == {"learning_rate": 1e-3, "margin": 0.3}
     space = make_space("first_trials: [{learning_rate: 0.01}]")
-    assert space.default() == {"learning_rate": 0.01, "margin": 0.3}
+    assert space.default == {"learning_rate": 0.01, "margin": 0.3}
 
 
 def test_the_best_and_the_default_get_the_same_new_seeds_and_known_runs_are_not_run_again(make_space):
@@ -79,12 +88,12 @@ def test_the_best_and_the_default_get_the_same_new_seeds_and_known_runs_are_not_
     assert [(run.of, run.seed) for run in wanted] == [
         (name, seed) for name in ("trial 1", "trial 2", "default") for seed in (6, 7, 8)
     ]
-    assert Repeats(record, wanted, "test").planned == 9
+    assert repeats(record, wanted).planned == 9
     assert sorted(run_all(record, wanted)) == sorted(
         [(name, seed) for name in ("trial 1", "trial 2") for seed in (6, 7, 8)] + [("default", 8)]
     )
-    assert not Repeats(record, wanted, "test").has_work() and run_all(record, wanted) == []
-    configs = [Repeats(record, wanted, "test").training(run.number)["settings"] for run in record.trials()]
+    assert not repeats(record, wanted).has_work() and run_all(record, wanted) == []
+    configs = [repeats(record, wanted).job(run.number).config for run in record.trials()]
     assert {config.num_epochs for config in configs} == {4} and {config.seed for config in configs} == {6, 7, 8}
     assert len(study.trials()) == 3
 
@@ -100,34 +109,34 @@ def test_a_trial_that_is_the_default_is_confirmed_once(make_space):
 def test_an_interrupted_run_goes_on_and_a_failed_one_is_not_tried_again(make_space):
     space = make_space()
     record, wanted = Study("s", space, name="repeats", in_memory=True), noise_runs(space)
-    policy = Repeats(record, wanted, "test")
-    first = policy.next_trial()
+    work = repeats(record, wanted)
+    first = work.next_trial()
     record.settle()
-    assert policy.next_trial() == first
-    record.finish(first, "failed", "diverged")
+    assert work.next_trial() == first
+    record.finish(first, TrialState.FAILED, Cause(Kind.DIVERGED, "at step 3"))
     assert [seed for _, seed in run_all(record, wanted)] == [7]
-    assert find(record, wanted[0]).state == "failed"
+    assert find(record, wanted[0]).state is TrialState.FAILED
 
 
 def test_an_interrupted_run_that_is_no_longer_wanted_stays_where_it_is(make_space):
     space = make_space()
     record, wanted = Study("s", space, name="repeats", in_memory=True), noise_runs(space)
-    unwanted = Repeats(record, [wanted[0]._replace(seed=99)], "test").next_trial()
+    unwanted = repeats(record, [wanted[0]._replace(seed=99)]).next_trial()
     record.settle()
     assert run_all(record, wanted) == [("default", 6), ("default", 7)]
-    assert record.trial(unwanted).state == "waiting"
+    assert record.trial(unwanted).state is TrialState.WAITING
 
 
 def test_noise_and_the_smallest_difference_by_hand(make_space):
     space = make_space()
     record = Study("s", space, name="repeats", in_memory=True)
-    assert noise(record) == {}
+    assert noise(record) is None
     run_all(record, noise_runs(space), score=lambda notes: {6: 0.5, 7: 0.52}[notes["seed"]])
     found = noise(record)
-    assert found == pytest.approx({"mean": 0.51, "sd": 0.02 / math.sqrt(2), "runs": 2})
+    assert found == pytest.approx((0.51, 0.02 / math.sqrt(2), 2))
     # t(0.975) with 1 + 2 * 2 = 5 degrees of freedom is 2.5706
-    assert smallest_difference(space, found) == pytest.approx(2.5706 * found["sd"] * math.sqrt(2 / 3), rel=1e-4)
-    assert reserved_epochs(space, 2) == math.ceil((3 * 3 - 2) / 2) * 4
+    assert smallest_difference(space, found) == pytest.approx(2.5706 * found.sd * math.sqrt(2 / 3), rel=1e-4)
+    assert reserved_epochs(Study("s", space, in_memory=True), 2) == math.ceil((3 * 3 - 2) / 2) * 4
 
 
 def test_the_cheaper_of_two_that_are_as_good_wins_and_of_others_the_better():
@@ -172,14 +181,14 @@ def test_a_search_confirms_its_best_is_interrupted_there_and_goes_on(tiny_space,
     search.communicate(timeout=120)
     folder = tmp_path / "confirmed"
     known = {(run.notes["of"], run.notes["seed"]): run for run in Study(folder, name="repeats").trials()}
-    assert known["trial 1", 1].state == "complete" and not (folder / "confirmation.csv").exists()
+    assert known["trial 1", 1].state is TrialState.COMPLETE and not (folder / "confirmation.csv").exists()
 
     done = run_module("tuning.search", *command)
     assert done.returncode == 0, done.stdout + done.stderr
     runs = Study(folder, name="repeats").trials()
     names = [(run.notes["of"], run.notes["seed"]) for run in runs]
     assert sorted(names) == [("default", 1), ("default", 2), ("trial 1", 1), ("trial 1", 2)]
-    assert all(run.state == "complete" and run.epochs == 3 for run in runs)
+    assert all(run.state is TrialState.COMPLETE and run.epochs == 3 for run in runs)
     assert next(run for run in runs if run.number == known["trial 1", 1].number) == known["trial 1", 1]
     assert len(pd.read_csv(folder / "trials.csv")) == 2
 

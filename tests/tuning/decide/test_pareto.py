@@ -1,6 +1,7 @@
 """Several metrics: the Pareto front, what is picked from it, and who climbs, against plain loops and by hand."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -8,15 +9,16 @@ from tuning.decide.pareto import climbing_order, knee, limits_of, pareto_front
 from tuning.decide.ranking import best_first
 from tuning.decide.rungs import hopeless, promotable
 from tuning.decide.sampler import SAMPLERS, Sampler
-from tuning.record.trial import TrialRecord
+from tuning.record.cause import Cause, Kind
+from tuning.record.trial import TrialRecord, TrialState
 from tuning.space.read import read_space
 
 
-def trial(number, score, state="complete", rung=3, **costs):
-    return TrialRecord(number, state, "", {}, {rung: score}, [], costs=costs)
+def trial(number, score, state=TrialState.COMPLETE, rung=3, **costs):
+    return TrialRecord(number, state, {}, {rung: score}, costs=costs)
 
 
-def drawn(seed, count=30, state="complete"):
+def drawn(seed, count=30, state=TrialState.COMPLETE):
     """Trials of few different costs, as architectures have them, some of them equal in everything."""
     rng = random.Random(seed)
     return [
@@ -49,15 +51,15 @@ def test_the_front_is_what_a_plain_loop_finds(seed):
 
 
 def test_failed_trials_are_on_no_front_and_others_count_with_what_is_expected_of_them():
-    short = TrialRecord(3, "paused", "", {}, {1: 0.45}, [], costs={"latency_ms": 1})
-    grown = TrialRecord(0, "complete", "", {}, {1: 0.3, 3: 0.5}, [], costs={"latency_ms": 2})
-    gone = trial(2, 0.9, "failed", latency_ms=1)
+    short = TrialRecord(3, TrialState.PAUSED, {}, {1: 0.45}, costs={"latency_ms": 1})
+    grown = TrialRecord(0, TrialState.COMPLETE, {}, {1: 0.3, 3: 0.5}, costs={"latency_ms": 2})
+    gone = trial(2, 0.9, TrialState.FAILED, latency_ms=1)
     assert [t.number for t in pareto_front([grown, gone, short])] == [3]
     assert pareto_front([gone]) == []
 
 
 def test_a_pruned_trial_may_be_on_the_front_but_is_not_its_knee():
-    trials = [trial(0, 0.5, latency_ms=4), trial(1, 0.4, latency_ms=2), trial(2, 0.45, "pruned", latency_ms=1)]
+    trials = [trial(0, 0.5, latency_ms=4), trial(1, 0.4, latency_ms=2), trial(2, 0.45, TrialState.PRUNED, latency_ms=1)]
     assert [t.number for t in pareto_front(trials)] == [0, 2]
     assert limits_of(trials, "knee") == {"latency_ms": 4}
 
@@ -78,7 +80,7 @@ def test_the_knee_is_where_little_is_lost_on_either_side():
 
 def test_under_a_limit_the_best_score_is_picked_and_what_exceeds_it_comes_last():
     trials = [trial(0, 0.6, latency_ms=16), trial(1, 0.3, latency_ms=4), trial(2, 0.4, latency_ms=5)]
-    trials.append(trial(3, 0.9, "failed", latency_ms=1))
+    trials.append(trial(3, 0.9, TrialState.FAILED, latency_ms=1))
     limits = limits_of(trials, {"latency_ms": 5})
     assert limits == {"latency_ms": 5}
     assert [t.number for t in best_first(trials, limits)] == [2, 1, 0, 3]
@@ -114,11 +116,11 @@ def test_of_a_front_those_climb_first_that_are_spread_over_all_of_it():
 def test_nobody_is_given_up_whom_later_trials_could_promote(seed):
     """Plain trials: whatever others come, those called hopeless stay outside of the best 1 in 3."""
     rng = random.Random(seed)
-    now = drawn(seed, rng.randrange(4, 20), "paused")
+    now = drawn(seed, rng.randrange(4, 20), TrialState.PAUSED)
     to_come = rng.randrange(1, 10)
     given_up = hopeless(now, (3, 9), 3, to_come)
     for attempt in range(20):
-        later = [t for t in drawn(100 * seed + attempt, len(now) + to_come, "paused") if t.number >= len(now)]
+        later = [t for t in drawn(100 * seed + attempt, len(now) + to_come, TrialState.PAUSED) if t.number >= len(now)]
         every = [*now, *later]
         best = {t.number for t in climbing_order(every, 3)[: max(1, len(every) // 3)]}
         assert not best & set(given_up)
@@ -127,8 +129,8 @@ def test_nobody_is_given_up_whom_later_trials_could_promote(seed):
 
 
 def test_a_search_does_not_end_with_its_pick_half_trained():
-    done = TrialRecord(0, "complete", "", {}, {3: 0.5, 9: 0.5}, [], costs={"latency_ms": 9})
-    cheap = trial(1, 0.4, "paused", latency_ms=1)
+    done = TrialRecord(0, TrialState.COMPLETE, {}, {3: 0.5, 9: 0.5}, costs={"latency_ms": 9})
+    cheap = trial(1, 0.4, TrialState.PAUSED, latency_ms=1)
     assert promotable([done, cheap], (3, 9), 4) is None
     assert promotable([done, cheap], (3, 9), 4, pick={"latency_ms": 2}) == 1
 
@@ -145,8 +147,8 @@ def test_samplers_learn_from_several_metrics_and_the_same_record_gives_the_same_
     for number in range(9):
         parameters, notes = sampler.propose(trials)
         costs = {"latency_ms": {"resnet18": 1.0, "resnet50": 3.0}[parameters["backbone"]]}
-        failed = number == 2
-        score = {} if failed else {50: parameters["learning_rate"]}
-        state, cause = ("failed", "diverged: loss") if failed else ("complete", "")
-        trials.append(TrialRecord(number, state, cause, parameters, score, [], notes=notes, costs=costs))
+        row = TrialRecord(number, TrialState.COMPLETE, parameters, {50: parameters["learning_rate"]}, notes=notes)
+        if number == 2:
+            row = replace(row, state=TrialState.FAILED, cause=Cause(Kind.DIVERGED, "loss"), scores={})
+        trials.append(replace(row, costs=costs))
     assert Sampler(space).propose(trials) == sampler.propose(trials)

@@ -2,12 +2,15 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from tuning.decide.plan import make_plan
+from tests.reports import epoch_report
+from tuning.decide.forecast import forecast
 from tuning.decide.policy import Policy
 from tuning.record.study import Study
+from tuning.record.trial import Decision, TrialState
 from tuning.space.read import read_space
 
 SPACE = """\
@@ -26,8 +29,9 @@ def open_study(tmp_path):
         file = tmp_path / "space.yaml"
         file.write_text(SPACE.replace("SAMPLER", sampler).replace("AUDIT", str(audit)))
         space = read_space(file)
+        space = replace(space, study=space.study.model_copy(update=changes))
         study = Study(tmp_path / str(name), space, in_memory=name is None)
-        return study, Policy(study, space.study.model_copy(update=changes))
+        return study, Policy(study)
 
     return opened
 
@@ -45,7 +49,7 @@ def train_rung(study, policy, number, score=noisy, epoch_s=1.0):
     done = study.trial(number).rung
     rung = next(rung for rung in policy.rungs if rung > done)
     for epoch in range(done + 1, rung + 1):
-        study.record(number, rung, {"epoch": epoch, "val_mAP": score(number, rung), "seconds": epoch_s})
+        study.record(number, rung, epoch_report(epoch, val_mAP=score(number, rung), seconds=epoch_s))
     return policy.at_rung_end(number, rung)
 
 
@@ -67,8 +71,8 @@ def test_a_search_ends_with_all_trials_ended_and_about_as_many_promoted_as_plann
     study, policy = open_study()
     search(study, policy, workers)
     states = Counter(trial.state for trial in study.trials())
-    assert sum(states.values()) == 30 and set(states) == {"complete", "pruned"}
-    plan = make_plan(policy.settings, policy.rungs, policy.reduction, 30)
+    assert sum(states.values()) == 30 and set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
+    plan = forecast(study.plan, 30)
     reached = [sum(rung in trial.scores for trial in study.trials()) for rung in policy.rungs]
     assert plan.trials == (30, 10, 3) and plan.epochs == 30 + 10 * 2 + 3 * 6
     # Those that were promoted before better ones came are more than the plan's.
@@ -80,16 +84,16 @@ def test_the_best_of_a_rung_that_ranks_perfectly_is_found(open_study):
     study, policy = open_study()
     search(study, policy, 4, score=lambda number, rung: quality(number) * rung)
     best = max(study.trials(), key=lambda trial: quality(trial.number))
-    assert best.state == "complete"
+    assert best.state is TrialState.COMPLETE
 
 
 def test_every_nth_trial_goes_to_the_top_whatever_its_scores(open_study):
     study, policy = open_study(audit=8)
     worst = lambda number, rung: -1.0 if number % 8 == 7 else noisy(number, rung)  # noqa: E731
     search(study, policy, 2, score=worst)
-    fair = [trial.number for trial in study.trials() if trial.state == "complete" and trial.fair]
+    fair = [trial.number for trial in study.trials() if trial.state is TrialState.COMPLETE and trial.fair]
     assert fair == [7, 15, 23]
-    assert all(study.trial(number).decisions == {1: "fair", 3: "fair"} for number in fair)
+    assert all(study.trial(number).decisions == {1: Decision.FAIR, 3: Decision.FAIR} for number in fair)
 
 
 def test_a_rung_that_ranks_backwards_stops_pruning_and_says_so(open_study):
@@ -97,8 +101,8 @@ def test_a_rung_that_ranks_backwards_stops_pruning_and_says_so(open_study):
     search(study, policy, score=lambda number, rung: quality(number) * (1 if rung == 9 else -1))
     assert policy.agreement(1).too_low and policy.agreement(3).too_low
     # Once it is known, all trials go on.
-    known = next(n for n in range(60) if sum(t.fair and t.state == "complete" for t in study.trials()[:n]) >= 8)
-    assert all(trial.state == "complete" for trial in study.trials()[known:])
+    known = next(n for n in range(60) if sum(t.fair and t.state is TrialState.COMPLETE for t in study.trials()[:n]) >= 8)
+    assert all(trial.state is TrialState.COMPLETE for trial in study.trials()[known:])
 
 
 def record_of(study):
@@ -127,12 +131,12 @@ def test_a_kill_between_score_and_decision_changes_nothing(open_study):
     study, policy = open_study("study")
     for number in range(3):
         assert policy.next_trial() == number
-        study.record(number, 1, {"epoch": 1, "val_mAP": 0.1 * number, "seconds": 1.0})
+        study.record(number, 1, epoch_report(1, val_mAP=0.1 * number))
         if number < 2:
             assert not policy.at_rung_end(number, 1)
     study, policy = open_study("study")
     study.settle()
-    assert study.trial(2).state == "waiting" and policy.next_trial() == 2
+    assert study.trial(2).state is TrialState.WAITING and policy.next_trial() == 2
     assert policy.at_rung_end(2, 1), "the best of three is promoted when it is told again"
 
 
@@ -140,9 +144,9 @@ def test_a_promotion_on_record_stands_although_others_have_overtaken(open_study)
     study, policy = open_study("study")
     for number, score in enumerate([0.1, 0.2, 0.9]):
         policy.next_trial()
-        study.record(number, 1, {"epoch": 1, "val_mAP": score, "seconds": 1.0})
+        study.record(number, 1, epoch_report(1, val_mAP=score))
         policy.at_rung_end(number, 1)
-    assert study.trial(2).decisions == {1: "promoted"}
+    assert study.trial(2).decisions == {1: Decision.PROMOTED}
     study, policy = open_study("study")
     study.settle()
     assert policy.next_trial() == 2
@@ -154,4 +158,4 @@ def test_within_a_time_budget_the_best_reaches_the_top_and_nothing_runs_over(ope
     monkeypatch.setattr(Study, "elapsed_s", property(lambda self: float(sum(t.epochs for t in self.trials()))))
     search(study, policy)
     assert 50 < study.elapsed_s <= 60
-    assert any(trial.state == "complete" for trial in study.trials())
+    assert any(trial.state is TrialState.COMPLETE for trial in study.trials())

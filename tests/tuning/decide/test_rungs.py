@@ -6,15 +6,15 @@ import random
 import pytest
 
 from tuning.decide.rungs import FEWEST_PAIRS, agreement, hopeless, promotable
-from tuning.record.trial import TrialRecord
+from tuning.record.trial import Decision, TrialRecord, TrialState
 
 
 def paused(number, *scores, rungs=(1, 3, 9)):
-    return TrialRecord(number, "paused", "", {}, dict(zip(rungs, scores, strict=False)), [])
+    return TrialRecord(number, TrialState.PAUSED, {}, dict(zip(rungs, scores, strict=False)))
 
 
-def ended(number, scores, decisions=None, state="complete"):
-    return TrialRecord(number, state, "", {}, scores, [], decisions or {})
+def ended(number, scores, decisions=None, state=TrialState.COMPLETE):
+    return TrialRecord(number, state, {}, scores, decisions=decisions or {})
 
 
 def test_the_best_one_in_reduction_is_promoted_and_nobody_before_there_are_so_many():
@@ -24,7 +24,7 @@ def test_the_best_one_in_reduction_is_promoted_and_nobody_before_there_are_so_ma
 
 
 def test_a_trial_that_was_passed_over_is_promoted_when_there_is_room_for_it():
-    trials = [ended(0, {1: 0.9, 3: 0.9}, {1: "promoted"}, "running"), paused(1, 0.8), paused(2, 0.1), paused(3, 0.1)]
+    trials = [ended(0, {1: 0.9, 3: 0.9}, {1: Decision.PROMOTED}, TrialState.RUNNING), paused(1, 0.8), paused(2, 0.1), paused(3, 0.1)]
     assert promotable(trials, (1, 3, 9), 3) is None
     assert promotable([*trials, paused(4, 0.1), paused(5, 0.1)], (1, 3, 9), 3) == 1
 
@@ -33,7 +33,7 @@ def test_once_a_trial_is_complete_the_one_expected_to_be_the_best_goes_on_whatev
     done = ended(0, {1: 0.3, 3: 0.4, 9: 0.5})
     assert promotable([done, paused(1, 0.35)], (1, 3, 9), 3) == 1
     assert promotable([done, paused(1, 0.25)], (1, 3, 9), 3) is None
-    assert promotable([done, paused(1, 0.35), ended(2, {1: 0.4}, state="running")], (1, 3, 9), 4) is None
+    assert promotable([done, paused(1, 0.35), ended(2, {1: 0.4}, state=TrialState.RUNNING)], (1, 3, 9), 4) is None
 
 
 def test_the_highest_rung_goes_first():
@@ -44,8 +44,8 @@ def test_the_highest_rung_goes_first():
 
 def test_pruned_failed_and_complete_trials_keep_their_place_in_the_ranking():
     others = [
-        ended(1, {1: 0.8}, state="pruned"),
-        ended(2, {1: 0.7}, state="failed"),
+        ended(1, {1: 0.8}, state=TrialState.PRUNED),
+        ended(2, {1: 0.7}, state=TrialState.FAILED),
         ended(3, {1: 0.6, 3: 0.1, 9: 0.1}),
     ]
     assert promotable([*others, paused(0, 0.5)], (1, 3, 9), 4) is None
@@ -91,8 +91,8 @@ def kendall(pairs):
 
 def test_agreement_is_kendalls_tau_over_the_fair_sample_alone():
     rng = random.Random(1)
-    fair = [ended(n, {1: round(rng.random(), 1), 9: rng.random()}, {1: "fair"}) for n in range(12)]
-    chosen = [ended(n, {1: 1.0, 9: -1.0 * n}, {1: "promoted"}) for n in range(20, 40)]
+    fair = [ended(n, {1: round(rng.random(), 1), 9: rng.random()}, {1: Decision.FAIR}) for n in range(12)]
+    chosen = [ended(n, {1: 1.0, 9: -1.0 * n}, {1: Decision.PROMOTED}) for n in range(20, 40)]
     unfinished = [paused(n, 0.5) for n in range(50, 60)]
     found = agreement([*fair, *chosen, *unfinished], 1, 9)
     assert found.pairs == 12

@@ -12,10 +12,11 @@ from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from reid_train.config import check_training
 from tuning.decide.sampler import SAMPLERS, Sampler
+from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
-from tuning.record.trial import TrialRecord
+from tuning.record.trial import TrialRecord, TrialState
+from tuning.space.batches import fit_to_data
 from tuning.space.read import read_space
-from tuning.space.space import fit_to_data
 
 SPACE = """\
 fixed: {backbone: resnet18, pretrained: none}
@@ -41,8 +42,13 @@ def make_space(tmp_path):
     return make
 
 
-def record(number, parameters, scores, state="complete", notes=None):
-    return TrialRecord(number, state, "", parameters, scores, [], notes=notes or {})
+def record(number, parameters, scores, state=TrialState.COMPLETE, notes=None):
+    return TrialRecord(number, state, parameters, scores, notes=notes or {})
+
+
+def shown(sampler, count):
+    """The first rows of what Optuna's sampler is shown."""
+    return sampler._shown.study.get_trials()[:count]
 
 
 def quality(parameters):
@@ -60,7 +66,8 @@ def run(space, trials, opened_again=0):
         scores = (
             {1: quality(parameters) - 0.3} if number % 3 else {1: quality(parameters) - 0.3, 3: quality(parameters)}
         )
-        records.append(record(number, parameters, scores, "complete" if 3 in scores else "paused", notes))
+        state = TrialState.COMPLETE if 3 in scores else TrialState.PAUSED
+        records.append(record(number, parameters, scores, state, notes))
     return records
 
 
@@ -159,9 +166,9 @@ def test_what_optunas_sampler_is_shown_is_what_is_trained(tmp_path):
     for number in range(12):
         records.append(record(number, sampler.propose(records)[0], {1: 0.5}))
     sampler.propose(records)
-    shown = [trial.params["batch_size"] for trial in sampler._seen.get_trials()[:12]]
-    assert shown == [trial.parameters["batch_size"] for trial in records]
-    assert set(shown) <= {32, 36, 40, 44, 48} and len(set(shown)) > 2
+    sizes = [row.params["batch_size"] for row in shown(sampler, 12)]
+    assert sizes == [trial.parameters["batch_size"] for trial in records]
+    assert set(sizes) <= {32, 36, 40, 44, 48} and len(set(sizes)) > 2
 
 
 MARGINS = """\
@@ -194,20 +201,20 @@ def test_two_ranges_of_one_setting_are_searched_each_under_its_condition(name, t
 
 def test_failed_configurations_are_shown_as_worse_than_all_others_and_faults_are_not_shown(make_space):
     sampler, records = Sampler(make_space("random")), []
-    for scores, state, cause in [
-        ({1: 0.5, 3: 0.6}, "complete", ""),
-        ({1: 0.3, 3: 0.4}, "complete", ""),
-        ({}, "failed", "diverged: loss is not finite"),
-        ({1: 0.9}, "failed", "collapsed: all embeddings are one point"),
-        ({}, "failed", "out of memory: batch_size=64"),
-        ({}, "failed", "worker died at 12:00:00: killed"),
+    for scores, state, kind in [
+        ({1: 0.5, 3: 0.6}, TrialState.COMPLETE, None),
+        ({1: 0.3, 3: 0.4}, TrialState.COMPLETE, None),
+        ({}, TrialState.FAILED, Kind.DIVERGED),
+        ({1: 0.9}, TrialState.FAILED, Kind.COLLAPSED),
+        ({}, TrialState.FAILED, Kind.OUT_OF_MEMORY),
+        ({}, TrialState.FAILED, Kind.WORKER_DIED),
     ]:
         proposed, notes = sampler.propose(records)
+        cause = None if kind is None else Cause(kind, "said so")
         records.append(replace(record(len(records), proposed, scores, state, notes), cause=cause))
     sampler.propose(records)
-    shown = [(row.state.name, row.values) for row in sampler._seen.get_trials()[:6]]
     bad = pytest.approx([0.4 - (0.6 - 0.4)])
-    assert shown == [("COMPLETE", [0.6]), ("COMPLETE", [0.4]), *[("COMPLETE", bad)] * 3, ("FAIL", None)]
+    assert [(row.state.name, row.values) for row in shown(sampler, 6)] == [("COMPLETE", [0.6]), ("COMPLETE", [0.4]), *[("COMPLETE", bad)] * 3, ("FAIL", None)]
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp"])
@@ -221,8 +228,8 @@ def test_samplers_learn_to_avoid_where_training_diverges(make_space, name):
             parameters, notes = sampler.propose(records)
             failed = parameters["learning_rate"] > 1e-2
             row = record(number, parameters, {} if failed else {3: 0.5 + 0.1 * rng.random()}, notes=notes)
-            records.append(replace(row, state="failed", cause="diverged: nan") if failed else row)
-        return sum(trial.state == "failed" for trial in records[-last:]) / last
+            records.append(replace(row, state=TrialState.FAILED, cause=Cause(Kind.DIVERGED, "nan")) if failed else row)
+        return sum(trial.state is TrialState.FAILED for trial in records[-last:]) / last
 
     assert diverged_of_last("random", 60, 60) > 0.2
     assert diverged_of_last(name, 40, 20) < 0.15
@@ -231,7 +238,7 @@ def test_samplers_learn_to_avoid_where_training_diverges(make_space, name):
 def test_running_and_failed_trials_do_not_disturb(make_space):
     space = make_space("gp")
     records = run(space, 6)
-    records[2] = replace(records[2], state="failed", scores={})
-    records[3] = replace(records[3], state="running", scores={})
+    records[2] = replace(records[2], state=TrialState.FAILED, scores={})
+    records[3] = replace(records[3], state=TrialState.RUNNING, scores={})
     parameters, _ = Sampler(space).propose(records)
     space.config(parameters)

@@ -8,10 +8,18 @@ import pytest
 
 from data.system.errors import UserError
 from reid_train.config import TrainConfig
-from tuning.prepare.models import _starts, starts_of
+from tuning.prepare import models
+from tuning.prepare.models import starts_of
+from tuning.prepare.probes import starts
 from tuning.space.read import read_space
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """What a search asks of processes of their own is done in this one."""
+    monkeypatch.setattr(models, "in_processes", lambda function, *arguments: [starts(*arguments)])
 
 
 def space_of(tmp_path: Path, fixed: str, search: str = "margin: [0.1, 0.3]"):
@@ -32,11 +40,12 @@ def space_of(tmp_path: Path, fixed: str, search: str = "margin: [0.1, 0.3]"):
 )
 def test_what_cannot_start_is_one_line(changes, said):
     config = TrainConfig(**{"pretrained": "none", "image_height": 64, "image_width": 32, **changes})
-    lines, problem = _starts([TrainConfig(pretrained="none", backbone="resnet18"), config], 5)
-    assert not lines and problem is not None and said in problem and "\n" not in problem
+    with pytest.raises(UserError) as caught:
+        starts([TrainConfig(pretrained="none", backbone="resnet18"), config], 5)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_every_combination_that_trials_may_have_is_tried_and_no_other(tmp_path):
+def test_every_combination_that_trials_may_have_is_tried_and_no_other(tmp_path, in_this_process):
     fixed = "pretrained: none\nimage_height: 64\nimage_width: 32"
     backbones = "backbone: [timm/test_vit, timm/test_convnext]"
     with pytest.raises(UserError, match="parts=2: backbone=timm/test_vit gives one vector"):

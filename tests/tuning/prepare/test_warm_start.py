@@ -9,9 +9,12 @@ from reid_train.config import read_config
 from reid_train.objective.weighted_sum import Objective
 from reid_train.optim import build_optimizer
 from reid_train.settings_file import read_settings
+from tests.reports import epoch_report
 from tuning.decide.sampler import Sampler
 from tuning.prepare.warm_start import RECIPES, warm_started
+from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
+from tuning.record.trial import TrialState
 from tuning.space.read import read_space
 
 NAMES = sorted(file.stem for file in RECIPES.glob("*.yaml"))
@@ -56,9 +59,11 @@ def earlier(tmp_path, make_space):
 def add(study, parameters, score):
     number = study.add(parameters)
     for rung in (2, 4):
-        report = {"epoch": rung, "val_mAP": 0.9 if score is None else score, "seconds": 1.0}
-        study.record(number, rung, report)
-    study.finish(number, "failed" if score is None else "complete")
+        study.record(number, rung, epoch_report(rung, val_mAP=0.9 if score is None else score))
+    if score is None:
+        study.finish(number, TrialState.FAILED, Cause(Kind.ERROR, "RuntimeError: a fault"))
+    else:
+        study.finish(number, TrialState.COMPLETE)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +129,7 @@ def test_the_best_of_an_earlier_study_come_first_without_their_scores(tmp_path, 
         assert study.trial(study.add(parameters, notes)).scores == {}
     parameters, _ = sampler.propose(study.trials())
     assert parameters["learning_rate"] not in (5e-2, 1e-3, 4e-3, 3e-3, 5e-3)
-    assert not any(row.values for row in sampler._seen.get_trials())
+    assert not any(row.values for row in sampler._shown.study.get_trials())
     assert len(lines) == 3 and f"{earlier.folder}, trial 2: learning_rate 0.08 becomes 0.05" in lines[0]
 
 

@@ -5,8 +5,12 @@ from dataclasses import replace
 import pytest
 
 from data.system.errors import UserError
+from tests.reports import epoch_report
 from tuning.decide.ranking import best_first
+from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
+from tuning.record.trial import Decision, TrialState
+from tuning.space.plan import Plan
 from tuning.space.read import read_space
 
 SPACE = """\
@@ -19,6 +23,10 @@ first_trials:
   - {learning_rate: 0.01, optimizer: sgd, momentum: 0.6}
 study: {trials: 8, rungs: [2, 4], reduction: 2}
 """
+
+
+NOT_AMONG_THE_BEST = Cause(Kind.NOT_PROMOTED, "not among the best")
+DIVERGED = Cause(Kind.DIVERGED, "at step 3")
 
 
 @pytest.fixture
@@ -35,27 +43,27 @@ def add(study, count):
 
 def train(study, number, rung, *scores):
     for epoch, score in enumerate(scores, start=1):
-        study.record(number, rung, {"epoch": epoch, "val_mAP": score, "seconds": 1.5})
+        study.record(number, rung, epoch_report(epoch, val_mAP=score, seconds=1.5))
 
 
 def test_what_was_told_is_there_when_the_study_is_opened_again(tmp_path, space):
     study = Study(tmp_path / "study", space)
     add(study, 3)
     train(study, 0, 2, 0.1, 0.2)
-    study.decide(0, 2, "promoted")
+    study.decide(0, 2, Decision.PROMOTED)
     train(study, 0, 4, 0.1, 0.2, 0.3, 0.4)
-    study.finish(0, "complete")
+    study.finish(0, TrialState.COMPLETE)
     train(study, 1, 2, 0.05, 0.15)
-    study.finish(1, "pruned", "not among the best")
-    study.finish(2, "failed", "diverged: at step 3")
+    study.finish(1, TrialState.PRUNED, NOT_AMONG_THE_BEST)
+    study.finish(2, TrialState.FAILED, DIVERGED)
     again = Study(tmp_path / "study").trials()
-    assert [trial.state for trial in again] == ["complete", "pruned", "failed"]
+    assert [trial.state for trial in again] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED]
     assert again[0].scores == {2: 0.2, 4: 0.4} and again[0].score == 0.4 and again[0].epochs == 6
     assert again[0].seconds == pytest.approx(9.0)
-    assert again[0].decisions == {2: "promoted"} and not again[0].fair and again[1].fair
+    assert again[0].decisions == {2: Decision.PROMOTED} and not again[0].fair and again[1].fair
     assert again == study.trials()
-    assert again[1].cause == "not among the best" and again[1].score == 0.15
-    assert again[2].cause == "diverged: at step 3" and again[2].score is None
+    assert again[1].cause == NOT_AMONG_THE_BEST and again[1].score == 0.15
+    assert again[2].cause == DIVERGED and again[2].score is None
     assert [trial.number for trial in best_first(again)] == [0, 1]
 
 
@@ -64,24 +72,24 @@ def test_a_paused_trial_is_still_paused_when_the_study_is_opened_again_and_a_pro
     add(study, 3)
     for number in range(3):
         train(study, number, 2, 0.1, 0.2)
-        study.decide(number, 2, "paused")
+        study.decide(number, 2, Decision.PAUSED)
     study.go_on(1)
     again = Study(tmp_path / "study", space)  # as after kill -9
     again.settle()
-    assert [trial.state for trial in again.trials()] == ["paused", "waiting", "paused"]
-    assert again.trial(1).decisions == {2: "promoted"}
+    assert [trial.state for trial in again.trials()] == [TrialState.PAUSED, TrialState.WAITING, TrialState.PAUSED]
+    assert again.trial(1).decisions == {2: Decision.PROMOTED}
     again.go_on(2)
-    assert again.trial(2).state == "running" and not again.trial(2).fair
+    assert again.trial(2).state is TrialState.RUNNING and not again.trial(2).fair
 
 
 def test_a_longer_schedule_counts_more_than_a_higher_score_of_a_shorter_one(tmp_path, space):
     study = Study(tmp_path / "study", space)
     add(study, 2)
     train(study, 0, 2, 0.1, 0.9)
-    study.finish(0, "pruned")
+    study.finish(0, TrialState.PRUNED)
     train(study, 1, 2, 0.1, 0.2)
     train(study, 1, 4, 0.1, 0.2, 0.3, 0.4)
-    study.finish(1, "complete")
+    study.finish(1, TrialState.COMPLETE)
     assert [trial.number for trial in best_first(study.trials())] == [1, 0]
 
 
@@ -92,9 +100,9 @@ def test_where_the_length_itself_is_searched_the_score_alone_counts(tmp_path):
     for length in (2, 1):
         study.add({"num_epochs": length})
     train(study, 0, 2, 0.1, 0.2)
-    study.finish(0, "complete")
+    study.finish(0, TrialState.COMPLETE)
     train(study, 1, 1, 0.9)
-    study.finish(1, "complete")
+    study.finish(1, TrialState.COMPLETE)
     assert [trial.number for trial in best_first(study.trials())] == [1, 0]
 
 
@@ -106,7 +114,7 @@ def test_interrupted_trials_wait_with_the_same_parameters_and_are_recorded_once(
     del study  # as after kill -9: two rows are RUNNING
     study = Study(tmp_path / "study", space)
     assert study.settle() == 2
-    assert study.in_state("waiting") == [0, 1] and study.in_state("running") == []
+    assert study.in_state(TrialState.WAITING) == [0, 1] and study.in_state(TrialState.RUNNING) == []
     study.go_on(0)
     assert {n: study.trials()[n].parameters for n in (0, 1)} == before
     assert study.trials()[0].scores == {2: 0.2}
@@ -161,9 +169,47 @@ def test_a_study_at_work_tells_what_the_same_study_opened_again_tells(tmp_path, 
     train(study, 0, 4, 0.15, 0.25)  # told again
     train(study, 1, 2, 0.3, 0.4)
     same()
-    study.decide(1, 2, "paused")
+    study.decide(1, 2, Decision.PAUSED)
     same()
-    study.finish(1, "pruned", "not among the best")
-    study.finish(2, "failed", "diverged")
+    study.finish(1, TrialState.PRUNED, NOT_AMONG_THE_BEST)
+    study.finish(2, TrialState.FAILED, DIVERGED)
     study.settle()
     same()
+
+
+AUTO = """\
+fixed: {backbone: resnet18, pretrained: none, num_epochs: 27}
+search:
+  normalize_features: [false, true]
+  margin:
+    - {choices: [0.1, 1, soft], when: {normalize_features: false}}
+    - {low: 0.05, high: 0.6, when: {normalize_features: true}}
+  batch_size: [16, 32]
+study: {trials: 8, rungs: auto, promotion: restart, audit: 3}
+"""
+
+
+def test_a_study_that_is_opened_without_its_space_is_the_whole_of_it(tmp_path):
+    (tmp_path / "auto.yaml").write_text(AUTO)
+    space = replace(read_space(tmp_path / "auto.yaml"), warm_starts=({"margin": 0.1, "batch_size": 16},))
+    study = Study(tmp_path / "study", space)
+    study.note(plan={"rungs": [3, 9, 27], "reduction": 3, "epoch_s": 1.5})
+    study.add({"normalize_features": True, "margin": 0.3, "batch_size": 16})
+    train(study, 0, 3, 0.1, 0.2, 0.3)
+    study.save_elapsed()
+    again = Study(tmp_path / "study")
+    assert again.space == space and again.facts == study.facts
+    assert again.plan == study.plan == Plan(rungs=(3, 9, 27), reduction=3, promotion="restart", audit=3)
+    assert again.elapsed_s >= study.facts["elapsed_s"] > 0 and again.epoch_s == study.epoch_s == 1.5
+    assert again.trials() == study.trials() and again.config(0) == study.config(0)
+    again.settle()
+    assert again.in_state(TrialState.WAITING) == [0]
+
+
+def test_what_a_command_asks_for_is_kept_when_it_may_go_on_and_not_before(tmp_path, space):
+    Study(tmp_path / "study", space)
+    more = replace(space, study=space.study.model_copy(update={"trials": 80}))
+    asked = Study(tmp_path / "study", more)
+    assert asked.space.study.trials == 80 and Study(tmp_path / "study").space.study.trials == 8
+    asked.keep_space()
+    assert Study(tmp_path / "study").space == more

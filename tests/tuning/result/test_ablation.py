@@ -1,30 +1,45 @@
 """From the default to the winner: one parameter at a time, resumably, on validation identities alone."""
 
 import itertools
+import json
 import shutil
 
 import pytest
 import yaml
 
+from data.pixels.cache import open_pixels
 from reid_train.checkpoint import WEIGHTS
-from reid_train.config import TrainConfig
+from reid_train.config import TrainConfig, read_config
 from reid_train.history import read_history
+from reid_train.train import read_training, train_into
 from tuning.record.study import Study
-from tuning.result.ablation import plan_steps
+from tuning.result.ablation import ablate, plan_steps, read_ablation
+from tuning.result.summary import summary_text
+from tuning.space.read import read_space
 
-SEARCH = {
-    "learning_rate": {"low": 1e-4, "high": 1e-1},
-    "optimizer": {"choices": ["adamw", "sgd"]},
-    "momentum": {"low": 0.5, "high": 0.9, "when": {"optimizer": ["sgd"]}},
-    "margin": {"choices": [0.3, "soft"]},
-    "dropout": {"low": 0.0, "high": 0.5},
-}
+SPACE = """\
+search:
+  learning_rate: {low: 1e-4, high: 1e-1}
+  optimizer: [adamw, sgd]
+  momentum: {low: 0.5, high: 0.9, when: {optimizer: sgd}}
+  margin: [0.3, soft]
+  dropout: {low: 0.0, high: 0.5}
+"""
 
 
-def test_each_step_changes_one_parameter_and_the_last_is_the_winner():
+@pytest.fixture
+def make_space(tmp_path):
+    def make(more=""):
+        (tmp_path / "space.yaml").write_text(SPACE + more)
+        return read_space(tmp_path / "space.yaml")
+
+    return make
+
+
+def test_each_step_changes_one_parameter_and_the_last_is_the_winner(make_space):
     winner = TrainConfig(learning_rate=0.02, optimizer="sgd", momentum=0.7, margin="soft", image_height=64)
-    default = {"learning_rate": 0.01, "margin": 0.3}
-    steps = plan_steps(winner, default, SEARCH, ["margin", "momentum", "learning_rate", "optimizer", "dropout"])
+    space = make_space("first_trials: [{learning_rate: 0.01, margin: 0.3}]\n")
+    steps = plan_steps(winner, space, ["margin", "momentum", "learning_rate", "optimizer", "dropout"])
     # momentum is important, but counts only with sgd; dropout is the same in both.
     assert [step[:3] for step in steps] == [
         ("default", None, None),
@@ -40,9 +55,16 @@ def test_each_step_changes_one_parameter_and_the_last_is_the_winner():
     assert steps[0].config == TrainConfig(learning_rate=0.01, image_height=64)
 
 
-def test_what_the_default_leaves_open_is_the_settings_own():
-    steps = plan_steps(TrainConfig(dropout=0.2), {}, SEARCH, list(SEARCH))
+def test_what_the_default_leaves_open_is_the_settings_own(make_space):
+    steps = plan_steps(TrainConfig(dropout=0.2), make_space(), ["optimizer", "dropout", "margin"])
     assert steps[0].config == TrainConfig() and [step.changed for step in steps] == ["default", "dropout"]
+
+
+def test_the_steps_begin_at_what_is_fixed_and_not_at_the_settings_own(make_space):
+    """Where the space has another value than TrainConfig, the default is trained with that."""
+    space = make_space("fixed: {label_smoothing: 0.1}\n")
+    default, _ = plan_steps(space.config({"learning_rate": 0.02}), space, ["learning_rate"])
+    assert default.config == space.default_config() and default.config.label_smoothing == 0.1
 
 
 @pytest.fixture
@@ -59,11 +81,16 @@ def choose(folder, **settings):
     (folder / "best_config.yaml").write_text(yaml.safe_dump(values | settings))
 
 
-def test_the_way_is_trained_once_without_the_test_images(study, tiny_data, tmp_path, run_module):
-    data = tmp_path / "market"
+def belongs_to(folder, winner):
+    """Says whose weights best/ holds."""
+    (folder / "best").mkdir(exist_ok=True)
+    (folder / "best" / "trial.json").write_text(json.dumps({"of": winner, "epochs": 3, "seed": 0, "score": 0.5}))
+
+
+def test_the_way_is_trained_once_without_the_test_images(study, tiny_data, tmp_path, run_module, capsys):
+    data, cache = tmp_path / "market", tmp_path / "cache"
     shutil.copytree(tiny_data / "bounding_box_train", data / "bounding_box_train")
-    arguments = [study, "--ablation", "--data-dir", data, "--cache-dir", tmp_path / "cache"]
-    done = run_module("tuning.retrain", *arguments)
+    done = run_module("tuning.retrain", study, "--ablation", "--data-dir", data, "--cache-dir", cache)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = read_history(study / "ablation.csv")
     assert [(row["step"], row["changed"], row["from"], row["to"]) for row in rows] == [
@@ -77,29 +104,37 @@ def test_the_way_is_trained_once_without_the_test_images(study, tiny_data, tmp_p
     assert "## From the default to the winner" in summary and "| 2 | weight_decay | 0.0001 | 1 |" in summary
     assert "from the default to the winner: one schedule of 3 epochs, validation" in " ".join(done.stdout.split())
 
-    alone = ["--config", study / "best_config.yaml", "--set", f"data_dir={data}", "--out", tmp_path / "alone"]
-    run_module("reid_train.train", *alone, "--cache-dir", tmp_path / "cache")
+    winner = read_config(str(study / "best_config.yaml"), [f"data_dir={data}"])
+    samples, training, _ = read_training(winner, cache)
+    pixels = open_pixels(samples, height=32, width=16, cache_dir=cache, limit_bytes=None)
+    train_into(winner.changed(seed=0), training, pixels, tmp_path / "alone")
     assert read_history(tmp_path / "alone" / "history.csv")[-1]["val_mAP"] == rows[-1]["val_mAP"]
 
     trained = {file: file.stat().st_mtime_ns for file in (study / "ablation").rglob(WEIGHTS)}
     assert len(trained) == 3
     shutil.rmtree(study / "ablation" / "1-learning_rate")
-    again = run_module("tuning.retrain", *arguments)
-    assert again.returncode == 0 and again.stdout.count("this run is finished") == 2
+    capsys.readouterr()
+    ablate(study, winner, 1, {"cache_dir": cache, "limit_bytes": None})
+    assert capsys.readouterr().out.count("this run is finished") == 2
     assert read_history(study / "ablation.csv") == rows
     kept = {file: file.stat().st_mtime_ns for file in trained if "1-learning_rate" not in str(file)}
     assert kept.items() <= trained.items() and len(kept) == 2
 
 
-def test_a_step_that_diverges_is_a_row_like_others_and_a_table_of_another_winner_is_not_shown(
-    study, tiny_data, tmp_path, run_module
-):
+def test_a_step_that_diverges_is_a_row_like_others(study, tiny_data, tmp_path, capsys):
     choose(study, learning_rate=10, weight_decay=1.0)  # every step multiplies the weights by -9
-    done = run_module("tuning.retrain", study, "--ablation", "--data-dir", tiny_data, "--cache-dir", tmp_path / "cache")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "training diverged" in done.stdout
-    assert "| 2 | weight_decay | 0.0001 | 1 | diverged |  |" in (study / "summary.md").read_text()
-    record = Study(study)
-    record.set_attribute("ablation", [{**row, "trial": 4711} for row in record.attributes["ablation"]])
-    assert run_module("tuning.report", study).returncode == 0
-    assert "From the default" not in (study / "summary.md").read_text()
+    winner = read_config(str(study / "best_config.yaml"), [f"data_dir={tiny_data}"])
+    ablate(study, winner, 1, {"cache_dir": tmp_path / "cache", "limit_bytes": None})
+    assert "training diverged" in capsys.readouterr().out
+    assert "| 2 | weight_decay | 0.0001 | 1 | diverged |  |" in summary_text(Study(study))
+
+
+def test_a_table_belongs_to_the_winner_of_the_confirmation_and_is_not_shown_for_another(study):
+    """Which trial scored best while searching does not count."""
+    row = {"step": 0, "changed": "default", "from": None, "to": None, "val_mAP": 0.5, "difference": None}
+    (study / "ablation.json").write_text(json.dumps({"of": "default", "rows": [row], "noise": "1 seed a step"}))
+    belongs_to(study, "default")
+    assert read_ablation(Study(study))["of"] == "default"
+    assert "From the default to the winner" in summary_text(Study(study))
+    belongs_to(study, "trial 0")
+    assert read_ablation(Study(study)) is None and "From the default" not in summary_text(Study(study))

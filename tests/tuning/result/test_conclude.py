@@ -8,6 +8,7 @@ from data.system.errors import UserError
 from reid_train.evaluation_count import record_evaluation
 from tuning.record.study import Study
 from tuning.result import conclude
+from tuning.result.summary import test_lines as lines_of_test
 from tuning.space.read import read_space
 
 FIGURES = {
@@ -24,7 +25,7 @@ def label(number, rung):
 @pytest.fixture
 def concluded(tmp_path, tiny_space, tiny_data, monkeypatch):
     """Concludes a study's test with this winner; gives its test_metrics.json."""
-    study = Study(tmp_path / "study", read_space(tiny_space, [], str(tiny_data)))
+    study = Study(tmp_path / "study", read_space(tiny_space, ["device=cpu"], str(tiny_data)))
     (study.folder / "best").mkdir()
     monkeypatch.setattr(conclude, "summary", lambda metrics: metrics)
 
@@ -45,7 +46,7 @@ def test_every_new_winner_is_one_more_evaluation_and_the_same_one_is_none(conclu
     again = concluded(7, 12)  # as after a raised --trials
     assert again["best"] == label(7, 12) and len(again["evaluations"]) == 3
     assert len(concluded(7, 36)["evaluations"]) == 4, "the same trial trained on has other weights"
-    (line,) = conclude.test_lines(concluded(7, 36))
+    (line,) = lines_of_test(concluded(7, 36))
     assert "evaluated 4 times for this study (search's end 3 times, retrain): mAP (mean of precisions) 50" in line
 
 
@@ -56,24 +57,30 @@ def test_a_failed_evaluation_keeps_the_count_and_is_tried_again(concluded):
     concluded(1, 12)
     failed = concluded(2, 12, fail)
     assert "mAP" not in failed and len(failed["evaluations"]) == 1
-    count, cause = conclude.test_lines(failed)
+    count, cause = lines_of_test(failed)
     assert count == "test (query/gallery), evaluated once for this study (search's end)"
     assert "not evaluated: query/ is missing" in cause
     assert len(concluded(2, 12)["evaluations"]) == 2
 
 
 def test_the_headline_has_both_rules_rank_1_and_minp_with_intervals(concluded):
-    assert conclude.test_lines(concluded(2, 12)) == [
+    assert lines_of_test(concluded(2, 12)) == [
         "test (query/gallery), evaluated once for this study (search's end): "
         "mAP (mean of precisions) 50.0% (45.0 to 55.0), mAP (trapezoid rule) 48.0% (42.0 to 53.0), "
         "CMC rank 1 75.0% (70.0 to 80.0), mINP 25.0% (20.0 to 30.0); "
         "in brackets: 95 % intervals over 40 identities"
     ]
     without = {**FIGURES, "intervals": None, "identities": 1, "evaluations": [{"for": "search's end"}]}
-    assert conclude.test_lines(without)[0].endswith("mINP 25.0%")
+    assert lines_of_test(without)[0].endswith("mINP 25.0%")
 
 
 def test_an_older_file_without_a_count_counts_as_the_searchs_own_evaluation(concluded):
     (concluded.study.folder / "test_metrics.json").write_text(json.dumps({"best": label(2, 12), "mAP": 0.5}))
     record_evaluation(concluded.study.folder, "retrain, 12-epochs-seed-0")
     assert [e["for"] for e in concluded(2, 12)["evaluations"]] == ["search's end", "retrain, 12-epochs-seed-0"]
+
+
+def test_the_evaluation_is_on_the_spaces_device(concluded):
+    asked = []
+    concluded(2, 12, lambda *_, **named: asked.append(named["device"]) or FIGURES)
+    assert asked == ["cpu"]

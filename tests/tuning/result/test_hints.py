@@ -49,11 +49,20 @@ def test_best_values_at_an_edge_are_named_with_the_range_to_try(searched, best, 
     file.write_text(f"fixed: {{images_per_identity: null}}\nsearch:\n  {searched}\n")
     if searched.startswith("images_per_identity"):
         file.write_text(f"search:\n  {searched}\n")
-    (parameter,) = read_space(file).parameters
-    assert edges([parameter], {parameter.name: best}) == ([said] if said else [])
+    space = read_space(file)
+    assert edges(space, {space.parameters[0].name: best}) == ([said] if said else [])
 
 
 def test_a_parameter_that_did_not_count_is_not_named(tmp_path):
     (tmp_path / "space.yaml").write_text("search:\n  dropout: {low: 0, high: 0.5}\n  momentum: {low: 0.5, high: 0.9}\n")
-    lines = edges(read_space(tmp_path / "space.yaml").parameters, {"dropout": 0.5})
+    lines = edges(read_space(tmp_path / "space.yaml"), {"dropout": 0.5})
     assert [line.split()[0] for line in lines] == ["dropout"]
+
+
+def test_a_range_whose_condition_names_a_fixed_setting_has_its_edge_named(tmp_path):
+    """`optimizer` is not searched, so that the values of a trial say nothing of it: the space does."""
+    fixed, condition = "fixed: {optimizer: sgd}\n", "when: {optimizer: sgd}"
+    (tmp_path / "space.yaml").write_text(f"{fixed}search:\n  momentum: {{low: 0.5, high: 0.9, {condition}}}\n")
+    assert edges(read_space(tmp_path / "space.yaml"), {"momentum": 0.9}) == [
+        "momentum 0.9 lies at the upper end of 0.5 to 0.9: try 0.7 to 0.95"
+    ]

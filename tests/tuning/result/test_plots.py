@@ -1,18 +1,17 @@
 """The pictures of a study: there for every study, and what they show against cases worked by hand."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import matplotlib
-import optuna
 import pytest
 from matplotlib import pyplot as plt
-from optuna.distributions import CategoricalDistribution, FloatDistribution
 from PIL import Image
 
-from reid_train.report import EpochReport
+from tests.reports import epoch_report
 from tuning.decide.sampler import Sampler
+from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
-from tuning.record.trial import TrialRecord
+from tuning.record.trial import TrialEpoch, TrialRecord, TrialState
 from tuning.result.plot_data import (
     Curve,
     best_so_far,
@@ -21,13 +20,12 @@ from tuning.result.plot_data import (
     learning_curves,
     place,
     position,
-    searched_parameters,
     shortened,
     ticks,
 )
 from tuning.result.plots import plot_study
+from tuning.space.parameter import Parameter
 from tuning.space.read import read_space
-from tuning.space.space import Parameter
 
 SPACE = """
 fixed: {backbone: resnet18, pretrained: none, images_per_identity: 4}
@@ -50,18 +48,12 @@ NAMES = [
 ]
 
 
-def report(epoch, num_epochs, score):
-    names = ("loss", "ce_loss", "metric_loss", "accuracy", "active_triplets", "grad_norm", "images_per_s", "seconds")
-    invented = {**dict.fromkeys(names, 0.5), "learning_rate": 1e-3, "val_mAP": score}
-    return asdict(EpochReport(epoch=epoch, num_epochs=num_epochs, **invented))
-
-
-def train(study, score, rungs, state, cause=""):
+def train(study, score, rungs, state, cause=None):
     """One trial that completes these schedules, its score growing evenly over each."""
     number = study.add(*Sampler(study.space).propose(study.trials()))
     for rung in rungs:
         for epoch in range(1, rung + 1):
-            study.record(number, rung, report(epoch, rung, score * epoch / rung))
+            study.record(number, rung, epoch_report(epoch, num_epochs=rung, val_mAP=score * epoch / rung))
     study.finish(number, state, cause)
 
 
@@ -87,31 +79,31 @@ def test_a_study_without_trials_has_every_picture(study):
 
 
 def test_a_study_of_one_trial_has_every_picture(study):
-    train(study, 0.2, [2, 4], "complete")
+    train(study, 0.2, [2, 4], TrialState.COMPLETE)
     assert_pictures(study)
 
 
 def test_a_study_in_its_first_schedule_has_every_picture(study):
     number = study.add(*Sampler(study.space).propose([]))
-    study.record(number, 2, report(1, 2, 0.1))
+    study.record(number, 2, epoch_report(1, num_epochs=2, val_mAP=0.1))
     assert_pictures(study)
 
 
 def test_a_study_whose_trials_all_failed_has_every_picture(study):
     for _ in range(3):
-        train(study, 0.0, [], "failed", "loss is not finite")
+        train(study, 0.0, [], TrialState.FAILED, Cause(Kind.DIVERGED, "loss is not finite"))
     assert_pictures(study)
 
 
 def test_a_study_of_equal_scores_has_every_picture(study):
     for _ in range(7):
-        train(study, 0.0, [2], "pruned")
+        train(study, 0.0, [2], TrialState.PRUNED)
     assert_pictures(study)
 
 
 def test_a_study_of_twelve_trials_has_every_picture_and_leaves_no_state(study):
     for number in range(12):
-        rungs, state = [([2, 4], "complete"), ([2], "pruned"), ([], "failed"), ([2], "failed")][min(number % 5, 3)]
+        rungs, state = [([2, 4], TrialState.COMPLETE), ([2], TrialState.PRUNED), ([], TrialState.FAILED), ([2], TrialState.FAILED)][min(number % 5, 3)]
         train(study, 0.2 + 0.03 * number, rungs, state)
     before = dict(matplotlib.rcParams)
     assert_pictures(study)
@@ -125,22 +117,22 @@ def test_a_long_search_of_many_lengths_has_every_picture(tmp_path):
     )
     study = Study(tmp_path / "study", read_space(tmp_path / "space.yaml"))
     for number in range(10):
-        train(study, 0.1 + 0.01 * number, [1 + number % 8], "complete")
+        train(study, 0.1 + 0.01 * number, [1 + number % 8], TrialState.COMPLETE)
     assert_pictures(study)
 
 
-def trial(number, scores, state="complete", reports=(), **parameters):
-    return TrialRecord(number, state, "", parameters, scores, list(reports))
+def trial(number, scores, state=TrialState.COMPLETE, reports=(), **parameters):
+    return TrialRecord(number, state, parameters, scores, list(reports))
 
 
 def test_best_so_far_follows_the_longest_schedule_to_the_last_trial():
     trials = [
-        trial(0, {4: 0.9}, "pruned"),  # high, but of a shorter schedule
+        trial(0, {4: 0.9}, TrialState.PRUNED),  # high, but of a shorter schedule
         trial(1, {4: 0.1, 8: 0.3}),
         trial(2, {4: 0.1, 8: 0.2}),
-        trial(3, {}, "failed"),
+        trial(3, {}, TrialState.FAILED),
         trial(4, {4: 0.2, 8: 0.5}),
-        trial(5, {4: 0.6}, "pruned"),
+        trial(5, {4: 0.6}, TrialState.PRUNED),
     ]
     assert best_so_far(trials) == ([1, 2, 4, 5], [0.3, 0.3, 0.5, 0.5])
     assert best_so_far(list(reversed(trials))) == best_so_far(trials)
@@ -151,21 +143,21 @@ def test_best_so_far_follows_the_longest_schedule_to_the_last_trial():
 
 def test_learning_curves_break_at_a_rung_and_count_epochs_over_all_schedules():
     values = [(2, 1, 0.1), (2, 2, 0.2), (4, 1, 0.05), (4, 2, None), (4, 3, 0.15)]
-    reports = [{"rung": rung, "epoch": epoch, "val_mAP": value} for rung, epoch, value in values]
-    running = trial(0, {2: 0.2}, "running", reports)
+    reports = [TrialEpoch(rung, epoch_report(epoch, val_mAP=value)) for rung, epoch, value in values]
+    running = trial(0, {2: 0.2}, TrialState.RUNNING, reports)
     assert learning_curves(running, "val_mAP") == [
         Curve(2, [1, 2], [0.1, 0.2], complete=True),
         Curve(4, [3, 5], [0.05, 0.15], complete=False),
     ]
     assert learning_curves(running, "val_mINP") == []
-    assert learning_curves(trial(1, {}, "failed"), "val_mAP") == []
+    assert learning_curves(trial(1, {}, TrialState.FAILED), "val_mAP") == []
 
 
 def test_scores_are_compared_at_the_length_that_most_trials_have():
     assert comparison_rung([trial(0, {4: 0.1, 8: 0.2}), trial(1, {4: 0.1}), trial(2, {})]) == 4
     assert comparison_rung([trial(0, {4: 0.1, 8: 0.2})]) == 4
     assert comparison_rung([trial(0, {10: 0.1}), trial(1, {20: 0.1}), trial(2, {20: 0.1})]) == 20
-    assert comparison_rung([trial(0, {}, "failed")]) == 0
+    assert comparison_rung([trial(0, {}, TrialState.FAILED)]) == 0
     assert comparison_rung([]) == 0
 
 
@@ -200,29 +192,44 @@ def test_ticks_are_round_numbers_or_choices():
     assert shortened("results/runs/old/checkpoint") == "…/old/checkpoint"
 
 
-def test_parameters_are_read_from_the_record(study):
-    for _ in range(2):
-        train(study, 0.2, [2], "pruned")
-    opened = Study(study.folder)
-    parameters = searched_parameters(opened.attributes["space"]["search"], opened.trials())
-    expected = [p if p.alternative else replace(p, when=()) for p in study.space.parameters]
-    assert [p for p in parameters if p.name != "momentum"] == [p for p in expected if p.name != "momentum"]
+IMPORTANCE = """
+search:
+  dropout: {low: 0, high: 0.9}
+  optimizer: [adamw, sgd]
+"""
 
 
-def scored(rate, scores):
-    ranges = {"rate": FloatDistribution(0, 1), "idle": CategoricalDistribution(["a", "b"])}
-    parameters = {"rate": rate, "idle": "ab"[int(rate * 1000) % 2]}
-    state = optuna.trial.TrialState.PRUNED
-    return optuna.trial.create_trial(state=state, params=parameters, distributions=ranges, intermediate_values=scores)
+@pytest.fixture
+def scored(tmp_path):
+    """The importances of a space by trials of growing dropout, of which the optimizer says nothing."""
+    (tmp_path / "space.yaml").write_text(IMPORTANCE)
+    space = read_space(tmp_path / "space.yaml")
+
+    def found(count, scores):
+        def of(number):
+            parameters = {"dropout": 0.9 * number / count, "optimizer": ["adamw", "sgd"][number * 1000 // count % 2]}
+            return TrialRecord(number, TrialState.PRUNED, parameters, scores(number / count))
+
+        return importances(space, [of(number) for number in range(count)], 4)
+
+    return found
 
 
-def test_importance_finds_the_parameter_that_decides_and_uses_pruned_trials():
-    found = importances([scored(rate / 40, {4: rate / 40, 8: 0.5}) for rate in range(40)], 4)
-    assert list(found) == ["rate", "idle"]
-    assert found["rate"].share > found["rate"].by_chance
+def test_importance_finds_the_parameter_that_decides_and_uses_pruned_trials(scored):
+    found = scored(40, lambda score: {4: score, 8: 0.5})
+    assert list(found) == ["dropout", "optimizer"]
+    assert found["dropout"].share > found["dropout"].by_chance
     assert sum(importance.share for importance in found.values()) == pytest.approx(1)
 
 
-def test_importance_says_in_words_when_it_cannot_be_computed():
-    assert "need 6" in importances([scored(rate / 5, {4: rate / 5}) for rate in range(5)], 4)
-    assert "same score" in importances([scored(rate / 40, {4: 0.5}) for rate in range(40)], 4)
+def test_importance_says_in_words_when_it_cannot_be_computed(scored):
+    assert "need 6" in scored(5, lambda score: {4: score})
+    assert "same score" in scored(40, lambda score: {4: 0.5})
+
+
+def test_importance_keeps_two_ranges_of_one_setting_apart(study):
+    """Each range has an importance of its own, under its key; `momentum` counts for some of the trials alone."""
+    for number in range(12):
+        train(study, 0.1 + 0.02 * number, [2], TrialState.PRUNED)
+    found = importances(study.space, study.trials(), 2)
+    assert isinstance(found, dict) and set(found) <= {parameter.key for parameter in study.space.parameters}

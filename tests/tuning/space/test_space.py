@@ -1,5 +1,7 @@
 """Search spaces: what they accept, and the one clear line for each thing that is wrong."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,12 @@ from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from reid_train.config import FIELD_NAMES
+from tuning.space.batches import fit_to_data
+from tuning.space.parameter import Parameter
+from tuning.space.plan import Plan
 from tuning.space.read import NOT_SEARCHABLE, read_space
 from tuning.space.settings import parse_duration
-from tuning.space.space import Parameter, fit_to_data, setting_of
+from tuning.space.space import SearchSpace
 
 ROOT = Path(__file__).resolve().parents[3]
 VALUES = {
@@ -53,7 +58,7 @@ def test_every_setting_is_searchable_or_refused_with_a_reason(field, tmp_path):
 @pytest.mark.parametrize("name", ["sample", "veri", "market1501", "frozen"])
 def test_shipped_spaces_are_valid(name):
     space = read_space(ROOT / "search_spaces" / f"{name}.yaml")
-    assert space.parameters and min(space.rungs(space.base_config())) >= 4
+    assert space.parameters and min(Plan.of(space.study).rungs_of(space.base_config())) >= 4
     for trial in space.first_trials:
         assert set(trial) == {parameter.name for parameter in space.parameters}
     for value in ("true", "false"):
@@ -66,7 +71,7 @@ def test_spaces_of_a_choice_compare_with_the_model_without_it(name, plain):
     base, *others = [space.config(trial) for trial in space.first_trials]
     for setting, value in plain.items():
         assert getattr(base, setting) == value and all(getattr(other, setting) != value for other in others)
-    assert space.default() == space.first_trials[0]
+    assert space.default == space.first_trials[0]
 
 
 def test_a_range_is_checked_where_its_condition_holds(tmp_path):
@@ -267,7 +272,6 @@ def test_a_setting_may_have_two_ranges_under_conditions_that_exclude_each_other(
     space = space_from(tmp_path, ALTERNATIVES)
     _, raw, unit = space.parameters
     assert (raw.name, unit.name) == ("margin", "margin") and raw.key != unit.key
-    assert setting_of(raw.key) == setting_of(unit.key) == "margin"
     assert space.by_key({"normalize_features": True, "margin": 0.1}) == {"normalize_features": True, unit.key: 0.1}
     assert space.by_key({"normalize_features": False, "margin": 0.1}) == {"normalize_features": False, raw.key: 0.1}
 
@@ -280,6 +284,76 @@ def test_of_two_ranges_the_command_line_leaves_the_one_that_counts(value, kind, 
     (margin,) = space.parameters
     assert (margin.key, margin.kind) == ("margin", kind)
     assert space.first_trials == (trials,)
+
+
+SPACES = [*sorted((ROOT / "search_spaces").glob("*.yaml")), *sorted((ROOT / "tests/benchmarks").glob("**/*.yaml"))]
+CONDITIONAL = """\
+fixed: {data_dir: elsewhere, label_smoothing: 0.1, max_grad_norm: null}
+search:
+  learning_rate: {low: 1e-4, high: 1e-1, log: true}
+  optimizer: [adamw, sgd]
+  momentum: {low: 0.5, high: 0.9, step: 0.1, when: {optimizer: [sgd]}}
+  normalize_features: [false, true]
+  margin:
+    - {choices: [0.1, 1, soft], when: {normalize_features: false}}
+    - {low: 0.05, high: 0.6, when: {normalize_features: true, optimizer: [adamw, sgd]}}
+  batch_size: {low: 16, high: 64, step: 16}
+  images_per_identity: [4, null]
+first_trials:
+  - {normalize_features: false, margin: soft, batch_size: 32, images_per_identity: null}
+  - {learning_rate: 0.01}
+study:
+  metrics: {val_mINP: max, latency_ms: min, parameters: min}
+  pick: {latency_ms: 5}
+  rungs: [2, 4]
+  time_budget: 1.5h
+  warm_start: [brief]
+sample_data: {layout: market1501, identities: 20}
+"""
+
+
+def kept(space):
+    """The space as a study reads it again."""
+    return SearchSpace.from_record(json.loads(json.dumps(space.to_record())), "results/study")
+
+
+@pytest.mark.parametrize("text", [CONDITIONAL, ALTERNATIVES, "search:\n  num_epochs: [10, 20]\nstudy: {rungs: null}\n"])
+def test_a_space_is_kept_without_loss(text, tmp_path):
+    space = space_from(tmp_path, text)
+    space = replace(space, warm_starts=({"learning_rate": 0.02, "optimizer": "adamw"},))
+    assert kept(space) == space and kept(space).identity() == space.identity()
+    assert kept(space).default == space.default and kept(space).base_config() == space.base_config()
+    for one, other in zip(kept(space).parameters, space.parameters, strict=True):
+        assert repr(one) == repr(other), "whole numbers stay whole"
+
+
+@pytest.mark.parametrize("file", [pytest.param(file, id=file.name) for file in SPACES if "search:" in file.read_text()])
+def test_every_space_of_this_project_is_kept_without_loss(file):
+    space = read_space(file)
+    assert kept(space) == space and kept(space).identity() == space.identity()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"warm_starts": ({"learning_rate": 0.02},)},
+        {"first_trials": ()},
+        {"batches": ()},
+        {"sample_data": None},
+        {"name": "other"},
+    ],
+)
+def test_spaces_that_differ_are_kept_as_different_ones(change, tmp_path):
+    space = space_from(tmp_path, CONDITIONAL)
+    assert kept(replace(space, **change)) != space
+
+
+def test_the_identity_leaves_out_what_changes_no_trial(tmp_path):
+    space = space_from(tmp_path, CONDITIONAL)
+    elsewhere = replace(space, fixed={**space.fixed, "data_dir": "/mnt", "on_bad_image": "skip"}, sample_data=None)
+    longer = replace(elsewhere, study=space.study.model_copy(update={"trials": 99, "time_budget": None, "top_k": 0}))
+    assert longer.identity() == space.identity()
+    assert json.loads(json.dumps(space.identity())) == space.identity(), "it is read again as it was"
 
 
 def test_steps_end_on_the_last_value_that_the_step_reaches(tmp_path):

@@ -1,0 +1,42 @@
+"""What starting Ray leaves behind in this process: nothing that its next start or another program would find."""
+
+import os
+
+import pytest
+
+from tuning.run.ray_process import ROOT, environment_of_processes
+from tuning.run.resources import Resources
+
+OF_TRIALS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PYTHONPATH")
+
+
+@pytest.fixture
+def environment():
+    """The variables of this process, which are as they were after the test."""
+    before = dict(os.environ)
+    for name in OF_TRIALS:
+        os.environ.pop(name, None)
+    yield os.environ
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.parametrize(
+    ("before", "path"),
+    [
+        ({}, str(ROOT)),
+        ({"PYTHONPATH": "/mine", "OMP_NUM_THREADS": "3"}, os.pathsep.join([str(ROOT), "/mine"])),
+    ],
+)
+def test_what_processes_of_trials_inherit_is_taken_back_however_often_ray_is_started(before, path, environment):
+    environment |= before
+    for _ in range(2):
+        with environment_of_processes(None, Resources(2, 0, 1)):
+            assert environment["OMP_NUM_THREADS"] == "2" and environment["PYTHONPATH"] == path
+        assert {name: environment[name] for name in OF_TRIALS if name in environment} == before
+
+
+def test_it_is_taken_back_after_an_error_too(environment):
+    with pytest.raises(RuntimeError), environment_of_processes(None, Resources(2, 0, 1)):
+        raise RuntimeError("Ray did not start")
+    assert not set(OF_TRIALS) & environment.keys()
