@@ -1,7 +1,8 @@
 """The tiny data set and space of tests/tuning; prints what came of the fuzz tests' examples, where they were many."""
 
-from tests.reliability import fuzzing
 from tests.tuning.conftest import run_module, tiny_data, tiny_space
+
+from tests.reliability import fuzzing
 
 __all__ = ["run_module", "tiny_data", "tiny_space"]
 
