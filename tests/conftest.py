@@ -13,12 +13,10 @@ from tests import order
 from tests.commands import Done, run_command
 from tests.made_once import made_once
 from tests.tiny_space import TINY_SPACE
-from tests.watched_search import Watched, seen_in, watch_search
+from tests.watched_search import PRIVATE, Watched, seen_in, watch_search
 from tests.without_ray import without_ray
 
 __all__ = ["without_ray"]
-PRIVATE = 0o077
-"""The umask of the finished search."""
 
 
 @pytest.hookimpl(trylast=True)

@@ -27,6 +27,8 @@ SECRETS = {
     "DATABASE_URL": "postgresql://ann:url-geheim-4@db/x",
 }
 """What the search finds in its environment."""
+PRIVATE = 0o077
+"""The umask of the search that all tests share."""
 LISTENS = "0A"
 """The state of a socket that listens, in /proc/net/tcp."""
 
