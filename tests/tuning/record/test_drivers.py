@@ -1,15 +1,20 @@
 """Several drivers on one study in a PostgreSQL server that the tests start themselves."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from data.system.errors import UserError
 from tests.postgres import server
+from tests.reports import epoch_report
 from tuning.decide.policy import Policy
 from tuning.record import drivers as team
+from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
+from tuning.record.trial import Decision, TrialState
 from tuning.run.searcher import StudySearcher
+from tuning.run.work import job_of
 from tuning.space.read import read_space
 
 pytest.importorskip("psycopg", reason="psycopg is not installed (the extra `postgresql`)")
@@ -33,7 +38,7 @@ def drivers(url, tiny_space, tmp_path, tiny_data):
 
 
 def report(epoch, score=0.5):
-    return {"epoch": epoch, "val_mAP": score, "seconds": 1.0, "triplet_loss": 0.1, "active_triplets": 0.5}
+    return epoch_report(epoch, val_mAP=score)
 
 
 def test_what_one_driver_does_the_other_sees_and_does_not_do_again(drivers):
@@ -42,30 +47,33 @@ def test_what_one_driver_does_the_other_sees_and_does_not_do_again(drivers):
         number = first.add({"learning_rate": 0.01, "weight_decay": 1.0})
     with second.exclusive():
         assert second.trial(number).parameters == {"learning_rate": 0.01, "weight_decay": 1.0}
-        assert not second.is_running(number) and second.in_state("running") == [number]
+        assert not second.is_running(number) and second.in_state(TrialState.RUNNING) == [number]
     assert second.settle() == 0, "the other driver's trial is not this one's to settle"
     with first.exclusive():
         first.record(number, 2, report(1))
         first.record(number, 2, report(2, 0.7))
-        first.decide(number, 2, "paused")
+        first.decide(number, 2, Decision.PAUSED)
     with second.exclusive():
-        assert second.trial(number).scores == {2: 0.7} and second.in_state("paused") == [number]
-        assert [each["epoch"] for each in second.trial(number).reports] == [1, 2]
+        assert second.trial(number).scores == {2: 0.7} and second.in_state(TrialState.PAUSED) == [number]
+        assert [epoch.report.epoch for epoch in second.trial(number).reports] == [1, 2]
         second.go_on(number)
     with first.exclusive():
         assert first.trial(number).driver == "b" and not first.is_running(number)
 
 
-def test_two_drivers_at_once_add_the_trials_that_were_asked_for_and_none_twice(drivers, tiny_space):
+def test_two_drivers_at_once_add_the_trials_that_were_asked_for_and_none_twice(drivers):
     def propose(study):
-        settings = study.space.study.model_copy(update={"trials": 24})
-        searcher = StudySearcher(Policy(study, settings), lambda number: {"number": number})
+        policy = Policy(study)
+        searcher = StudySearcher(policy, policy.job)
         while isinstance(found := searcher.suggest(""), dict):
-            mine.append((study.folder.parent.name, found["number"]))
+            number = job_of(found).number
+            mine.append((study.folder.parent.name, number))
             with study.exclusive():
-                study.finish(found["number"], "failed", "only proposed")
+                study.finish(number, TrialState.FAILED, Cause(Kind.ERROR, "only proposed"))
 
     mine: list[tuple[str, int]] = []
+    for study in drivers:
+        study.space = replace(study.space, study=study.space.study.model_copy(update={"trials": 24}))
     threads = [threading.Thread(target=propose, args=[study]) for study in drivers]
     for thread in threads:
         thread.start()
@@ -83,11 +91,11 @@ def test_the_trials_of_a_driver_that_fell_silent_are_taken_over_and_it_lets_go_o
         number = first.add({"learning_rate": 0.02, "weight_decay": 1.0})
         first.record(number, 2, report(1))
     with second.exclusive():
-        assert second.in_state("running") == [number]
+        assert second.in_state(TrialState.RUNNING) == [number]
     first.leave()
     monkeypatch.setattr(team, "DEAD_AFTER_S", 0.0)
     with second.exclusive():
-        assert second.in_state("waiting") == [number]
+        assert second.in_state(TrialState.WAITING) == [number]
         assert len(second.trial(number).reports) == 1, "an epoch that had not ended a rung is known too"
         second.go_on(number)
     monkeypatch.undo()
