@@ -27,6 +27,7 @@ from tuning.run.trainable import ReIDTrainable
 from tuning.run.work import EpochEnded, job_of, told_in
 from tuning.space.read import read_space
 
+
 @pytest.fixture
 def tiny_data(tiny_data, tmp_path):
     """A copy, beside which a manifest may lie."""
