@@ -2,15 +2,11 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 class Nodes:
@@ -56,20 +52,3 @@ def cluster(head_cpus: int = 0) -> Iterator[Nodes]:
         if nodes is not None:
             nodes.cluster.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def search_command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "tuning.search", *map(str, arguments)]
-
-
-def start_search(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
-    """A search in a session of its own; its output is to be read with communicate()."""
-    return subprocess.Popen(
-        search_command(*arguments),
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )

@@ -14,3 +14,20 @@ fixed:
   pct_start: 0.4
 """
 """The `fixed` of a space for drawn images of 20 identities."""
+
+TINY_SPACE = f"""\
+{TINY_FIXED}search:
+  learning_rate: {{low: 1e-6, high: 10, log: true}}
+  weight_decay: [0.0001, 1.0]
+first_trials:
+  - {{learning_rate: 0.05, weight_decay: 0.0001}}
+  - {{learning_rate: 10, weight_decay: 1.0}}  # every step multiplies the weights by -9: diverges
+  - {{learning_rate: 1e-6, weight_decay: 0.0001}}
+study:
+  trials: 5
+  rungs: [2, 3]
+  reduction: 4
+  noise_seeds: 0
+  top_k: 0
+"""
+"""A space whose search has trials that are complete, pruned and failed."""

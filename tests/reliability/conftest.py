@@ -1,9 +1,6 @@
-"""The tiny data set and space of tests/tuning; prints what came of the fuzz tests' examples, where they were many."""
+"""Prints what came of the fuzz tests' examples, where they were many."""
 
 from tests.reliability import fuzzing
-from tests.tuning.conftest import run_module, tiny_data, tiny_space
-
-__all__ = ["run_module", "tiny_data", "tiny_space"]
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -12,12 +12,12 @@ import torch
 
 from data.system.errors import UserError
 from reid_train.checkpoint import load_checkpoint
+from tuning.record.folders import BEST, BEST_LABEL, repeat_folder, trial_folder
 from tuning.record.study import Study
-from tuning.record.trial import TrialRecord
+from tuning.record.trial import ENDED, TrialEpoch, TrialRecord, TrialState
 
 Key = tuple[str, int]
 """The record ("study" or "repeats") and the number of a row in it."""
-FINISHED = ("complete", "pruned", "failed")
 TOLD = re.compile(r"\] (trial \d+|(?:default|trial \d+), seed \d+) (complete|pruned|failed): ")
 
 
@@ -53,12 +53,13 @@ def rows_of(folder: Path) -> dict[Key, TrialRecord]:
 def snapshot(folder: Path) -> Snapshot:
     """To be taken where environment.json is there: opening a data base that is being made disturbs its making."""
     rows = rows_of(folder)
-    unfinished = [key for key, row in rows.items() if row.state not in FINISHED]
-    return Snapshot(rows, {key: _saved_epoch(folder / _place(key)) for key in unfinished})
+    unfinished = [key for key, row in rows.items() if row.state not in ENDED]
+    return Snapshot(rows, {key: _saved_epoch(_place(folder, key)) for key in unfinished})
 
 
-def _place(key: Key) -> str:
-    return f"{'trials' if key[0] == 'study' else 'repeats'}/{key[1]}"
+def _place(folder: Path, key: Key) -> Path:
+    record, number = key
+    return trial_folder(folder, number) if record == "study" else repeat_folder(folder, number)
 
 
 def _saved_epoch(folder: Path) -> int:
@@ -80,14 +81,16 @@ def compare(folder: Path, snapshots: list[Snapshot], said: str, trials: int, fou
     numbers = sorted(number for record, number in final if record == "study")
     if numbers != list(range(trials)):
         found.problems.append(f"{folder}: trials {numbers} instead of {trials}")
-    found.left_running += [str(key) for key, row in final.items() if row.state in ("running", "waiting")]
+    found.left_running += [
+        str(key) for key, row in final.items() if row.state in (TrialState.RUNNING, TrialState.WAITING)
+    ]
     ended: set[Key] = set()
     repeated: set[tuple[Any, ...]] = set()
     for moment in snapshots:
         for key, before in moment.rows.items():
             if key not in final:
                 found.lost.append(f"{folder} {key}")
-            elif before.state in FINISHED:
+            elif before.state in ENDED:
                 ended.add(key)
                 _compare_finished(f"{folder} {key}", before, final[key], found)
             else:
@@ -102,7 +105,7 @@ def compare(folder: Path, snapshots: list[Snapshot], said: str, trials: int, fou
 
 
 def _compare_finished(what: str, before: TrialRecord, after: TrialRecord, found: Findings) -> None:
-    if [_stamp(report) for report in after.reports] != [_stamp(report) for report in before.reports]:
+    if [*map(_stamp, after.reports)] != [*map(_stamp, before.reports)]:
         found.trained_twice.append(what)
     elif after != before:
         found.lost.append(f"{what}: was {before.state}, is {after.state}")
@@ -113,30 +116,30 @@ def _compare_unfinished(
 ) -> list[tuple[Any, ...]]:
     """Gives the epochs that were trained once more; those that a state had behind it must not have been."""
     again = []
-    then = {(report["rung"], report["epoch"]): report for report in after.reports}
+    then = {(epoch.rung, epoch.report.epoch): epoch for epoch in after.reports}
     if after.parameters != before.parameters:
         found.lost.append(f"{what}: other parameters")
-    for report in before.reports:
-        later = then.get((report["rung"], report["epoch"]))
+    for epoch in before.reports:
+        later, number = then.get((epoch.rung, epoch.report.epoch)), epoch.report.epoch
         if later is None:
-            found.lost.append(f"{what}: epoch {report['epoch']}")
-        elif _stamp(later) != _stamp(report):
-            again.append(_stamp(report))
-            if report["epoch"] <= saved_epoch:
-                found.problems.append(f"{what}: epoch {report['epoch']} again, in spite of the state of {saved_epoch}")
-            if (later["loss"], later["val_mAP"]) != (report["loss"], report["val_mAP"]):
-                found.problems.append(f"{what}: epoch {report['epoch']} came out otherwise the second time")
+            found.lost.append(f"{what}: epoch {number}")
+        elif _stamp(later) != _stamp(epoch):
+            again.append(_stamp(epoch))
+            if number <= saved_epoch:
+                found.problems.append(f"{what}: epoch {number} again, in spite of the state of {saved_epoch}")
+            if (later.report.loss, later.report.val_mAP) != (epoch.report.loss, epoch.report.val_mAP):
+                found.problems.append(f"{what}: epoch {number} came out otherwise the second time")
     return again
 
 
-def _stamp(report: dict[str, Any]) -> tuple[Any, ...]:
+def _stamp(epoch: TrialEpoch) -> tuple[Any, ...]:
     """Tells one training of an epoch from another: no two take the same time."""
-    return report["rung"], report["epoch"], report["seconds"], report["images_per_s"]
+    return epoch.rung, epoch.report.epoch, epoch.report.seconds, epoch.report.images_per_s
 
 
 def _compare_told(folder: Path, said: str, final: dict[Key, TrialRecord], found: Findings) -> None:
     """What the command said of trials that ended, in all of its sessions, is on record."""
-    names = {_name(key, row): row.state for key, row in final.items()}
+    names: dict[str, str] = {_name(key, row): row.state for key, row in final.items()}
     told: dict[str, str] = {}
     for name, state in TOLD.findall(said):
         if name in told:
@@ -152,12 +155,12 @@ def _name(key: Key, row: TrialRecord) -> str:
 
 def _check_epochs(what: str, key: Key, row: TrialRecord, found: Findings) -> None:
     """Every epoch of a trial that was trained to its end is there once."""
-    if row.state == "failed":
+    if row.state is TrialState.FAILED:
         return
     continued = [(3, 1), (3, 2), (3, 3), (6, 4), (6, 5), (6, 6)][: row.rung]
     expected = continued if key[0] == "study" else [(6, epoch) for epoch in range(1, 7)]
-    if [(report["rung"], report["epoch"]) for report in row.reports] != expected:
-        found.problems.append(f"{what}: epochs {[(r['rung'], r['epoch']) for r in row.reports]}")
+    if (epochs := [(epoch.rung, epoch.report.epoch) for epoch in row.reports]) != expected:
+        found.problems.append(f"{what}: epochs {epochs}")
 
 
 def check_files(folder: Path, found: Findings) -> None:
@@ -168,7 +171,7 @@ def check_files(folder: Path, found: Findings) -> None:
     agree = [
         (table["number"].tolist(), [row.number for row in trials]),
         (table["state"].tolist(), [row.state for row in trials]),
-        (table["cause"].tolist(), [row.cause for row in trials]),
+        (table["cause"].tolist(), ["" if row.cause is None else str(row.cause) for row in trials]),
         (table["epochs"].tolist(), [row.epochs for row in trials]),
         ([f"{float(v):.5f}" if v else "" for v in table["val_mAP"].astype(str)],
          ["" if row.score is None else f"{float(f'{row.score:.6g}'):.5f}" for row in trials]),
@@ -176,9 +179,9 @@ def check_files(folder: Path, found: Findings) -> None:
          [row.epochs for row in trials if row.epochs]),
     ]  # fmt: skip
     found.problems += [f"{folder}: trials.csv or history: {one} is not {other}" for one, other in agree if one != other]
-    label = json.loads((folder / "best" / "trial.json").read_text())
-    weights = load_checkpoint(folder / "best")
-    runs = [row for (record, _), row in rows.items() if record == "repeats" and row.state == "complete"]
+    label = json.loads((folder / BEST / BEST_LABEL).read_text())
+    weights = load_checkpoint(folder / BEST)
+    runs = [row for (record, _), row in rows.items() if record == "repeats" and row.state is TrialState.COMPLETE]
     if (folder / "confirmation.csv").is_file():
         confirmed = pd.read_csv(folder / "confirmation.csv")
         for line in confirmed.to_dict("records"):
@@ -189,7 +192,7 @@ def check_files(folder: Path, found: Findings) -> None:
         winners = [run for run in runs if run.notes["of"] == confirmed["configuration"][0]]
         best = next((run for run in winners if run.notes["seed"] == label["seed"]), None)
     else:
-        complete = [row for row in trials if row.state == "complete"]
+        complete = [row for row in trials if row.state is TrialState.COMPLETE]
         best = max(complete, key=lambda row: row.score or 0.0)
         if label["of"] != f"trial {best.number}":
             found.problems.append(f"{folder}: best/ is {label['of']}, not trial {best.number}")

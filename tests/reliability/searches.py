@@ -4,14 +4,13 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.commands import ROOT, USUAL, command_line
 from tests.tiny_space import TINY_FIXED
 
-ROOT = Path(__file__).resolve().parents[2]
 ROLES = ("driver", "worker", "raylet", "gcs")
 
 SPACE = (
@@ -40,8 +39,8 @@ class Search:
 
     def __init__(self, log: Path, *arguments: object, module: str = "tuning.search"):
         self.log, self.arguments = log, arguments
-        command = [sys.executable, "-m", module, *map(str, arguments)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
+        command = command_line(module, *arguments)
+        environment = {**os.environ, **USUAL, "PYTHONUNBUFFERED": "1"}
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True

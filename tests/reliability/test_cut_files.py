@@ -27,10 +27,15 @@ from reid_train.history import read_history, write_history
 from reid_train.model.backbones import BACKBONES
 from reid_train.run_folder import train_into
 from tests.narrow_resnet import NarrowResNet
+from tests.reports import epoch_report
+from tuning.record.cause import Cause, Kind
+from tuning.record.folders import rung_folder
+from tuning.record.job import TrialJob
 from tuning.record.sqlite_file import check_database
 from tuning.record.study import Study
-from tuning.result.conclude import summary_text
-from tuning.run.climb import climb, rung_folder
+from tuning.record.trial import TrialState
+from tuning.result.summary import summary_text
+from tuning.run.climb import climb
 from tuning.space.read import read_space
 
 SPACE = """\
@@ -161,6 +166,11 @@ CONFIG = TrainConfig(
 )  # fmt: skip
 
 
+JOB = TrialJob(
+    number=0, config=CONFIG, rungs=(2, 4), promotion="continue", behind=0, folder="", state_interval_s=0
+)  # fmt: skip
+
+
 def plain(reports):
     """What does not depend on the machine's speed."""
     return [(rung, report.epoch, report.loss, report.val_mAP) for rung, report in reports]
@@ -175,14 +185,14 @@ def test_a_trial_whose_file_was_cut_trains_that_schedule_again_and_comes_out_the
     damaged, told, data, samples, tmp_path, caplog
 ):
     pixels = open_pixels(samples, height=32, width=16, cache_dir=tmp_path / "cache")
-    whole = plain(climb(CONFIG, (2, 4), "continue", data, pixels, tmp_path / "whole"))
-    epochs = climb(CONFIG, (2, 4), "continue", data, pixels, tmp_path / "cut", state_interval_s=0)
+    whole = plain(climb(JOB, data, pixels, tmp_path / "whole"))
+    epochs = climb(JOB, data, pixels, tmp_path / "cut")
     assert plain(next(epochs) for _ in range(3)) == whole[:3]
     epochs.close()
     file = tmp_path / "cut" / damaged
     file.write_bytes(file.read_bytes()[:-100])
     with caplog.at_level(logging.WARNING):
-        again = plain(climb(CONFIG, (2, 4), "continue", data, pixels, tmp_path / "cut", state_interval_s=0))
+        again = plain(climb(JOB, data, pixels, tmp_path / "cut"))
     assert str(file) in caplog.text
     reports = {entry[1]: entry for entry in again}  # of an epoch told twice, once
     assert sorted(reports) == told and [reports[epoch] for epoch in told] == [whole[epoch - 1] for epoch in told]
@@ -212,8 +222,8 @@ def study(tmp_path_factory):
     for number in range(6):
         made.add({"learning_rate": 1e-3})
         for epoch in (1, 2):
-            made.record(number, 2, {"epoch": epoch, "val_mAP": 0.1 * epoch, "seconds": 1.0, "note": "y" * 50})
-        made.finish(number, "pruned", "z")
+            made.record(number, 2, epoch_report(epoch, val_mAP=0.1 * epoch))
+        made.finish(number, TrialState.PRUNED, Cause(Kind.NOT_PROMOTED, "z"))
     (folder / "study" / "environment.json").write_text("{}")
     return folder / "study", space
 

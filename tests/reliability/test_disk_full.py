@@ -4,7 +4,6 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,10 +14,14 @@ from data.system.errors import refused_write
 from data.system.files import write_json
 from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint, load_state, save_checkpoint, save_state
 from reid_train.config import TrainConfig
+from tests.commands import ROOT, USUAL, command_line, run_here
 from tests.reliability.crashes import make_run
 from tests.reliability.record import Findings, check_files, compare
-from tests.reliability.searches import ROOT, Search
+from tests.reliability.searches import Search
+from tests.reports import epoch_report
+from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
+from tuning.record.trial import TrialState
 from tuning.result.tables import write_tables
 from tuning.space.read import read_space
 
@@ -81,7 +84,7 @@ def test_a_study_that_cannot_grow_says_so_and_has_what_it_had(tmp_path):
         for number in range(1000):
             study.add({"learning_rate": 1e-3})
             known.append(number)
-            study.record(number, 2, {"epoch": 1, "val_mAP": 0.1, "seconds": 1.0, "note": "x" * 500})
+            study.record(number, 2, epoch_report(1, val_mAP=0.1))
 
     refused = refusal(fill, (tmp_path / "study" / "study.db").stat().st_size + 20_000)
     assert "the study cannot be written: " in str(refused) and 5 < len(known) < 200
@@ -90,8 +93,8 @@ def test_a_study_that_cannot_grow_says_so_and_has_what_it_had(tmp_path):
     assert all(len(trial.reports) == 1 for trial in again.trials()[: len(known) - 1])
     again.settle()
     number = again.add({"learning_rate": 1e-2})
-    again.record(number, 2, {"epoch": 2, "val_mAP": 0.1, "seconds": 1.0})
-    again.finish(number, "pruned", "z")
+    again.record(number, 2, epoch_report(2, val_mAP=0.1))
+    again.finish(number, TrialState.PRUNED, Cause(Kind.NOT_PROMOTED, "z"))
     assert Study(tmp_path / "study").trials() == again.trials()
 
 
@@ -99,8 +102,8 @@ def test_tables_that_do_not_fit_leave_the_old_ones_and_the_command_says_so_in_a_
     study = make_study(tmp_path)
     for number in range(20):
         study.add({"learning_rate": 1e-3})
-        study.record(number, 2, {"epoch": 2, "val_mAP": 0.1, "seconds": 1.0})
-        study.finish(number, "pruned", "z")
+        study.record(number, 2, epoch_report(2, val_mAP=0.1))
+        study.finish(number, TrialState.PRUNED, Cause(Kind.NOT_PROMOTED, "z"))
     write_tables(study)
     before = (tmp_path / "study" / "trials.csv").read_bytes()
     assert refusal(lambda: write_tables(study), 100).filename == str(tmp_path / "study" / "trials.csv")
@@ -109,15 +112,15 @@ def test_tables_that_do_not_fit_leave_the_old_ones_and_the_command_says_so_in_a_
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))  # pictures are longer
 
-    command = [sys.executable, "-m", "tuning.report", str(tmp_path / "study")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLCONFIGDIR": str(tmp_path / "mpl")}
+    command = command_line("tuning.report", tmp_path / "study")
+    environment = {**os.environ, **USUAL, "MPLCONFIGDIR": str(tmp_path / "mpl")}
     options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": 300}
     done = subprocess.run(command, preexec_fn=limited, **options)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     error, way_on = done.stderr.strip().splitlines()[-2:]
     assert error.startswith(f"error: {tmp_path / 'study' / 'plots'}") and "File too large" in error
     assert "Make room and go on:" in error and way_on.strip().endswith(f"-m tuning.report {tmp_path / 'study'}")
-    assert subprocess.run(command, **options).returncode == 0
+    assert run_here("tuning.report", tmp_path / "study").returncode == 0
 
 
 def test_errors_that_are_each_others_cause_are_looked_through_once():
@@ -165,7 +168,7 @@ def test_a_search_on_a_disk_that_gets_full_ends_with_a_line_and_goes_on_when_the
     ballast.unlink()
     run.take()
     run.said += search.said()
-    assert not [trial for trial in Study(run.folder).trials() if trial.state == "failed" and trial.number == 0]
+    assert not [trial for trial in Study(run.folder).trials() if trial.state is TrialState.FAILED and trial.number == 0]
     last = run.start()
     assert last.wait(300) == 0, last.said()
     compare(run.folder, run.snapshots, run.said + last.said(), 2, found)

@@ -4,9 +4,11 @@ import time
 
 import pytest
 
-from tests.clusters import cluster, start_search
+from tests.clusters import cluster
+from tests.commands import start_command
 from tests.tiny_space import TINY_FIXED
 from tuning.record.study import Study
+from tuning.record.trial import TrialState
 
 SPACE = f"""\
 {TINY_FIXED}search:
@@ -30,7 +32,7 @@ def test_trials_of_a_lost_machine_go_on_from_their_states_on_one_that_joined(tin
     folder = tmp_path / "results" / "long"
     with cluster() as nodes:
         lost = nodes.add(num_cpus=2, num_gpus=1)  # room for two trials with half a GPU each
-        search = start_search(*command, "--address", nodes.address)
+        search = start_command("tuning.search", *command, "--address", nodes.address)
         before = reports_when(lambda known: sum(len(each) >= 2 for each in known.values()) == 2, folder, search)
         running = {number for number, each in before.items() if len(each) < 10}
         assert len(running) == 2, "two trials with half a GPU each run side by side"
@@ -42,7 +44,7 @@ def test_trials_of_a_lost_machine_go_on_from_their_states_on_one_that_joined(tin
         assert joined in nodes.cluster.worker_nodes
     trials = Study(folder).trials()
     assert [trial.number for trial in trials] == [0, 1, 2]
-    assert all(trial.state == "complete" and trial.epochs == 10 for trial in trials), said
+    assert all(trial.state is TrialState.COMPLETE and trial.epochs == 10 for trial in trials), said
     for number, reports in before.items():
         # Had it been trained again, an epoch would have taken other seconds. Its last one may have been told before
         # the machine was lost and its state kept before that: it is never trained twice.

@@ -5,11 +5,14 @@ import os
 import signal
 import time
 
+import optuna
 import pytest
 
-from tests.clusters import start_search
+from tests.commands import start_command
 from tests.postgres import server
+from tuning.record.drivers import engine_url
 from tuning.record.study import Study
+from tuning.record.trial import ENDED, record_of
 
 pytest.importorskip("psycopg", reason="psycopg is not installed (the extra `postgresql`)")
 PASSWORD = "hunter2-is-secret"
@@ -21,7 +24,7 @@ def test_two_searches_share_a_study_and_one_is_killed(tiny_space, tiny_data, tmp
         common = ["--space", tiny_space, "--data-dir", tiny_data, "--study-storage", url, "--name", "shared"]
         common += ["--trials", 6, "--cpus-per-trial", 1, "--cache-dir", tmp_path / "cache"]
         common += ["--storage", tmp_path / "storage", "--results"]
-        killed, lives = (start_search(*common, tmp_path / side) for side in ("killed", "lives"))
+        killed, lives = (start_command("tuning.search", *common, tmp_path / side) for side in ("killed", "lives"))
         watched, known = None, []
         while not any(trial.reports and trial.driver == watched for trial in known):
             time.sleep(0.5)
@@ -35,16 +38,16 @@ def test_two_searches_share_a_study_and_one_is_killed(tiny_space, tiny_data, tmp
         os.killpg(killed.pid, signal.SIGKILL)
         text = killed.communicate()[0] + lives.communicate(timeout=500)[0]
         assert lives.returncode == 0, text
-        again = start_search(*common, tmp_path / "killed")
+        again = start_command("tuning.search", *common, tmp_path / "killed")
         text += again.communicate(timeout=300)[0]
         assert again.returncode == 0, text
 
         first, second = (Study(tmp_path / side / "shared") for side in ("killed", "lives"))
         assert [trial.number for trial in first.trials()] == list(range(6))
         assert first.trials() == second.trials()
-        assert {trial.state for trial in first.trials()} <= {"complete", "pruned", "failed"}
+        assert {trial.state for trial in first.trials()} <= ENDED
         for trial in first.trials():
-            places = [(each["rung"], each["epoch"]) for each in trial.reports]
+            places = [(epoch.rung, epoch.report.epoch) for epoch in trial.reports]
             assert places == sorted(set(places)), "no epoch twice"
             assert len(trial.reports) >= len(before.get(trial.number, []))
         sides = [json.loads((tmp_path / s / "shared" / "test_metrics.json").read_text()) for s in ("killed", "lives")]
@@ -57,10 +60,6 @@ def test_two_searches_share_a_study_and_one_is_killed(tiny_space, tiny_data, tmp
 
 def trials_in(url, tmp_path):
     """The study's rows as the server has them now."""
-    import optuna
-
-    from tuning.record.drivers import engine_url
-    from tuning.record.trial import record_of
-
     study = optuna.load_study(study_name="shared/study", storage=engine_url(url))
-    return [record_of(row) for row in study.get_trials()]
+    names = {parameter.key: parameter.name for parameter in Study(tmp_path / "killed/shared").space.parameters}
+    return [record_of(row, names) for row in study.get_trials()]

@@ -1,68 +1,39 @@
-"""A tiny data set and a tiny space, and a search over them that was really run."""
+"""A finished search that all tests share, and the way to run searches in a test's own process."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
-from data.drawing.datasets import draw_dataset
-from tests.tiny_space import TINY_FIXED
+from tests.commands import Done
+from tests.made_once import made_once
+from tests.watched_search import PRIVATE, Watched, seen_in, watch_search
+from tests.without_ray import without_ray
 
-ROOT = Path(__file__).resolve().parents[2]
-
-TINY_SPACE = f"""\
-{TINY_FIXED}search:
-  learning_rate: {{low: 1e-6, high: 10, log: true}}
-  weight_decay: [0.0001, 1.0]
-first_trials:
-  - {{learning_rate: 0.05, weight_decay: 0.0001}}
-  - {{learning_rate: 10, weight_decay: 1.0}}  # every step multiplies the weights by -9: diverges
-  - {{learning_rate: 1e-6, weight_decay: 0.0001}}
-study:
-  trials: 5
-  rungs: [2, 3]
-  reduction: 4
-  noise_seeds: 0
-  top_k: 0
-"""
-
-
-def _run_module(module: str, *arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m module arguments` from the project's root, one thread each."""
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
+__all__ = ["without_ray"]
 
 
 @pytest.fixture(scope="session")
-def run_module() -> Callable[..., subprocess.CompletedProcess[str]]:
-    return _run_module
+def watched_search(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, tiny_space: Path) -> Watched:
+    """A search over tiny_space that was interrupted once, and what was seen meanwhile; not to be changed."""
+
+    def search(folder: Path) -> None:
+        watch_search(folder, tiny_space, tiny_data, umask=PRIVATE, polite=signal.SIGINT)
+
+    return seen_in(made_once(tmp_path_factory, "search", search))
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny") / "market"
-    draw_dataset("market1501", folder, identities=20, test_identities=4, cameras=2, images_per_camera=3, seed=0)
-    return folder
+def finished_search(watched_search: Watched) -> tuple[Path, Done]:
+    """The study's folder, not to be changed, and what the search printed from its beginning to its end."""
+    first, last = watched_search.sessions
+    assert last.returncode == 0, last.stdout + last.stderr
+    said = Done(last.args, last.returncode, first.stdout + last.stdout, first.stderr + last.stderr)
+    return watched_search.folder, said
 
 
-@pytest.fixture(scope="session")
-def tiny_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("space") / "tiny.yaml"
-    file.write_text(TINY_SPACE)
-    return file
-
-
-@pytest.fixture(scope="session")
-def finished_search(
-    tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, tiny_space: Path
-) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """The study's folder and what the search printed."""
-    results = tmp_path_factory.mktemp("results")
-    command = ["--space", tiny_space, "--data-dir", tiny_data, "--results", results, "--cache-dir", results / "cache"]
-    done = _run_module("tuning.search", *command, "--cpus-per-trial", 1)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return results / "tiny", done
+@pytest.fixture
+def finished_copy(finished_search: tuple[Path, Done], tmp_path: Path) -> Path:
+    """A copy of the finished study, to be changed."""
+    return Path(shutil.copytree(finished_search[0], tmp_path / finished_search[0].name))

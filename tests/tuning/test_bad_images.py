@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import run_here
 from tuning.record.study import Study
 
 
@@ -24,15 +25,15 @@ def lines_of(done, code: int) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_search_retrain_and_evaluate_stop_or_leave_them_out_and_say_so(broken_data, tiny_space, tmp_path, run_module):
+def test_search_retrain_and_evaluate_stop_or_leave_them_out_and_say_so(broken_data, tiny_space, tmp_path, without_ray):
     cache = ["--cache-dir", tmp_path / "cache"]
     search = ["--space", tiny_space, "--data-dir", broken_data, "--results", tmp_path, "--trials", 1, *cache]
-    refused = run_module("tuning.search", *search)
+    refused = run_here("tuning.search", *search)
     assert lines_of(refused, 2) == [] and len(refused.stderr.splitlines()) == 1
     assert "bounding_box_train/" in refused.stderr and "on_bad_image=skip" in refused.stderr
 
     skip = ["--set", "on_bad_image=skip"]
-    shown = lines_of(run_module("tuning.search", *search, *skip), 0)
+    shown = lines_of(run_here("tuning.search", *search, *skip), 0)
     assert any(line.startswith("1 training image left out, as they cannot be decoded: ") for line in shown)
     folder = tmp_path / "tiny"
     (name,) = json.loads((folder / "environment.json").read_text())["images_left_out"]
@@ -41,22 +42,22 @@ def test_search_retrain_and_evaluate_stop_or_leave_them_out_and_say_so(broken_da
     assert f"1 training image left out, as they cannot be decoded: {name}" in summary
     assert "2 test images left out" in summary
 
-    shown = lines_of(run_module("tuning.retrain", folder, "--epochs", 2, *cache), 0)
+    shown = lines_of(run_here("tuning.retrain", folder, "--epochs", 2, *cache), 0)
     assert shown[:2] == [line for line in shown if "left out, as they cannot be decoded" in line]
-    refused = run_module("tuning.retrain", folder, "--epochs", 2, "--on-bad-image", "stop", *cache)
+    refused = run_here("tuning.retrain", folder, "--epochs", 2, "--on-bad-image", "stop", *cache)
     assert lines_of(refused, 2) == [] and "on_bad_image=skip" in refused.stderr
 
     evaluate = ["--checkpoint", folder / "best", "--data-dir", broken_data, *cache]
-    refused = run_module("reid_train.evaluate", *evaluate)
+    refused = run_here("reid_train.evaluate", *evaluate)
     assert lines_of(refused, 2) == [] and "2 of " in refused.stderr and "on_bad_image=skip" in refused.stderr
-    shown = lines_of(run_module("reid_train.evaluate", *evaluate, "--on-bad-image", "skip"), 0)
+    shown = lines_of(run_here("reid_train.evaluate", *evaluate, "--on-bad-image", "skip"), 0)
     assert "2 test images left out" in shown[0]
     assert len(json.loads((folder / "best" / "evaluation.json").read_text())["images_left_out"]) == 2
 
     # The study belongs to the images that were left: one less is another.
-    before = Study(folder).attributes["data_fingerprint"]
+    before = Study(folder).facts["data_fingerprint"]
     another = sorted((broken_data / "bounding_box_train").iterdir())[7]
     another.write_text("no picture")
-    refused = run_module("tuning.search", *search, *skip)
+    refused = run_here("tuning.search", *search, *skip)
     assert refused.returncode == 2 and "the training images' fingerprint was" in refused.stderr
-    assert "2 training images left out" in refused.stdout and Study(folder).attributes["data_fingerprint"] == before
+    assert "2 training images left out" in refused.stdout and Study(folder).facts["data_fingerprint"] == before

@@ -1,4 +1,4 @@
-"""A real search of two metrics, on images of two sizes: what it leaves, and another pick of the same trials."""
+"""A search of two metrics, on images of two sizes: what it leaves, and another pick of the same trials."""
 
 import json
 
@@ -6,12 +6,14 @@ import pandas as pd
 import yaml
 
 from reid_train.checkpoint import load_checkpoint
+from tests.commands import run_here
 from tuning.record.study import Study
 
 
 def test_a_search_weighs_score_against_cost_and_another_pick_trains_no_trial_again(
-    tiny_space, tiny_data, tmp_path, run_module
+    tiny_space, tiny_data, tmp_path, without_ray, monkeypatch
 ):
+    monkeypatch.setattr("reid_train.costs.LEAST_S", 0.0)
     space = yaml.safe_load(tiny_space.read_text())
     del space["fixed"]["image_height"], space["fixed"]["fc_width"], space["search"]["weight_decay"]
     space["search"] = {"learning_rate": [0.03, 0.05], "fc_width": [16, 32], "image_height": [16, 32]}
@@ -27,7 +29,7 @@ def test_a_search_weighs_score_against_cost_and_another_pick_trains_no_trial_aga
     def search(pick):
         space["study"]["pick"] = pick
         file.write_text(yaml.safe_dump(space))
-        return run_module("tuning.search", *command)
+        return run_here("tuning.search", *command)
 
     done = search({"embedding_width": 8})
     assert done.returncode == 2 and "no architecture keeps the limits; the least are embedding_width 16" in done.stderr
@@ -38,7 +40,7 @@ def test_a_search_weighs_score_against_cost_and_another_pick_trains_no_trial_aga
     assert "embedding_width of 4 architectures: 16 to 32" in done.stdout and "latency_ms of 4 arch" in done.stdout
     study = Study(folder)
     trials = study.trials()
-    prices = {tuple(key): costs for key, costs in study.attributes["prices"]}
+    prices = {tuple(key): costs for key, costs in study.facts["prices"]}
     assert len(prices) == 4 and all(costs["latency_ms"] > 0 for costs in prices.values())
     for trial in trials:
         assert trial.costs["embedding_width"] == trial.parameters["fc_width"]

@@ -1,13 +1,9 @@
 """A real search, end to end: what it leaves, how it goes on, and what the commands after it make of it."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -17,30 +13,33 @@ from filelock import FileLock
 
 from reid_train.checkpoint import WEIGHTS, load_checkpoint
 from reid_train.config import read_config
+from tests.commands import run_here
+from tests.watched_search import seen_in, watch_search
 from tuning.decide.ranking import best_first
+from tuning.record.cause import Kind
 from tuning.record.study import Study
-
-ROOT = Path(__file__).resolve().parents[2]
+from tuning.record.trial import ENDED, TrialState
 
 
 def test_search_has_a_best_a_pruned_and_a_failed_trial_and_says_why(finished_search):
     folder, done = finished_search
     trials = Study(folder).trials()
     assert [trial.number for trial in trials] == list(range(5))
-    assert {"complete", "pruned", "failed"} == {trial.state for trial in trials}
-    assert trials[1].state == "failed" and trials[1].cause.startswith("diverged: ")
-    assert all(trial.cause.startswith("not among the best") for trial in trials if trial.state == "pruned")
-    assert "trial 1 failed: diverged" in done.stdout
+    assert {trial.state for trial in trials} == ENDED
+    assert trials[1].state is TrialState.FAILED and trials[1].cause.kind is Kind.DIVERGED
+    pruned = [trial.cause for trial in trials if trial.state is TrialState.PRUNED]
+    assert all(cause.kind is Kind.NOT_PROMOTED and "not among the best" in str(cause) for cause in pruned)
+    assert "trial 1 failed: diverged: " in done.stdout
 
 
 def test_every_epoch_is_on_record_and_scores_are_those_of_a_rungs_end(finished_search):
     folder, _ = finished_search
     for trial in Study(folder).trials():
-        if trial.state == "failed":
+        if trial.state is TrialState.FAILED:
             continue
-        expected = [(2, 1), (2, 2)] + ([(3, 3)] if trial.state == "complete" else [])
-        assert [(report["rung"], report["epoch"]) for report in trial.reports] == expected
-        ends = {r["rung"]: r["val_mAP"] for r in trial.reports if r["epoch"] == r["rung"]}
+        expected = [(2, 1), (2, 2)] + ([(3, 3)] if trial.state is TrialState.COMPLETE else [])
+        assert [(epoch.rung, epoch.report.epoch) for epoch in trial.reports] == expected
+        ends = {rung: report.val_mAP for rung, report in trial.reports if report.epoch == rung}
         assert trial.scores == ends
 
 
@@ -60,7 +59,7 @@ def test_tables_agree_with_the_record(finished_search):
 
 def test_best_is_the_best_of_the_longest_schedule_and_its_weights_are_kept(finished_search):
     folder, _ = finished_search
-    complete = [trial for trial in Study(folder).trials() if trial.state == "complete"]
+    complete = [trial for trial in Study(folder).trials() if trial.state is TrialState.COMPLETE]
     best = max(complete, key=lambda trial: trial.score)
     kept = load_checkpoint(folder / "best")
     assert json.loads((folder / "best" / "trial.json").read_text())["of"] == f"trial {best.number}"
@@ -97,66 +96,68 @@ def test_everything_promised_is_there(finished_search):
     assert "untrained default: val_mAP" in done.stdout
     edge = "weight_decay 0.0001 is the smallest of 0.0001, 1: try "
     assert edge in done.stdout and edge in (folder / "summary.md").read_text()
-    assert " images at 32 x 16: " in done.stdout and " 0 decoded now" not in done.stdout
+    assert re.search(r"[1-9]\d* images at 32 x 16: [1-9]\d* decoded now", done.stdout)
     assert yaml.safe_load((folder / "space.yaml").read_text())["study"]["trials"] == 5
     assert not (folder / "ray").exists()
 
 
-def test_same_command_on_a_finished_study_prints_the_result_and_trains_nothing(
-    finished_search, tiny_data, tiny_space, run_module
-):
-    folder, _ = finished_search
-    before, test_before = Study(folder).trials(), (folder / "test_metrics.json").stat().st_mtime_ns
-    command = ["--space", tiny_space, "--data-dir", tiny_data, "--results", folder.parent]
-    done = run_module("tuning.search", *command, "--cache-dir", folder.parent / "cache")
-    assert done.returncode == 0
+def command_for(watched, folder):
+    """The arguments of the search, for a copy of its study."""
+    arguments = [*watched.arguments]
+    arguments[arguments.index("--results") + 1] = str(folder.parent)
+    return arguments
+
+
+def test_same_command_on_a_finished_study_prints_the_result_and_trains_nothing(finished_copy, watched_search):
+    before, test_before = Study(finished_copy).trials(), (finished_copy / "test_metrics.json").stat().st_mtime_ns
+    done = run_here("tuning.search", *command_for(watched_search, finished_copy))
+    assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"\d+ images at 32 x 16: 0 decoded now", done.stdout)
     assert "best: trial" in done.stdout
-    assert Study(folder).trials() == before
-    assert (folder / "test_metrics.json").stat().st_mtime_ns == test_before, "the test set is evaluated once"
+    assert Study(finished_copy).trials() == before
+    assert (finished_copy / "test_metrics.json").stat().st_mtime_ns == test_before, "the test set is evaluated once"
 
 
-def test_another_space_on_the_same_folder_is_refused_and_nothing_is_touched(
-    finished_search, tiny_data, tmp_path, run_module
-):
-    folder, _ = finished_search
-    other = tmp_path / "tiny.yaml"
-    other.write_text((folder / "space.yaml").read_text().replace("fc_width: 32", "fc_width: 64"))
-    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
-    done = run_module("tuning.search", "--space", other, "--data-dir", tiny_data, "--results", folder.parent)
+def test_another_space_on_the_same_folder_is_refused_and_nothing_is_touched(finished_copy, tiny_data, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "tiny.yaml"
+    other.write_text((finished_copy / "space.yaml").read_text().replace("fc_width: 32", "fc_width: 64"))
+    before = {file: file.stat().st_mtime_ns for file in finished_copy.rglob("*") if file.is_file()}
+    done = run_here("tuning.search", "--space", other, "--data-dir", tiny_data, "--results", finished_copy.parent)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "fixed.fc_width was 32, is now 64" in done.stderr
-    after = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
+    after = {file: file.stat().st_mtime_ns for file in finished_copy.rglob("*") if file.is_file()}
     assert {f: t for f, t in after.items() if f.stem not in ("study", "search")} == {
         f: t for f, t in before.items() if f.stem not in ("study", "search")
     }
 
 
-def test_a_second_search_on_the_same_folder_is_refused(finished_search, tiny_data, tiny_space, run_module):
-    folder, _ = finished_search
+def test_a_second_search_on_the_same_folder_is_refused(tiny_data, tiny_space, tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
     (folder / "search.pid").write_text("4711")
     with FileLock(folder / "search.lock"):
-        done = run_module("tuning.search", "--space", tiny_space, "--data-dir", tiny_data, "--results", folder.parent)
+        done = run_here("tuning.search", "--space", tiny_space, "--data-dir", tiny_data, "--results", tmp_path)
     assert done.returncode == 2
     assert "process 4711 is searching here" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_report_rebuilds_tables_and_plots_from_the_study_alone(finished_search, run_module):
-    folder, _ = finished_search
+def test_report_rebuilds_tables_and_plots_from_the_study_alone(finished_copy):
+    folder = finished_copy
     kept = (folder / "trials.csv").read_text()
     for file in [folder / "trials.csv", *(folder / "plots").glob("*.png"), *(folder / "history").glob("*.csv")]:
         file.unlink()
-    done = run_module("tuning.report", folder, "--top", 2)
+    done = run_here("tuning.report", folder, "--top", 2)
     assert done.returncode == 0, done.stderr
     assert "best 2 of 5 trials" in done.stdout
     assert (folder / "trials.csv").read_text() == kept
     assert len(list((folder / "plots").glob("*.png"))) == 6
 
 
-def test_retrain_uses_all_identities_and_reports_every_seed(finished_search, run_module):
-    folder, _ = finished_search
+def test_retrain_uses_all_identities_and_reports_every_seed(finished_copy, without_ray, tmp_path):
+    folder = finished_copy
     for seeds in (1, 2):  # the second time only seed 1 is trained and evaluated
-        done = run_module("tuning.retrain", folder, "--epochs", 2, "--seeds", seeds)
+        done = run_here("tuning.retrain", folder, "--epochs", 2, "--seeds", seeds, "--cache-dir", tmp_path / "cache")
         assert done.returncode == 0, done.stderr
     assert "evaluated 3 times for this study (search's end, retrain 2 times)" in (folder / "summary.md").read_text()
     counted = json.loads((folder / "test_metrics.json").read_text())["evaluations"]
@@ -172,50 +173,37 @@ def test_retrain_uses_all_identities_and_reports_every_seed(finished_search, run
         assert (run / "history.png").is_file()
 
 
-@pytest.mark.parametrize("polite", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.reliability)])
-def test_interrupted_search_goes_on_with_the_command_it_prints(polite, tmp_path, tiny_data, tiny_space, run_module):
-    arguments = ["--space", str(tiny_space), "--data-dir", str(tiny_data), "--results", str(tmp_path)]
-    arguments += ["--trials", "3", "--cpus-per-trial", "1", "--set", "learning_rate=0.05", "--set", "optimizer=adamw"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tuning.search", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    _wait_for_a_report(tmp_path / "tiny", process)
-    process.send_signal(polite)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130, errors
-    assert f"python -m tuning.search {' '.join(arguments)}" in errors
-    report = run_module("tuning.report", tmp_path / "tiny")
-    assert "unfinished: 0 of 3 trials. To go on:" in report.stdout and " ".join(arguments) in report.stdout
-    interrupted = Study(tmp_path / "tiny").trials()
-    assert not [trial for trial in interrupted if trial.state == "running"]
-
-    done = run_module("tuning.search", *arguments)
-    assert done.returncode == 0, done.stderr
-    trials = Study(tmp_path / "tiny").trials()
-    assert len(trials) == 3
-    assert all(trial.state in ("complete", "pruned", "failed") for trial in trials)
-    for before in interrupted:
-        assert trials[before.number].parameters == before.parameters
+@pytest.fixture(params=[signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.reliability)])
+def interrupted(request, watched_search, tiny_data, tiny_space, tmp_path):
+    """A search that was interrupted and went on to its end."""
+    if request.param == signal.SIGINT:
+        return watched_search
+    watch_search(tmp_path, tiny_space, tiny_data, umask=0o022, polite=request.param)
+    return seen_in(tmp_path)
 
 
-def _wait_for_a_report(folder: Path, process: "subprocess.Popen[str]") -> None:
-    for _ in range(600):
-        time.sleep(0.2)
-        assert process.poll() is None, process.communicate()
-        # Not before environment.json is there: opening a data base that is being made disturbs its making.
-        if (folder / "environment.json").is_file() and any(trial.reports for trial in Study(folder).trials()):
-            return
-    raise AssertionError("no epoch was reported in two minutes")
+def test_an_interrupted_search_goes_on_with_the_command_it_prints(interrupted, tmp_path):
+    first, last = interrupted.sessions
+    assert first.returncode == 130, first.stderr
+    command = f"python -m tuning.search {' '.join(interrupted.arguments)}"
+    assert command in first.stderr and "Traceback" not in first.stderr
+    folder = Path(shutil.copytree(interrupted.interrupted, tmp_path / "copy"))
+    report = run_here("tuning.report", folder)
+    assert re.search(r"unfinished: \d of 5 trials. To go on:", report.stdout) and command in report.stdout
+    before = Study(folder).trials()
+    assert before and not [trial for trial in before if trial.state is TrialState.RUNNING], "settled"
+    assert not {trial.state for trial in before} <= ENDED, "it was interrupted in the middle"
+
+    assert last.returncode == 0, last.stderr
+    trials = Study(interrupted.folder).trials()
+    assert len(trials) == 5 and {trial.state for trial in trials} <= ENDED
+    for trial in before:
+        assert trials[trial.number].parameters == trial.parameters
+        assert trial.scores.items() <= trials[trial.number].scores.items(), "no rung was climbed twice"
 
 
 def test_a_search_begins_with_the_best_of_an_earlier_one_and_scores_them_itself(
-    finished_search, tiny_data, tmp_path, run_module
+    finished_search, tiny_data, tmp_path, without_ray
 ):
     other = tmp_path / "other.yaml"
     space = yaml.safe_load((finished_search[0] / "space.yaml").read_text())
@@ -223,14 +211,14 @@ def test_a_search_begins_with_the_best_of_an_earlier_one_and_scores_them_itself(
     earlier = tmp_path / "earlier"
     shutil.copytree(finished_search[0], earlier, ignore=shutil.ignore_patterns("trials", "plots", "best"))
     command = ["--space", other, "--data-dir", tiny_data, "--results", tmp_path, "--warm-start", earlier]
-    command += ["--cpus-per-trial", 1, "--set", "pct_start=0.5"]
-    done = run_module("tuning.search", *command)
+    command += ["--cpus-per-trial", 1, "--set", "pct_start=0.5", "--cache-dir", tmp_path / "cache"]
+    done = run_here("tuning.search", *command)
     assert done.returncode == 0, done.stdout + done.stderr
-    expected = [trial.parameters for trial in best_first(Study(earlier).trials()) if trial.state != "failed"][:2]
+    scored = [trial for trial in best_first(Study(earlier).trials()) if trial.state is not TrialState.FAILED]
     assert f"warm start {earlier}, trial " in done.stdout and "pct_start 0.5 instead of 0.4" in done.stdout
     shutil.rmtree(earlier)  # what was taken from it is on record
-    done = run_module("tuning.search", *command, "--trials", 2)
+    done = run_here("tuning.search", *command, "--trials", 2)
     assert done.returncode == 0 and "those that the study began with" in done.stdout
     trials = Study(tmp_path / "other").trials()
-    assert [trial.parameters for trial in trials] == expected
-    assert all([report["epoch"] for report in trial.reports] == [1] for trial in trials), "each was trained here"
+    assert [trial.parameters for trial in trials] == [trial.parameters for trial in scored[:2]]
+    assert all([epoch.report.epoch for epoch in trial.reports] == [1] for trial in trials), "each was trained here"

@@ -7,10 +7,11 @@ from data.sets.splits import split_identities
 from data.system.errors import UserError
 from reid_train.checkpoint import build_model, save_checkpoint
 from reid_train.config import TrainConfig
-from reid_train.model.backbones import BACKBONES
 from reid_train.teacher import teacher_digest
-from tests.narrow_resnet import NarrowResNet
+from tests.commands import run_here
+from tests.tiny_space import TINY_FIXED
 from tuning.prepare.models import teachers_in
+from tuning.record.study import Study
 from tuning.space.read import read_space
 
 SPACE = "fixed: {{pretrained: none}}\nsearch:\n  margin: [0.3, soft]\n  teacher: [{teachers}]\n{weights}"
@@ -23,9 +24,7 @@ def data(tiny_data):
 
 
 @pytest.fixture
-def teacher(tmp_path, data, monkeypatch):
-    monkeypatch.setitem(BACKBONES, "resnet18", (NarrowResNet, "", 64))
-
+def teacher(tmp_path, data, without_ray):
     def write(name, samples):
         identities = sorted({sample.identity for sample in samples})
         config = TrainConfig(backbone="resnet18", image_height=32, image_width=16)
@@ -57,6 +56,30 @@ def test_each_teacher_is_checked_and_gives_its_digest(tmp_path, data, teacher):
     assert teachers_in(
         space(tmp_path, ignorant, weights="  kd_logits_weight: [0.0]\n  kd_relation_weight: [1.0]\n"), data
     )
+
+
+def test_the_check_is_made_in_a_process_of_its_own(tmp_path, data):
+    with pytest.raises(UserError, match=f"teacher={tmp_path}/missing: no such checkpoint; train it first"):
+        teachers_in(space(tmp_path, "null", str(tmp_path / "missing")), data)
+
+
+def test_a_search_is_taught_and_goes_on_with_the_same_teacher_alone(tmp_path, data, tiny_data, teacher):
+    good = teacher("good", data.train)
+    file = tmp_path / "taught.yaml"
+    file.write_text(
+        f"{TINY_FIXED}  teacher: {good}\nsearch: {{kd_logits_weight: [0.5, 1.0]}}\n"
+        "study: {trials: 1, rungs: [2], noise_seeds: 0, top_k: 0}\n"
+    )
+    command = ["--space", file, "--data-dir", tiny_data, "--results", tmp_path, "--cache-dir", tmp_path / "cache"]
+    done = run_here("tuning.search", *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    study = Study(tmp_path / "taught")
+    assert study.facts["teachers"] == teacher_digest(TrainConfig(teacher=good))
+    assert all(epoch.report.kd_loss > 0 for epoch in study.trial(0).reports)
+
+    teacher("good", data.train)  # again, with other weights
+    done = run_here("tuning.search", *command, "--trials", 2)
+    assert done.returncode == 2 and "the teacher's weights was " in done.stderr, done.stderr
 
 
 def test_without_teachers_nothing_is_asked(tmp_path, data):

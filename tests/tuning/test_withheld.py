@@ -5,12 +5,11 @@ What it cannot rule out: a training image's path has a folder above it, and a tr
 
 import csv
 import os
+import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import ray
 from ray import tune
 
 from data.pixels.cache import open_pixels
@@ -22,9 +21,18 @@ from reid_train.model.backbones import BACKBONES
 from tests.narrow_resnet import NarrowResNet
 from tuning.decide.policy import Policy
 from tuning.record.study import Study
-from tuning.run import trials as run
+from tuning.run import trials
+from tuning.run.resources import Resources
 from tuning.run.trainable import ReIDTrainable
+from tuning.run.work import EpochEnded, job_of, told_in
 from tuning.space.read import read_space
+
+
+@pytest.fixture
+def tiny_data(tiny_data, tmp_path):
+    """A copy, beside which a manifest may lie."""
+    return Path(shutil.copytree(tiny_data, tmp_path / "images" / "market"))
+
 
 opened: list[str] | None = None
 """What Python opens and lists while this is a list."""
@@ -39,8 +47,7 @@ def note(event, arguments):
 def data_dir(request, tiny_data):
     """The same images in Market-1501's layout and as a manifest, whose one file lists training and test images."""
     if request.param == "market1501":
-        yield tiny_data
-        return
+        return tiny_data
     (query, gallery), train = read_test(tiny_data), read_train(tiny_data)
     manifest = tiny_data.parent / "manifest.csv"
     with manifest.open("w", newline="") as file:
@@ -48,8 +55,7 @@ def data_dir(request, tiny_data):
         rows.writerow(["path", "identity", "camera", "split"])
         for split, samples in (("train", train), ("query", query), ("gallery", gallery)):
             rows.writerows([os.path.relpath(s.path, manifest.parent), s.identity, s.camera, split] for s in samples)
-    yield manifest
-    manifest.unlink()
+    return manifest
 
 
 @pytest.fixture
@@ -68,14 +74,14 @@ def given(data_dir, tiny_space, tmp_path, monkeypatch):
     monkeypatch.setattr(tune, "with_parameters", lambda trainable, **objects: found.update(objects) or trainable)
     monkeypatch.setattr(tune, "with_resources", lambda trainable, resources: trainable)
     monkeypatch.setattr(tune, "Tuner", Tuner)
-    monkeypatch.setattr(ray, "shutdown", lambda: None)
-    monkeypatch.setattr(run, "start_ray", lambda address, resources: None)
+    monkeypatch.setattr(trials, "start_ray", lambda address, resources: None)
+    monkeypatch.setattr(trials, "keep_processes_alike", lambda: None)
     space = read_space(tiny_space, [], str(data_dir))
     samples = read_train(data_dir)
     pixels = open_pixels(samples, height=32, width=16, cache_dir=tmp_path / "cache")
     study = Study(tmp_path / "study", space)
-    resources = run.Resources(cpus=1, gpus=0, concurrency=1)
-    run.run_trials(Policy(study, space.study), split_identities(samples), pixels, resources)
+    resources = Resources(cpus=1, gpus=0, concurrency=1)
+    trials.run_trials(Policy(study), split_identities(samples), pixels, resources)
     assert set(found) == {"config", "data", "pixels", "storage"}
     return found
 
@@ -143,19 +149,28 @@ def test_a_trial_that_trains_opens_and_lists_nothing_of_the_data_set_and_writes_
     opened = []
     try:
         trial.setup(given["config"], data=given["data"], pixels=given["pixels"])
-        results = [trial.step() for _ in range(3)]
+        told = [told_in(trial.step()) for _ in range(3)]
     finally:
         seen, opened = opened, None
     trial.cleanup()
-    assert [result["rung"] for result in results] == [2, 2, 3] and results[2]["report"]["val_mAP"] > 0
+    assert all(isinstance(each, EpochEnded) for each in told), told
+    assert [each.rung for each in told] == [2, 2, 3] and told[2].report.val_mAP > 0
     assert str(given["pixels"].file) in seen, "the attempt itself works"
     hidden = {tiny_data, data_dir}
     assert not [file for file in seen if hidden & {Path(file), *Path(file).parents}]
-    written = [file for file in Path(given["config"]["folder"]).rglob("*") if file.is_file()]
+    written = [file for file in Path(job_of(given["config"]).folder).rglob("*") if file.is_file()]
     assert written and not [file for file in written if str(data_dir).encode() in file.read_bytes()]
 
 
 def test_the_winners_configuration_has_the_true_folder(given, data_dir, tiny_space, tmp_path):
     study = Study(tmp_path / "study", read_space(tiny_space, [], str(data_dir)))
-    assert study.config(0).data_dir == str(data_dir) != given["config"]["settings"]["data_dir"]
-    assert np.array_equal(given["config"]["rungs"], [2, 3])
+    job = job_of(given["config"])
+    assert study.config(0).data_dir == str(data_dir) != job.config.data_dir
+    assert job.rungs == (2, 3)
+
+
+def test_what_the_trials_of_a_real_search_left_names_no_folder_of_the_data_set(finished_search):
+    data_dir = finished_search[0].parents[3] / "tiny" / "market"
+    assert data_dir.is_dir() and str(data_dir) in (finished_search[0] / "best_config.yaml").read_text()
+    written = [file for file in (finished_search[0] / "trials").rglob("*") if file.is_file()]
+    assert written and not [file for file in written if str(data_dir).encode() in file.read_bytes()]

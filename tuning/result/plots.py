@@ -332,7 +332,7 @@ def _pareto_front(trials: Sequence[TrialRecord], costs: Sequence[str], metric: s
             "mew": 2,
         }
         picked = f"picked: trial {best.number}"
-        panel.plot(best.costs[cost], estimates[best.number], linestyle="none", mew=2, label=picked, **ring)
+        panel.plot(best.costs[cost], estimates[best.number], linestyle="none", label=picked, **ring)
         panel.set_xlabel(COST_NAMES[cost])
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.margins(0.08)

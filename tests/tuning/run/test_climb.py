@@ -16,7 +16,10 @@ from reid_train.config import TrainConfig
 from reid_train.loop import train_epochs
 from reid_train.model.backbones import BACKBONES
 from tests.narrow_resnet import NarrowResNet
-from tuning.run.climb import Schedule, climb, rung_folder, schedules, weights_folder
+from tuning.record.folders import rung_folder, weights_folder
+from tuning.record.job import TrialJob
+from tuning.run.climb import climb
+from tuning.space.schedules import Schedule, schedules
 
 RUNGS = (1, 2, 4)
 
@@ -59,6 +62,13 @@ def config():
     )  # fmt: skip
 
 
+def job(config, promotion, behind=0):
+    """A trial that climbs RUNGS; `climb` is told of its folder apart."""
+    return TrialJob(
+        number=0, config=config, rungs=RUNGS, promotion=promotion, behind=behind, folder="", state_interval_s=60
+    )
+
+
 def places(climbed):
     return [(rung, report.epoch) for rung, report in climbed]
 
@@ -77,14 +87,14 @@ def test_the_schedules_of_each_way():
 
 
 def test_restart_is_a_complete_schedule_of_each_length(data, pixels, config, tmp_path):
-    climbed = list(climb(config, RUNGS, "restart", data, pixels, tmp_path))
+    climbed = list(climb(job(config, "restart"), data, pixels, tmp_path))
     assert places(climbed) == [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 3), (4, 4)]
     *_, alone = train_epochs(config.changed(num_epochs=2), data, pixels)
     assert figures(climbed[2][1]) == figures(alone)
 
 
 def test_continue_starts_each_cycle_from_the_weights_of_the_last(data, pixels, config, tmp_path):
-    climbing = climb(config, RUNGS, "continue", data, pixels, tmp_path)
+    climbing = climb(job(config, "continue"), data, pixels, tmp_path)
     climbed = list(islice(climbing, 1))
     kept = tmp_path / "kept"
     shutil.copytree(rung_folder(tmp_path, 1), kept)
@@ -97,7 +107,7 @@ def test_continue_starts_each_cycle_from_the_weights_of_the_last(data, pixels, c
 
 
 def test_cut_is_one_long_schedule(data, pixels, config, tmp_path):
-    climbed = list(climb(config, RUNGS, "cut", data, pixels, tmp_path))
+    climbed = list(climb(job(config, "cut"), data, pixels, tmp_path))
     assert places(climbed) == [(1, 1), (2, 2), (4, 3), (4, 4)]
     whole = list(train_epochs(config.changed(num_epochs=4), data, pixels))
     assert [figures(report) for _, report in climbed] == [figures(report) for report in whole]
@@ -108,11 +118,11 @@ def test_cut_is_one_long_schedule(data, pixels, config, tmp_path):
 def test_a_trial_that_pauses_goes_on_as_if_it_had_not(data, pixels, config, tmp_path, mode, stops):
     whole = {
         (rung, report.epoch): figures(report)
-        for rung, report in climb(config, RUNGS, mode, data, pixels, tmp_path / "whole")
+        for rung, report in climb(job(config, mode), data, pixels, tmp_path / "whole")
     }
     seen = {}
     for stop in (*stops, None):  # after so many reports; what is told again counts
-        climbing = climb(config, RUNGS, mode, data, pixels, tmp_path / "pieces")
+        climbing = climb(job(config, mode), data, pixels, tmp_path / "pieces")
         for rung, report in islice(climbing, stop):
             assert whole[rung, report.epoch] == figures(report)
             seen[rung, report.epoch] = figures(report)
@@ -123,8 +133,8 @@ def test_a_trial_that_pauses_goes_on_as_if_it_had_not(data, pixels, config, tmp_
 
 
 def test_restart_needs_no_weights_of_the_rungs_that_are_over(data, pixels, config, tmp_path):
-    climbed = list(climb(config, RUNGS, "restart", data, pixels, tmp_path / "whole"))
-    rest = list(climb(config, RUNGS, "restart", data, pixels, tmp_path / "rest", behind=2))
+    climbed = list(climb(job(config, "restart"), data, pixels, tmp_path / "whole"))
+    rest = list(climb(job(config, "restart", behind=2), data, pixels, tmp_path / "rest"))
     assert places(rest) == [(4, 1), (4, 2), (4, 3), (4, 4)]
     assert figures(rest[-1][1]) == figures(climbed[-1][1])
 
@@ -132,7 +142,7 @@ def test_restart_needs_no_weights_of_the_rungs_that_are_over(data, pixels, confi
 @pytest.mark.parametrize("mode", ["restart", "continue", "cut"])
 def test_at_a_rungs_end_its_weights_alone_are_kept(data, pixels, config, tmp_path, mode):
     assert weights_folder(tmp_path) is None
-    for rung, report in climb(config, RUNGS, mode, data, pixels, tmp_path):
+    for rung, report in climb(job(config, mode), data, pixels, tmp_path):
         if report.epoch == rung:
             place = weights_folder(tmp_path)
             assert load_checkpoint(place).metrics["val_mAP"] == report.val_mAP

@@ -10,9 +10,14 @@ import pytest
 
 from data.system.errors import UserError
 from reid_train.checkpoint import load_checkpoint
-from tests.clusters import cluster, start_search
+from tests.clusters import cluster
+from tests.commands import LONGEST_S, ROOT, start_command
 from tuning.record.study import Study
-from tuning.run.cluster import NO_TOKEN, check_address
+from tuning.record.trial import ENDED, TrialState
+from tuning.run.cluster import NO_TOKEN, PACKAGES, check_address
+
+pytestmark = pytest.mark.xdist_group("cluster")
+"""They share a search."""
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +31,11 @@ def searched(tmp_path_factory, tiny_data, tiny_space):
     with cluster(head_cpus=1) as nodes:
         nodes.add(num_cpus=1)
         command += ["--address", nodes.address]
-        refused = start_search(*command)
+        refused = start_command("tuning.search", *command)
         refusal = refused.communicate(timeout=120)[0]
         assert refused.returncode == 2, refusal
-        search = start_search(*command, "--storage", folder / "storage")
-        said = search.communicate(timeout=400)[0]
+        search = start_command("tuning.search", *command, "--storage", folder / "storage")
+        said = search.communicate(timeout=LONGEST_S)[0]
         assert search.returncode == 0, said
         left = {place.name: [file for file in place.rglob("*") if file.is_file()] for place in nodes.folder.iterdir()}
     return folder, refusal, said, left
@@ -51,22 +56,21 @@ def test_pixels_travel_once_to_each_machine_but_the_drivers(searched):
 
 def test_code_travels_with_the_job_and_nothing_else_does(searched):
     _, _, _, left = searched
+    here = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
+    ours = {file.relative_to(ROOT) for file in here if (file.parent / "__init__.py").is_file()}
     for name in ("head", "n1"):
         sent = [file.parts for file in left[name] if "working_dir_files" in file.parts[:-2]]
         inside = [Path(*parts[parts.index("working_dir_files") + 2 :]) for parts in sent]
         modules = {file for file in inside if file.suffix == ".py"}
-        assert {Path("tuning/run/trainable.py"), Path("reid_train/loop.py"), Path("data/pixels/cache.py")} <= modules, (
-            name
-        )
-        assert {file.parts[0] for file in modules} == {"data", "reid_train", "tuning"}
+        assert modules == ours, f"{name}: every module of every package"
         assert {file.suffix for file in inside} <= {".py", ".pyc"}, "no image, no result"
 
 
 def test_states_are_in_the_storage_and_the_winner_comes_back(searched):
     folder, _, _, _ = searched
     study, repeats = Study(folder / "results/far"), Study(folder / "results/far", name="repeats")
-    assert len(study.trials()) == 3 and all(t.state in ("complete", "pruned", "failed") for t in study.trials())
-    assert [run.state for run in repeats.trials()] == ["complete"] * len(repeats.trials()) and repeats.trials()
+    assert len(study.trials()) == 3 and all(trial.state in ENDED for trial in study.trials())
+    assert {run.state for run in repeats.trials()} == {TrialState.COMPLETE}
     (kept,) = (folder / "storage").iterdir()
     assert {path.name for path in kept.iterdir()} == {"trials", "repeats"}, "nothing of Ray's own stays"
     label = json.loads((folder / "results/far/best/trial.json").read_text())
@@ -95,22 +99,14 @@ def test_a_cluster_that_asks_for_a_token_is_joined_with_it_alone(tmp_path, tiny_
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", program], env=locked, **pipes) as host:
         address = host.stdout.readline().strip()
-        command = [
-            "--space",
-            tiny_space,
-            "--data-dir",
-            tiny_data,
-            "--results",
-            tmp_path / "results",
-            "--address",
-            address,
-        ]
+        command = ["--space", tiny_space, "--data-dir", tiny_data, "--results", tmp_path / "results"]
+        command += ["--address", address]
         command += ["--cache-dir", tmp_path / "cache", "--trials", 1]
-        without = start_search(*command, **environment, RAY_AUTH_MODE="disabled")
+        without = start_command("tuning.search", *command, **environment, RAY_AUTH_MODE="disabled")
         said = without.communicate(timeout=120)[0]
         assert without.returncode == 2 and "where it asks for a token, set" in said, said
         assert "RAY_AUTH_MODE=token" in said and "Traceback" not in said
-        with_it = start_search(*command, **locked)
+        with_it = start_command("tuning.search", *command, **locked)
         said = with_it.communicate(timeout=200)[0]
         assert with_it.returncode == 0 and "asks for no token" not in said, said
         host.stdin.close()

@@ -3,7 +3,7 @@
 import pytest
 
 from data.system.errors import UserError
-from tuning.run import trials as run
+from tuning.run import resources
 from tuning.space.read import read_space
 
 GIB = 2**30
@@ -24,31 +24,31 @@ GIB = 2**30
     ],
 )
 def test_trials_share_the_cpus(monkeypatch, cpus, memory_gib, wanted, expected):
-    monkeypatch.setattr(run, "usable_cpus", lambda: cpus)
-    monkeypatch.setattr(run, "_memory_bytes", lambda: memory_gib * GIB)
-    planned = run.plan_resources(None, None, wanted, "cpu")
+    monkeypatch.setattr(resources, "usable_cpus", lambda: cpus)
+    monkeypatch.setattr(resources, "_memory_bytes", lambda: memory_gib * GIB)
+    planned = resources.plan_resources(None, None, wanted, "cpu")
     assert (planned.cpus, planned.concurrency) == expected
     assert planned.gpus == 0
 
 
 def test_what_is_asked_for_is_given(monkeypatch):
-    monkeypatch.setattr(run, "usable_cpus", lambda: 8)
-    monkeypatch.setattr(run, "_memory_bytes", lambda: 6 * GIB)
-    planned = run.plan_resources(2, None, None, "cpu")
+    monkeypatch.setattr(resources, "usable_cpus", lambda: 8)
+    monkeypatch.setattr(resources, "_memory_bytes", lambda: 6 * GIB)
+    planned = resources.plan_resources(2, None, None, "cpu")
     assert (planned.cpus, planned.concurrency) == (2, 4)
     with pytest.raises(UserError, match="--cpus-per-trial 9: this machine has 8"):
-        run.plan_resources(9, None, None, "cpu")
+        resources.plan_resources(9, None, None, "cpu")
     for cpus in (0, -1):
         with pytest.raises(UserError, match=f"--cpus-per-trial {cpus}: at least 1"):
-            run.plan_resources(cpus, None, None, "cpu")
+            resources.plan_resources(cpus, None, None, "cpu")
 
 
 def test_each_gpu_gets_a_trial_and_its_share_of_the_cpus(monkeypatch):
-    monkeypatch.setattr(run, "usable_cpus", lambda: 8)
-    monkeypatch.setattr(run, "gpus", lambda: ["one", "two"])
-    planned = run.plan_resources(None, None, None, "auto")
+    monkeypatch.setattr(resources, "usable_cpus", lambda: 8)
+    monkeypatch.setattr(resources, "gpus", lambda: ["one", "two"])
+    planned = resources.plan_resources(None, None, None, "auto")
     assert (planned.cpus, planned.gpus, planned.concurrency) == (4, 1.0, 2)
-    halves = run.plan_resources(None, 0.5, None, "auto")
+    halves = resources.plan_resources(None, 0.5, None, "auto")
     assert (halves.cpus, halves.gpus, halves.concurrency) == (2, 0.5, 4)
 
 
@@ -56,4 +56,4 @@ def test_memory_is_reckoned_from_the_largest_batch_of_the_largest_images(tmp_pat
     file = tmp_path / "space.yaml"
     file.write_text("fixed: {image_height: 256, image_width: 128}\nsearch: {batch_size: [32, 64, 16]}\n")
     space = read_space(str(file))
-    assert run.trial_memory_bytes(space) == run.PROCESS_BYTES + run.BYTES_A_PIXEL * 64 * 256 * 128
+    assert resources.trial_memory_bytes(space) == resources.PROCESS_BYTES + resources.BYTES_A_PIXEL * 64 * 256 * 128
