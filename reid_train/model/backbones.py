@@ -1,9 +1,9 @@
 """Backbones: normalised images -> features. What every backbone must have, and torchvision's ResNets.
 
-    backbone = build_backbone(ModelSettings(backbone="resnet18"))
+    backbone = ResNetBackbone("resnet18", last_stride=1, image_height=256)
     backbone.width, backbone.rows  # 512 channels, a feature map of 16 rows
 
-`reid_train.model.foundation` has those of timm.
+`reid_train.model.foundation` has those of timm; `build_backbone` in network.py chooses.
 """
 
 import re
@@ -18,7 +18,6 @@ from torchvision import models
 
 from data.pixels.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from data.system.errors import UserError
-from reid_train.model.settings import TIMM, ArchitectureSettings
 from reid_train.model.weights import why_unreadable
 
 
@@ -131,13 +130,3 @@ class ResNetBackbone(Backbone):
     def fitted(self, state: Mapping[str, Any], source: str) -> dict[str, Any]:
         """The tensors as they are: a ResNet takes images of any size."""
         return dict(state)
-
-
-def build_backbone(settings: ArchitectureSettings) -> Backbone:
-    """The configured backbone with random weights. Raises UserError for what timm does not have."""
-    if settings.backbone.startswith(TIMM):
-        from reid_train.model.foundation import TimmBackbone  # imports timm, which takes 2 s
-
-        size = settings.image_height, settings.image_width
-        return TimmBackbone(settings.backbone.removeprefix(TIMM), size)
-    return ResNetBackbone(settings.backbone, last_stride=settings.last_stride, image_height=settings.image_height)

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from data.system.errors import UserError
-from reid_train.model.backbones import Backbone, build_backbone
+from reid_train.model.backbones import Backbone, ResNetBackbone
 from reid_train.model.classifiers import build_classifier
 from reid_train.model.experts import MixtureOfExperts, Routing
-from reid_train.model.settings import ModelSettings
+from reid_train.model.settings import TIMM, ArchitectureSettings, ModelSettings
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
@@ -166,6 +166,16 @@ class ReIDModel(nn.Module):
             return embedding_BD
         dropped_BD = self.dropout(embedding_BD)
         return ModelOutput(feature_BD, embedding_BD, dropped_BD, self.classifier(dropped_BD), routing)
+
+
+def build_backbone(settings: ArchitectureSettings) -> Backbone:
+    """The configured backbone with random weights. Raises UserError for what timm does not have."""
+    if settings.backbone.startswith(TIMM):
+        from reid_train.model.foundation import TimmBackbone  # imports timm, which takes 2 s
+
+        size = settings.image_height, settings.image_width
+        return TimmBackbone(settings.backbone.removeprefix(TIMM), size)
+    return ResNetBackbone(settings.backbone, last_stride=settings.last_stride, image_height=settings.image_height)
 
 
 def _pooling(settings: ModelSettings, backbone: Backbone) -> tuple[nn.Module, int]:

@@ -12,7 +12,7 @@ from torchvision import models
 
 from data.system.errors import UserError
 from reid_train.checkpoint import build_model, save_checkpoint
-from reid_train.model.backbones import build_backbone
+from reid_train.model.network import build_backbone
 from reid_train.model.settings import ArchitectureSettings
 from reid_train.pretrained import load_pretrained
 from tests.reid_train.conftest import tiny_config

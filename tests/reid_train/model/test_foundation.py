@@ -11,8 +11,7 @@ from torch import nn
 
 from data.system.errors import UserError
 from reid_train.checkpoint import build_model, load_network, save_checkpoint
-from reid_train.model.backbones import build_backbone
-from reid_train.model.network import AveragePooling, ReIDModel
+from reid_train.model.network import AveragePooling, ReIDModel, build_backbone
 from reid_train.model.settings import ArchitectureSettings
 from reid_train.optim import build_optimizer
 from reid_train.optim_settings import OptimSettings
