@@ -8,6 +8,7 @@ Where the checkpoint lies in a study's folder, the study counts the evaluation.
 import argparse
 from pathlib import Path
 
+from data.sets.readers import READERS
 from data.system.errors import UserError, exit_on_user_error
 from data.system.options import add_cache_options, add_image_options, cache_options, image_options
 
@@ -18,7 +19,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="checkpoint folder, e.g. results/NAME/best")
     parser.add_argument("--data-dir", required=True, metavar="DIR", help="the data set or its parent folder")
-    parser.add_argument("--dataset", choices=("market1501", "veri", "manifest"), help="the reader; default: detected")
+    parser.add_argument("--dataset", choices=list(READERS), help="the reader; default: detected")
     parser.add_argument("--flip-tta", action="store_true", help="mean of the picture's and its mirror image's features")
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (k1 20, k2 6, lambda 0.3)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))

@@ -9,6 +9,7 @@ it as an evaluation.
 import argparse
 from pathlib import Path
 
+from data.sets.readers import READERS
 from data.system.errors import UserError, exit_on_user_error, printable
 from data.system.options import add_image_options, image_options
 
@@ -21,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--gallery", required=True, metavar="DIR", help="any folder of images, or a data set")
     parser.add_argument("--image", required=True, metavar="FILE", help="the picture whose likes are looked for")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="images that are shown; default: 10")
-    parser.add_argument("--dataset", choices=("market1501", "veri", "manifest"), help="the reader; default: detected")
+    parser.add_argument("--dataset", choices=list(READERS), help="the reader; default: detected")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     add_image_options(parser)
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The README says what the code does: its commands parse, its examples are accepted."""
+"""README, docs and CONTRIBUTING say what the code does: commands parse, examples are accepted, links lead somewhere."""
 
 import importlib
 import re
@@ -18,12 +18,14 @@ from tuning.space.read import read_space
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"\.venv/bin/python -m ([^`\n|]+)", README)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("tests/**/README.md")]
+COMMAND = re.compile(r"\.venv/bin/python -m ((?:data|reid_train|tuning)\.[^`\n|]+)")
+COMMANDS = [command for page in PAGES for command in COMMAND.findall(page.read_text())]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_is_one_that_its_parser_takes(command, monkeypatch):
-    module, *arguments = shlex.split(command)
+    module, *arguments = [part for part in shlex.split(command, comments=True) if part != "..."]
     monkeypatch.setattr("sys.argv", [module, *arguments])
     parsed = importlib.import_module(module).parse_arguments()
     space = getattr(parsed, "space", None)
@@ -71,7 +73,22 @@ def test_example_in_python_runs(tmp_path, monkeypatch):
     assert found["similarities"].argmax() == 1 and found["similarities"][1] == pytest.approx(1, abs=1e-5)
 
 
-def test_linked_files_are_there():
-    for target in re.findall(r"\]\(((?!https:)[^)]+)\)", README):
-        headings = {re.sub(r"[^a-z -]", "", line.strip("# ").lower()).replace(" ", "-") for line in README.splitlines()}
-        assert target.removeprefix("#") in headings if target.startswith("#") else (ROOT / target).exists(), target
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page in links."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_and_headings_that_are_there(page):
+    for target in re.findall(r"\]\(((?!https?:)[^)]+)\)", page.read_text().replace("\n", " ")):
+        file, _, heading = target.partition("#")
+        place = page.parent / file if file else page
+        assert place.exists(), target
+        assert not heading or heading in anchors(place), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_modules_that_a_page_names_are_there(page):
+    named = re.findall(r"`((?:data|reid_train|tuning|tests)/[a-z0-9_/]+\.py)`", page.read_text())
+    assert [name for name in named if not (ROOT / name).is_file()] == []

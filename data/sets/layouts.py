@@ -3,13 +3,14 @@
 A kind of data set is a Reader. Where each split has a folder, and files' names tell identity and camera, it is a few
 lines:
 
-    DUKE = FolderReader(
-        name="duke",
-        title="DukeMTMC-reID",
-        folders={TRAIN: "bounding_box_train", QUERY: "query", GALLERY: "bounding_box_test"},
+    YARD = FolderReader(
+        name="yard",
+        title="Yard-12",
+        folders={TRAIN: "yard_train", QUERY: "yard_query", GALLERY: "yard_gallery"},
         pattern=re.compile(r"(?P<identity>[0-9]{4})_c(?P<camera>[0-9])_"),
     )
 
+A set is recognised by the folder of its training images. Where two kinds share that name, the user has to set `dataset`.
 Other kinds derive from Reader, as data/sets/manifest.py does. A new one gets its line in data/sets/readers.py.
 """
 

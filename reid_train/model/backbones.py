@@ -3,7 +3,7 @@
     backbone = ResNetBackbone("resnet18", last_stride=1, image_height=256)
     backbone.width, backbone.rows  # 512 channels, a feature map of 16 rows
 
-`reid_train.model.foundation` has those of timm.
+`reid_train.model.foundation` has those of timm; `build_backbone` in network.py chooses.
 """
 
 import re
