@@ -1,9 +1,9 @@
 """Several drivers on one study in a PostgreSQL server: `--study-storage`.
 
-Each runs trials on machines of its own. What one of them decides it decides alone, with all that the others did before
-in view: a lock in the server keeps them apart, and a list of the rows that were changed says what is to be read again.
-A running row belongs to a driver, which says every few seconds that it lives; the rows of one that fell silent are
-taken over. The lock is freed by the server when its holder's connection ends.
+Each driver runs trials on machines of its own. One decides at a time: a lock in the server keeps the others waiting, and
+a list of changed rows tells it what to read again first. The server frees the lock when the connection of its holder
+ends. A running row belongs to a driver. Drivers give a sign of life every few seconds; the rows of one that falls silent
+are taken over.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ CREATE INDEX IF NOT EXISTS reid_changes_of_study ON reid_changes (study, id);
 
 
 def engine_url(url: str) -> str:
-    """The URL with the driver library that this project brings. Raises UserError for other servers."""
+    """The URL as SQLAlchemy takes it for psycopg. Raises UserError for other servers than PostgreSQL."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise UserError(f"--study-storage {without_passwords(url)}: postgresql://USER@HOST/DATABASE is needed")
@@ -72,7 +72,7 @@ class Team:
 
     @contextmanager
     def exclusive(self) -> Iterator[bool]:
-        """Keeps other drivers of the study waiting; gives whether they were not already. For one thread."""
+        """Keeps the study's other drivers waiting; gives True for the outermost of nested blocks. For one thread."""
         if self._depth:
             yield False
             return
@@ -85,7 +85,7 @@ class Team:
                 self._depth -= 1
 
     def note(self, number: int) -> None:
-        """Tells the others that a row is being changed: before it is, so that no change is ever missed."""
+        """Tells the others of a row that changes; called before the change, so that none is ever missed."""
         values = {"study": self._study, "driver": self.driver, "number": number}
         self._run("INSERT INTO reid_changes (study, driver, number) VALUES (:study, :driver, :number)", values)
 

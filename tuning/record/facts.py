@@ -7,7 +7,7 @@ study.facts.get("teachers")
 from typing import Any, TypedDict
 
 Prices = list[tuple[list[Any], dict[str, float]]]
-"""What each architecture costs, after its values of reid_train.config.ARCHITECTURE."""
+"""For each architecture: its values of reid_train.config.ARCHITECTURE, and its costs."""
 
 
 class ChosenPlan(TypedDict):
@@ -34,12 +34,12 @@ class Confirmation(TypedDict, total=False):
     """What the confirmation found; empty where there was none."""
 
     rows: list[dict[str, Any]]
-    """Of confirmation.csv, the winner's first."""
+    """Rows of confirmation.csv, the winner's first."""
     sentences: list[str]
 
 
 class IdentityScores(TypedDict):
-    """How a run of the confirmation did on each validation identity."""
+    """How a repeat did on each validation identity."""
 
     scores: list[float]
     queries: list[int]
@@ -70,9 +70,9 @@ class Facts(TypedDict, total=False):
     test_metrics: dict[str, Any]
     """What test_metrics.json holds, for other drivers of the study."""
     identity_scores: dict[str, IdentityScores]
-    """By number of a run of the confirmation."""
+    """By the repeat's number."""
 
-    # Of studies that were begun before 2026-11-26, read by tuning/record/old_studies.py alone:
+    # Only in studies that were begun before 2026-11-26, and read by tuning/record/old_studies.py alone:
     space: dict[str, Any]
     default: dict[str, Any]
     warm_starts: list[dict[str, Any]]

@@ -2,7 +2,7 @@
 
 results/NAME/study.db                the record
 results/NAME/trials/7/9-epochs/      a trial's schedule that ends at 9 epochs: its state, then its weights
-results/NAME/repeats/2/9-epochs/     a run of the confirmation
+results/NAME/repeats/2/9-epochs/     the schedule of a repeat
 results/NAME/best/                   the winner's checkpoint; trial.json beside it says whose it is
 """
 
@@ -24,7 +24,7 @@ def trial_folder(study: Path, number: int) -> Path:
 
 
 def repeat_folder(study: Path, number: int) -> Path:
-    """Where a run of the confirmation keeps its schedule."""
+    """Where a repeat keeps its schedule."""
     return study / "repeats" / str(number)
 
 
@@ -34,6 +34,6 @@ def rung_folder(trial: str | Path, rung: int) -> Path:
 
 
 def weights_folder(trial: Path) -> Path | None:
-    """The trial's longest schedule that has weights; None where none has. While none is trained, at most one has."""
+    """The folder of the trial's longest schedule with weights; None without any. Between schedules there is one."""
     found = sorted(trial.glob(f"*-epochs/{WEIGHTS}"), key=lambda file: int(file.parent.name.split("-")[0]))
     return found[-1].parent if found else None

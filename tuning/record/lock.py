@@ -1,4 +1,8 @@
-"""Keeps a second process out of a folder in which a first one works."""
+"""Keeps a second process out of a folder in which a first one works.
+
+with lock_folder(Path("results/sample")):
+    ...
+"""
 
 import os
 from pathlib import Path
@@ -10,9 +14,9 @@ from data.system.files import lock_at
 
 
 def lock_folder(folder: Path, doing: str = "searching") -> FileLock:
-    """Keeps others who are `doing` the same out of the folder; the system frees it when this process ends, however.
+    """Keeps other processes that are `doing` the same out of the folder; the system frees it however this one ends.
 
-    Raises UserError with the process id of the one who is.
+    Raises UserError with the id of the process that works there.
     """
     name = "search" if doing == "searching" else "process"
     holder = folder / f"{name}.pid"

@@ -1,6 +1,6 @@
-"""Reads what studies hold that were begun before 2026-11-26: their spaces, causes and code digests have another form.
+"""Reads studies that were begun before 2026-11-26, whose spaces, causes and code digests have another form.
 
-The rest of the project knows the present forms alone.
+No other module knows those forms.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ def cause_of_text(text: str) -> Cause | None:
 
 
 def space_of_description(description: Mapping[str, Any], facts: Mapping[str, Any], folder: Path) -> SearchSpace:
-    """The space of a study that kept a description of it without settings of the study that change no trial."""
+    """The space, from the description that such a study kept: study settings that change no trial are not in it."""
     settings: dict[str, Any] = {
         "metrics": {description["metric"]: "max", **dict.fromkeys(description.get("costs", ()), "min")},
         **{name: description[name] for name in ("rungs", "promotion", "reduction", "audit", "sampler", "sampler_seed")},
@@ -75,6 +75,6 @@ def identity_of_description(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity_scores_of(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """How runs of the confirmation did on each validation identity: kept as one attribute a run."""
+    """How repeats did on each validation identity, which such studies kept as an attribute for each repeat."""
     begin = "identities:"
     return {name.removeprefix(begin): value for name, value in facts.items() if name.startswith(begin)}

@@ -1,4 +1,4 @@
-"""Where a study is kept: SQLite in its folder, or a PostgreSQL server, of which the folder then holds a copy."""
+"""Where a study is kept: SQLite in its folder, or a PostgreSQL server; then the folder holds a copy."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def open_storage(folder: Path, *, create: bool, team: Team | None) -> RDBStorage
 def check_place(folder: Path, known: str | None, server: str | None) -> None:
     """Raises UserError where the folder's own file and the study in the server at the URL `server` are not the same.
 
-    `known` is the server that the study which was opened says it is in.
+    `known` is the server that the opened study has on record.
     """
     database = folder / DATABASE
     if server is None:

@@ -8,7 +8,7 @@ from tuning.record.study import Study
 
 
 def costs_of(study: Study, parameters: Mapping[str, Any]) -> dict[str, float]:
-    """What a configuration costs, by the study's metrics; empty where it has none but a score."""
+    """What a configuration costs, by the study's metrics; empty where none of them is a cost."""
     if not study.space.study.costs:
         return {}
     key = architecture_key(study.space.config(parameters))

@@ -1,7 +1,9 @@
-"""Looks a study's SQLite file over before it is opened: a file that was cut must be named, never begun anew or misread.
+"""Checks a study's SQLite file before it is opened: a cut file must be named, never begun anew or misread.
 
-SQLite repairs what a killed process left, by its journal. It does not notice everything that happens to its files from
-outside: it takes an empty file for a new data base, and rolls back as much as is left of a journal.
+SQLite repairs what a killed process left, by its journal. It does not notice all that happens to its files from outside:
+it takes an empty file for a new database, and undoes only as much as is left of a cut journal.
+
+check_database(Path("results/sample/study.db"))
 """
 
 import sqlite3
@@ -18,9 +20,9 @@ WAY_OUT = "restore it from a copy, choose another --name, or remove the folder"
 
 
 def check_database(file: Path) -> None:
-    """Raises UserError when the data base, or a journal that it is to be repaired by, is not whole.
+    """Raises UserError when the database, or a journal that would repair it, is not whole.
 
-    Nothing there is in order, unless environment.json beside it says that a study has begun.
+    A missing or empty file is fine, unless environment.json beside it shows that a study has begun.
     """
     if not file.is_file() or file.stat().st_size == 0:
         if (file.parent / "environment.json").is_file():
@@ -46,7 +48,7 @@ def check_database(file: Path) -> None:
 def _check_journal(journal: Path) -> None:
     """Raises UserError when the journal (https://sqlite.org/fileformat.html, section 3) says that it was longer.
 
-    SQLite writes how many pages a part of the journal holds after those pages, and changes the data base after that.
+    SQLite writes how many pages a part of the journal holds after those pages, and changes the database after that.
     A journal that was cut to nothing, or exactly between two parts (a transaction larger than SQLite's memory), cannot
     be told from a whole one.
     """

@@ -1,8 +1,11 @@
 """Where trials' states and weights are kept when machines do not share the study's folder: `--storage`.
 
 It is a folder that all machines see, or a URL that Ray's checkpoint storage takes: what pyarrow knows (s3://, gs://,
-hdfs://) or fsspec (az://, sftp://...). A trial works in a folder of its own machine. Whenever its state has changed it
-is copied here before the epoch is told, so that nothing is on record that could not be gone on from.
+hdfs://) or fsspec (az://, sftp://...). A trial works in a folder of its own machine. When its files
+have changed, they are copied here before the epoch is told: the study never knows of more than a trial can go on from.
+
+    storage = Storage("s3://bucket/reid", "veri-1a2b3c4d")
+    storage.save(Path("/tmp/trial"), "trials/7")
 """
 
 import json
@@ -36,7 +39,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Storage:
-    """The `folder` of a study below `url`; each trial has a place in it, as `trials/7`."""
+    """The `folder` of a study below `url`; each trial has a place in it, for instance `trials/7`."""
 
     url: str
     folder: str = ""
@@ -70,15 +73,15 @@ class Storage:
         return f"{self._place[1]}/{place}".rstrip("/")
 
     def save(self, folder: Path, place: str) -> None:
-        """Makes the files of a local folder what is kept at `place`. Raises OSError after a minute of attempts."""
+        """Keeps the files of a local folder at `place`, instead of what was there. Raises OSError after a minute."""
         _patiently(lambda: self._save(folder, place))
 
     def load(self, place: str, folder: Path) -> bool:
-        """Makes `folder` what was last kept at `place`; whether there was anything. Raises OSError as `save`."""
+        """Fills `folder` with what was last kept at `place`; False where that is nothing. Raises OSError as `save`."""
         return _patiently(lambda: self._load(place, folder))
 
     def keep_only(self, kind: str, numbers: set[int]) -> None:
-        """Removes the places of a kind, "trials", that are of other numbers; the next time, where that fails."""
+        """Removes a kind's places ("trials") with other numbers than these. What fails is left for the next time."""
         try:
             for name in self._names(kind):
                 if name.isdigit() and int(name) not in numbers:
@@ -153,8 +156,8 @@ class Storage:
 def trial_workspace(storage: Storage | None, place: str) -> Iterator[tuple[Path, Callable[[], None]]]:
     """The folder in which a trial works, and what is to be called before an epoch is told.
 
-    Without a storage the folder is `place` itself. With one it lies on this machine and begins as what is kept at
-    `place`; the call keeps it there again where it has changed.
+    Without a storage the folder is `place` itself. With one it is a temporary folder that begins with what is kept at
+    `place`; the call keeps it there again when it has changed.
     """
     if storage is None:
         yield Path(place), lambda: None

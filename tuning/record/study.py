@@ -128,10 +128,10 @@ class Study:
             ) from error
 
     def _checked_space(self, space: SearchSpace | None) -> SearchSpace:
-        """The study's space: the recorded one, or in its place `space`, which must agree and may ask for more trials.
+        """The study's space: `space` if given, which must agree with the record but may ask for more trials.
 
-        A new study records its space at once, one that has begun in `keep_space`: it may not go on yet. It keeps the
-        warm starts that it began with, whatever has become of the studies that they came from.
+        A new study records its space at once. One that has begun does so in `keep_space`, when it is certain that it
+        goes on. It keeps the warm starts that it began with, whatever has become of the studies they came from.
         """
         known, facts = self._recorded_space(), self._facts
         if space is None:
@@ -163,7 +163,7 @@ class Study:
         return self._storage.get_all_trials(self._id, deepcopy=False)
 
     def _read_all(self) -> None:
-        """Reads the rows. While a search runs nobody else writes them, or tells so (tuning/record/drivers.py)."""
+        """Reads all rows. While a search runs, only other drivers change them, and tell of it (tuning/record/drivers.py)."""
         if self._team is not None:
             self._team.changes()
         rows = self._rows()
@@ -182,7 +182,7 @@ class Study:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keeps the study's other drivers waiting while the block runs. It begins with all that they did in view."""
+        """Keeps the study's other drivers waiting while the block runs; first reads what they changed."""
         if self._team is None:
             yield
             return
@@ -212,7 +212,7 @@ class Study:
             self._count_epochs()
 
     def _changing(self, number: int) -> None:
-        """To be called before a change of a row that other drivers decide by."""
+        """Tells other drivers of a change of a row; to be called before it."""
         if self._team is not None:
             self._team.note(number)
 
@@ -236,7 +236,7 @@ class Study:
             self._team.leave()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Ray pickles what it is given, and the study's record is on disk, not in Ray's."""
+        """Nothing: Ray pickles the callbacks that hold the study, and the record is on disk."""
         return {}
 
     # The study as a whole
@@ -303,7 +303,7 @@ class Study:
         return self.space.config(self._records[number].parameters)
 
     def is_running(self, number: int) -> bool:
-        """Whether the trial runs, and here: it may have been taken over by another driver."""
+        """Whether the trial runs here: another driver may have taken it over."""
         record = self._records[number]
         return record.state is TrialState.RUNNING and record.driver == self._driver
 
@@ -406,7 +406,7 @@ class Study:
             self.save_elapsed()
 
     def _keep(self, record: TrialRecord) -> None:
-        """Keeps a row in view, in the order of numbers: of several drivers each makes some."""
+        """Keeps a row in memory, in the order of numbers: another driver's row may come late."""
         in_order = record.number in self._records or record.number > max(self._records, default=-1)
         self._records[record.number] = record
         if not in_order:

@@ -1,10 +1,10 @@
-"""A digest of the code that computes a trial's numbers: what may change it refuses to go on, what cannot does not.
+"""A digest of the code that computes a trial's numbers: a study goes on only where it is the same.
 
     digest()  # the same after a comment, a docstring, a message, a help text, a renamed, moved or split module
 
-It covers every module that a trial imports, but for data/system, which computes no number. Each top-level statement of
-them counts by what it does: its syntax tree without docstrings, annotations of functions, messages of errors and logs,
-and help texts. Statements count in no order, so that it does not matter which module holds them.
+It covers every module that a trial imports, except data/system, which computes no number. Each top-level statement
+counts as its syntax tree without docstrings, annotations of functions, messages of errors and logs, and help texts. The
+order of statements does not count, so that it does not matter which module holds them.
 """
 
 import ast
@@ -27,7 +27,7 @@ LOGS = ("debug", "info", "warning", "error", "exception")
 
 @cache
 def digest() -> str:
-    """The SHA-256, in hex, of all that computes a trial's numbers; of one process always the same."""
+    """The SHA-256, in hex, of all that computes a trial's numbers; worked out once a process."""
     statements = {_text(statement) for module in sources().values() for statement in _statements(module)}
     return hashlib.sha256("\n".join(sorted(statements)).encode()).hexdigest()
 

@@ -92,7 +92,7 @@ class TrialRecord:
     cause: Cause | None = None
     """Why it failed or was pruned."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """What the sampler, or a run of the confirmation, wants to find again."""
+    """What the sampler needs to find again; for a repeat, what it repeats."""
     driver: str = ""
     """Which of several drivers trains it, or did; empty where there is but one."""
     costs: dict[str, float] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class TrialRecord:
 
     @property
     def fair(self) -> bool:
-        """True where no promotion brought it as far as it came: it stopped by itself, or it is one of the audited."""
+        """True for a trial of the fair sample: it was not promoted for its score, on any rung."""
         return Decision.PROMOTED not in self.decisions.values()
 
     @property

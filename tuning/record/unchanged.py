@@ -50,7 +50,7 @@ def check_unchanged(study: Study, data_fingerprint: str, validation_split: str, 
 
 
 def _recorded(study: Study, now: Mapping[str, str]) -> dict[str, str]:
-    """What the study began with; what has not been recorded yet is as it is now, if no trial has been trained yet."""
+    """What the study began with. What is not on record counts as unchanged while the study has no trial."""
     unknown = dict.fromkeys(now, "not recorded") if study.trials() else dict(now)
     facts = cast(dict[str, str], study.facts)
     recorded = {name: facts.get(name, unknown[name]) for name in now}

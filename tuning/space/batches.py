@@ -2,6 +2,8 @@
 
 Not every batch_size is a multiple of every images_per_identity, and small data has too few identities for some pairs.
 A pair that cannot be trained is never proposed: the nearest that can be takes its place.
+
+    nearest_trainable(space, batch_size, 30, {"images_per_identity": 4})  # 32: 30 is no multiple of 4
 """
 
 import itertools
@@ -34,8 +36,8 @@ def batch_combinations(space: SearchSpace) -> list[Batch]:
 def nearest_trainable(space: SearchSpace, parameter: Parameter, value: Any, chosen: Mapping[str, Any]) -> Any:
     """The value, or where it makes no batch that can be trained, the nearest one that does.
 
-    `chosen` has the values of the parameters before this one. Whatever they are, such a value exists: a space for which
-    that does not hold is refused.
+    `chosen` has the values of the parameters before this one. Such a value always exists: a space that may
+    leave none is refused when it is read.
     """
     if parameter.name not in BATCH:
         return value
@@ -50,7 +52,7 @@ def has_batches(space: SearchSpace) -> bool:
 
 
 def _leads_to_batch(space: SearchSpace, chosen: Mapping[str, Any], following: Sequence[Parameter]) -> bool:
-    """Whether the `following` parameters can make a batch that can be trained, whatever those beside BATCH are."""
+    """Whether the BATCH parameters among `following` can make a batch that can be trained, whatever the others are."""
     known, deciding = {**space.settings, **chosen}, space.deciding(BATCH)
     for place, parameter in enumerate(following):
         if parameter.name in deciding and parameter.applies(known):
@@ -62,7 +64,7 @@ def _leads_to_batch(space: SearchSpace, chosen: Mapping[str, Any], following: Se
 
 
 def _told_apart(space: SearchSpace, parameter: Parameter) -> list[Any]:
-    """One value of each group that the space's conditions tell apart: a range may hold billions of values."""
+    """One value of each group that the conditions treat alike: the range itself may hold billions of values."""
     conditions = [allowed for p in space.parameters for name, allowed in p.when if name == parameter.name]
     named = [value for allowed in conditions for value in allowed if parameter.contains(value)]
     middle = (parameter.low + parameter.high) / 2
@@ -76,7 +78,7 @@ def _told_apart(space: SearchSpace, parameter: Parameter) -> list[Any]:
 
 
 def _distance(value: Any, other: Any) -> float:
-    """How far apart two values of a BATCH setting are; null is further from every number than numbers are."""
+    """How far apart two values of a BATCH setting are; null is infinitely far from every number."""
     if value == other:
         return 0.0
     return math.inf if value is None or other is None else abs(math.log(value / other))

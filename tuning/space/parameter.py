@@ -12,7 +12,7 @@ from data.system.wording import show_value
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One searched setting: a range or choices, and the condition under which it counts."""
+    """A searched setting. It applies, and gets a value, in the configurations in which its condition holds."""
 
     name: str
     kind: Literal["float", "int", "categorical"]
@@ -22,20 +22,20 @@ class Parameter:
     step: int | float | None = None
     choices: tuple[Any, ...] = ()
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
-    """Other parameters and the values of theirs with which this one is searched."""
+    """The condition: names of other settings, each with the values that let this one be searched."""
     alternative: bool = False
     """Whether the setting has another range under another condition."""
 
     @property
     def key(self) -> str:
-        """Its name in Optuna's record, where two ranges of one setting need two names."""
+        """Its name in Optuna's record: two ranges of one setting need two, as `margin if normalize_features=true`."""
         if not self.alternative:
             return self.name
         conditions = [f"{other}={'/'.join(map(show_value, allowed))}" for other, allowed in self.when]
         return f"{self.name} if {' and '.join(conditions)}"
 
     def applies(self, values: Mapping[str, Any]) -> bool:
-        """Whether this parameter counts, given the settings chosen so far."""
+        """Whether the condition holds, given the settings chosen so far."""
         return all(values.get(name) in allowed for name, allowed in self.when)
 
     def extremes(self) -> tuple[Any, ...]:

@@ -1,4 +1,7 @@
-"""Reads a search space from YAML and checks it whole, before Ray starts."""
+"""Reads a search space from YAML and checks it whole, before Ray starts.
+
+space = read_space("search_spaces/veri.yaml", ["margin=0.3"], data_dir="data/VeRi")
+"""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -29,7 +32,7 @@ NOT_SEARCHABLE = {
 """The settings that a search must not vary, and why."""
 
 RULES = {"rungs": INCREASING, "warm_start": "should be a list of recipes, e.g. [brief, sbs]"}
-"""Of study settings for which pydantic has no good words."""
+"""Rules in our own words, for study settings whose rules pydantic words badly."""
 SECTIONS = ("fixed", "search", "first_trials", "study", "sample_data")
 
 
@@ -109,7 +112,7 @@ RANGE_KEYS = ("low", "high", "log", "step", "choices", "when")
 def _parameters(source: SettingsFile, name: str, spec: Any, assigned: Mapping[str, Any]) -> list[Parameter]:
     """One entry of `search`: a range or choices, or a list of them under conditions that exclude each other.
 
-    One that waits for a value which the command line rules out is left out.
+    A range is left out where the command line rules its condition out.
     """
     place = ("search", name)
     if name not in FIELD_NAMES:
@@ -229,7 +232,7 @@ def _first_trial(
         if name in assigned or any(
             key in assigned and trial.get(key, assigned[key]) != assigned[key] for key, _ in conditions
         ):
-            continue  # the value belongs to another setting than the command line's
+            continue  # the command line has set this, or what it depends on, to something else
         if not own:
             names = tuple(parameter.name for parameter in parameters)
             raise UserError(f"{where}: {name} of a first trial is not searched{suggestion(name, names)}")
@@ -241,7 +244,7 @@ def _first_trial(
 
 
 def _checked(space: SearchSpace, source: SettingsFile) -> SearchSpace:
-    """The space with its batches, when every end of every range makes a valid TrainConfig."""
+    """The space with its batches. Raises UserError where an end of a range, or a choice, makes no valid TrainConfig."""
     for name in space.fixed:
         if name not in FIELD_NAMES:
             raise UserError(f"{source.at('fixed', name)}: unknown setting {name}{suggestion(name, FIELD_NAMES)}")
@@ -255,7 +258,7 @@ def _checked(space: SearchSpace, source: SettingsFile) -> SearchSpace:
         section = "search" if "num_epochs" in searched else "fixed"
         where = "--set num_epochs" if "num_epochs" in source.assigned else source.at(section, "num_epochs")
         raise UserError(f"{where}: study.rungs sets the epochs; remove num_epochs or rungs")
-    # Without P x K first: which of those can be trained together is found below.
+    # Without P x K first: which values of the two go together is found below.
     alone = {**space.fixed, "images_per_identity": None}
     if "batch_size" in searched:
         alone.pop("batch_size", None)
@@ -279,7 +282,7 @@ def _checked(space: SearchSpace, source: SettingsFile) -> SearchSpace:
 def with_batches(space: SearchSpace) -> SearchSpace:
     """The space with the pairs of BATCH that make a valid TrainConfig.
 
-    Raises UserError where there is none, or where a first trial asks for a pair that is none.
+    Raises UserError where there is none, or where a first trial asks for another pair.
     """
     source, batches, problems = space.source, [], list[str]()
     searched = next((name for name in BATCH if any(p.name == name for p in space.parameters)), None)
@@ -299,7 +302,7 @@ def with_batches(space: SearchSpace) -> SearchSpace:
 
 
 def _first_met(parameter: Parameter, space: SearchSpace) -> dict[str, Any]:
-    """Values with which the parameter counts: the first ones that its condition, and theirs, name."""
+    """Values with which the parameter applies: the first that its condition names, and likewise for those settings."""
     met = {name: allowed[0] for name, allowed in parameter.when}
     for other in space.parameters:
         if other.name in met and other.contains(met[other.name]):
@@ -308,7 +311,7 @@ def _first_met(parameter: Parameter, space: SearchSpace) -> dict[str, Any]:
 
 
 def _check_condition(space: SearchSpace, parameter: Parameter, source: SettingsFile) -> None:
-    """Every value that a condition names can occur."""
+    """Raises UserError for a condition that names a value which cannot occur."""
     for other, allowed in parameter.when:
         own = [one for one in space.parameters if one.name == other]
         for value in allowed:

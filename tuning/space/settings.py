@@ -1,4 +1,7 @@
-"""StudySettings: how a space is searched, each setting with its unit, range and meaning, checked once, here."""
+"""StudySettings: how a space is searched, each setting with its unit, range and meaning, checked once, here.
+
+StudySettings(rungs=[12, 36], reduction=4, time_budget="8h").time_budget  # 28800.0
+"""
 
 import re
 from typing import Any, Literal
@@ -10,9 +13,9 @@ from tuning.space.schedules import Mode
 
 INCREASING = "should be epochs in increasing order, e.g. [4, 8], or auto"
 RETRIEVAL = ("val_mAP", "val_rank1", "val_rank5", "val_mINP")
-"""What a search may maximise, at the end of a complete schedule: of validation, 0 to 1."""
+"""What a search may maximise: figures of the validation at the end of a schedule, 0 to 1."""
 COSTS = ("latency_ms", "parameters", "embedding_width")
-"""What it may minimise beside that; reid_train/inference_cost.py says what each is."""
+"""What it may minimise as well; reid_train/inference_cost.py says what each is."""
 
 SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
 
@@ -25,22 +28,22 @@ class StudySettings(BaseModel):
     metrics: dict[str, str] = {"val_mAP": "max"}
     """One of RETRIEVAL, which is maximised, and any of COSTS, which are minimised: {val_mAP: max, latency_ms: min}."""
     pick: Literal["knee"] | dict[str, float] = "knee"
-    """Which point of the Pareto front is retrained: where the least is lost on either side, or the best within limits
-    of costs, e.g. {latency_ms: 5}."""
+    """Which trial of the Pareto front is picked: the knee, where the least is lost on either side, or the best score
+    within limits of costs, e.g. {latency_ms: 5}."""
     trials: int = Field(30, ge=1, le=100_000)
     """Configurations to try."""
     time_budget: float | None = Field(None, gt=0)
     """Seconds for the search, or with a unit: 90s, 45m, 2h, 1d. Nothing begins that would not end within it."""
     trial_timeout: float | None = Field(None, gt=0)
-    """Seconds, or with a unit, after which a trial that has reported no epoch is ended; null: it is waited for."""
+    """Seconds, or with a unit, without a report after which a trial is ended; null: the search waits."""
     state_interval: float = Field(60.0, gt=0)
     """Seconds, or with a unit, between two saves of a trial's training state, at least: what a crash can cost."""
     rungs: tuple[int, ...] | Literal["auto"] | None = None
     """Epochs after which trials are compared, e.g. [4, 12]; auto: chosen up to num_epochs so that the search fits
     its budget; null: num_epochs alone."""
     promotion: Mode = "continue"
-    """The way to the next rung: a longer schedule from scratch; another one from the weights of the last; or the
-    middle of a single long schedule."""
+    """The way to the next rung: restart trains a longer schedule from the starting weights, continue another one from
+    the weights of the last; cut has one long schedule, and compares in its middle."""
     reduction: int = Field(4, ge=2, le=100)
     """At a rung's end the best 1 in `reduction` go on to the next."""
     audit: int = Field(8, ge=0, le=10_000)

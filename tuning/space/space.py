@@ -61,7 +61,7 @@ class SearchSpace:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What holds where a setting is not searched. Trials hold out no images for the classifier's curves."""
+        """The value of each setting where it is not searched. Trials keep out no images for the classifier's curves."""
         return {**TrainConfig().model_dump(), "holdout_images_per_identity": 0, **self.fixed}
 
     def config(self, parameters: Mapping[str, Any]) -> TrainConfig:
@@ -69,7 +69,7 @@ class SearchSpace:
         return make_config({**self.settings, **parameters}, self.name)
 
     def base_config(self) -> TrainConfig:
-        """What holds where nothing is searched, with a batch that can be trained."""
+        """All settings at their unsearched values, with a batch that can be trained."""
         return self.config(dict(zip(BATCH, self.batches[0], strict=True)) if self.batches else {})
 
     @cached_property
@@ -105,7 +105,7 @@ class SearchSpace:
         return "num_epochs" in self.searched
 
     def counting(self, values: Mapping[str, Any]) -> list[Parameter]:
-        """The parameters that count in a configuration with these values of the searched settings."""
+        """The parameters whose conditions hold in a configuration with these values of the searched settings."""
         known = {**self.settings, **values}
         return [parameter for parameter in self.parameters if parameter.name in values and parameter.applies(known)]
 
@@ -114,8 +114,8 @@ class SearchSpace:
         return {parameter.key: values[parameter.name] for parameter in self.counting(values)}
 
     def reach(self, name: str) -> list[tuple[Any, ...]]:
-        """The values that a setting may have: one tuple for each of its parameters, and one for its unsearched value
-        where all of those have conditions."""
+        """The values that a setting may have: a tuple for each of its parameters, and one for its unsearched value
+        where all of its parameters have conditions."""
         own = [parameter for parameter in self.parameters if parameter.name == name]
         unsearched = [(self.settings[name],)] if all(parameter.when for parameter in own) else []
         return [*(parameter.values() for parameter in own), *unsearched]
@@ -130,7 +130,7 @@ class SearchSpace:
         return min(value for values in self.reach(name) for value in values)
 
     def deciding(self, settings: Sequence[str]) -> set[str]:
-        """These settings, and all that decide, through conditions, whether they are searched."""
+        """These settings, and all that their conditions name, directly or through other conditions."""
         names = set(settings)
         for parameter in reversed(self.parameters):  # each comes after those that it depends on
             if parameter.name in names:
@@ -167,10 +167,10 @@ class SearchSpace:
         return [(config.image_height, config.image_width) for config in configs]
 
     def identity(self) -> dict[str, Any]:
-        """What makes this space this one, as plain values: a study goes on only with a space that agrees.
+        """What a study compares, as plain values: it goes on only with a space that agrees.
 
-        Where the images lie and what is done about bad ones is left out: the fingerprint of those that are used tells
-        whether they are the same. So are numbers of trials, budgets and other settings that change no trial.
+        Left out are where the images lie and what is done about bad ones (the fingerprint tells whether the images that
+        are used are the same), and study settings that change no trial: numbers of trials, budgets.
         """
         fixed = {name: value for name, value in self.fixed.items() if name not in ("data_dir", *IMAGE_RULES)}
         return {
