@@ -111,7 +111,7 @@ def search_prepared(arguments: argparse.Namespace, ready: "Prepared") -> None:
 
 
 def train_all(study: "Study", record: "Study", ready: "Prepared", address: str | None) -> None:
-    """The three stages: runs of the default that show the noise, the trials, and the confirmation of the best."""
+    """The three stages: noise runs of the default, the trials, and the confirmation of the best."""
     from tuning.confirm.candidates import confirmation_runs, expectations, noise_runs, reserved_epochs
     from tuning.confirm.repeats import Repeats
     from tuning.decide.policy import Policy

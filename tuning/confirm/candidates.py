@@ -56,7 +56,7 @@ def candidates(study: Study) -> list[list[Repeat]]:
 
 
 def cost_limits(study: Study) -> dict[str, float]:
-    """The costs that the winner may have."""
+    """The most that the winner may cost."""
     return limits_of(study.trials(), study.space.study.pick)
 
 
@@ -135,6 +135,8 @@ def smallest_difference(space: SearchSpace, found: Noise) -> float:
 
 
 def may_be_luck(sd: float, seeds: int, freedom: int) -> float:
-    """The difference of two means of so many seeds that luck exceeds in 5 % of cases; `sd` is that of one run, known
-    with so many degrees of freedom."""
+    """The difference between two means, each over `seeds` runs, that luck alone exceeds in 5 % of cases.
+
+    `sd` is the standard deviation of one run, known with `freedom` degrees of freedom.
+    """
     return float(stats.t.ppf(TOLD_APART, freedom) * sd * math.sqrt(2 / seeds))

@@ -1,7 +1,9 @@
-"""Configurations that are trained again with new seeds, at full length.
+"""Repeats: configurations that are trained again with new seeds, at full length.
 
-That happens before a search, to see how much seeds change the default's scores, and after it, to confirm its best. The
-runs are a record of their own beside the study's trials, in the same file.
+Before the search they show how much seeds change the default's score, after it they confirm the best. They have a
+record of their own beside the study's trials, in the same file.
+
+    Repeats(record, study.plan, confirmation_runs(study), "confirmation")  # Work for run_trials
 """
 
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ from tuning.space.space import SearchSpace
 
 
 class Repeat(NamedTuple):
-    """One such run."""
+    """One repeat that is wanted."""
 
     of: str
     """What is trained again: default, or trial 7."""
@@ -37,11 +39,10 @@ class RepeatNotes(TypedDict):
 
 
 class Repeats:
-    """The runs that are wanted, told to Ray in the way in which Policy tells of a search's trials."""
+    """The repeats that are wanted, as Work: for them what Policy is for a search's trials."""
 
     def __init__(self, record: Study, plan: Plan, wanted: Sequence[Repeat], purpose: str):
-        """`record` is open_record's; what it holds already is not run again. `plan` is the study's; `purpose` is for
-        people."""
+        """`record` is open_record's; what it holds is not run again. `plan` is the study's; `purpose` is for people."""
         self.study, self.settings, self.plan, self.wanted = record, record.space.study, plan, wanted
         self.purpose = purpose
 
@@ -117,7 +118,7 @@ def notes_of(run: TrialRecord) -> RepeatNotes:
 
 
 def find(record: Study, repeat: Repeat) -> TrialRecord | None:
-    """The run of this configuration and seed, whatever it was asked for as, if there is one."""
+    """The run of this configuration and seed, whatever it was made for; None without one."""
     wanted = repeat.parameters, repeat.seed
     return next((t for t in record.trials() if (notes_of(t)["parameters"], notes_of(t)["seed"]) == wanted), None)
 

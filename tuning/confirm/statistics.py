@@ -1,10 +1,13 @@
 """How sure a comparison of configurations is, from several runs of each: a pure function of their scores.
 
-Two things are drawn at random: the validation identities, which could have been others (a bootstrap), and the seeds. A
-mean of 3 seeds is uncertain by more than 3 values show, so that the variance between seeds is taken from all
-configurations together, and is itself uncertain. Candidates that a search chose are alike more often than not: their
-true means are drawn from a normal distribution whose width is estimated with them (Gelman et al., Bayesian Data
-Analysis, 3rd ed., section 5.4), which keeps a lucky mean from being believed whole.
+Two things are drawn at random: the validation identities, which could have been others (a bootstrap), and the seeds.
+Three seeds say little about how uncertain their mean is. So the variance between seeds is taken from all configurations
+together, and counts as uncertain itself. Candidates that a search chose are mostly alike. So their true means are drawn
+from one normal distribution, whose width is estimated with them (Gelman et al., Bayesian Data Analysis, 3rd ed.,
+section 5.4): a lucky mean is not believed whole.
+
+    sure = Comparison(scores_CSI, queries_I, chosen=[True, True, False])
+    sure.p_best_C, sure.interval(0)
 """
 
 from collections.abc import Sequence

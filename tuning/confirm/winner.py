@@ -31,9 +31,9 @@ from tuning.record.study import Study
 from tuning.record.trial import TrialRecord, TrialState
 
 TIE = 0.4
-"""A configuration that is better than the leader with at least this probability is as good as it..."""
+"""A configuration is as good as the leader if it is better with at least this probability."""
 CHEAPER = 0.9
-"""...and is taken instead where it needs at most this share of the leader's time, and none of its runs needs more."""
+"""Such a configuration wins if it needs at most this share of the leader's time, and none of its runs needs more."""
 
 
 class Winner(NamedTuple):
@@ -63,7 +63,7 @@ class Confirmed(NamedTuple):
 
 
 def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> Winner:
-    """Compares the runs of the confirmation, records the result and writes confirmation.csv; gives the winner.
+    """Compares the candidates by their repeats, records the result and writes confirmation.csv; gives the winner.
 
     Without a confirmation, or where no candidate's runs are all complete, the winner is the best trial.
     """
@@ -119,7 +119,7 @@ def _compare(
 
 
 def _identity_scores(record: Study, number: int, data: TrainingData, pixels: Pixels) -> IdentityScores:
-    """Mean score of each validation identity's queries and their number, by the run's weights; on record from then."""
+    """Mean score and number of each validation identity's queries, by the run's weights; recorded once measured."""
     of_all = record.facts.get("identity_scores") or identity_scores_of(record.facts)
     if str(number) in of_all:
         return of_all[str(number)]
@@ -173,7 +173,7 @@ def _best_trial(study: Study) -> Winner:
 
 
 def _sentence(confirmed: Confirmed, place: int) -> str:
-    """What is to be thought of the winner, beside the default."""
+    """What can be said of the winner, compared with the default."""
     names, costs, sure = confirmed.names, confirmed.costs, confirmed.sure
     count = int(sure.eligible_C.sum())
     said = f"winner: {names[place]}, the best of {counted(count, 'configuration')} with probability"

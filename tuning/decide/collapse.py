@@ -1,4 +1,7 @@
-"""Recognises a collapse: a trial all of whose embeddings have become one point, by the figures of its epochs."""
+"""Recognises by its epochs' figures that a trial has collapsed: all of its embeddings have become one point.
+
+str(collapse_cause(config, reports))  # collapsed: triplet loss 0.3 is margin=0.3, no triplet is ever won: ...
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +11,8 @@ from reid_train.report import EpochReport
 from tuning.record.cause import Cause, Kind
 
 NEAR_MARGIN = 0.01
-"""Share of the margin by which the loss of embeddings that are one point may differ from it. In 1,604 recorded runs
-(tests/benchmarks/curves) no healthy one was as near over the second half of a rung; with 0.03, one was."""
+"""A loss that differs from the margin by no more than this share of it is that of one point. In 1,604 recorded runs
+(tests/benchmarks/curves) no healthy one stayed so near over the second half of a rung; within 0.03, one did."""
 ALL_ACTIVE = 0.99
 """Share of active triplets from which on all count as active."""
 

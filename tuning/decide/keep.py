@@ -1,4 +1,7 @@
-"""Which trials' weights stay on disk: those of the best few, and of trials that need them to go on."""
+"""Which trials' weights stay on disk: those of the best few, and of trials that need them to go on.
+
+prune_weights(study)  # after each trial: removes the others
+"""
 
 import shutil
 
@@ -11,7 +14,7 @@ KEPT_TRIALS = 3
 
 
 def best_few(study: Study) -> set[int]:
-    """The numbers of the trials of which the winner may be made."""
+    """The numbers of the trials whose weights the winner may have."""
     return {trial.number for trial in best_trials(study, most=KEPT_TRIALS)}
 
 

@@ -1,7 +1,7 @@
 """Several metrics at once: which trials are not beaten on all of them, and which of those is picked.
 
 A trial dominates another when it is at least as good in score and every cost, and better in one. The trials that none
-dominates are the Pareto front. A higher score is better, a lower cost is; costs are compared by their ratios.
+dominates are the Pareto front. Higher scores and lower costs are better; costs are compared by their ratios.
 
     pareto_front(study.trials())  # the best score first
 """
@@ -16,7 +16,7 @@ from tuning.decide.ranking import best_first, estimated_finals
 from tuning.record.study import Study
 from tuning.record.trial import TrialRecord, TrialState
 
-# T trials, M metrics (the score first); as goods, of which more is always better
+# T trials, M metrics (the score first); as goods, more is always better
 
 
 def pareto_front(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -34,15 +34,15 @@ def pareto_front(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def best_trials(study: Study, *, most: int | None = None) -> list[TrialRecord]:
-    """`best_first` by the rule that the study picks by: the first is the one that is picked."""
+    """`best_first` by the study's `pick`: the first one is picked."""
     trials = study.trials()
     return best_first(trials, limits_of(trials, study.space.study.pick), most=most)
 
 
 def limits_of(trials: Sequence[TrialRecord], pick: str | Mapping[str, float]) -> dict[str, float]:
-    """The costs that the trial which is picked may have: the limits given, or for "knee" those of the front's knee.
+    """The most that the picked trial may cost: the limits given or, for "knee", the costs of the front's knee.
 
-    That front is of the trials that were not pruned. Empty without costs.
+    Pruned trials are left out of that front. Empty without costs.
     """
     if not any(trial.costs for trial in trials):
         return {}
@@ -85,7 +85,7 @@ def climbing_order(trials: Sequence[TrialRecord], rung: int) -> list[TrialRecord
 
 
 def beaten_by(trials: Sequence[TrialRecord], rung: int) -> dict[int, int]:
-    """By number, for the trials that have a score at the rung: how many will rank above it whatever still comes."""
+    """Number of each trial with a score at the rung -> how many will rank above it whatever still comes."""
     ranked = _by_score(trials, rung)
     if not any(trial.costs for trial in ranked):
         return {trial.number: place for place, trial in enumerate(ranked)}

@@ -2,8 +2,8 @@
 
     best_first(study.trials())[0]  # the best trial
 
-Scores at different rungs do not compare. So each score is taken up to the highest rung: by what other trials gained
-from rung to rung.
+Scores at different rungs do not compare. So each trial is ranked by its expected score at the highest rung: its score,
+and what other trials gained from there.
 """
 
 import functools
@@ -35,7 +35,7 @@ class Gain(NamedTuple):
 
 
 def estimated_finals(trials: Sequence[TrialRecord]) -> dict[int, float]:
-    """By trial number: the score to expect at the highest rung that any trial has reached; a complete trial's own.
+    """Trial number -> its expected score at the highest rung that any trial has reached; a complete trial's own score.
 
     From each rung to the next the estimate follows a straight line through the trials that have both scores. Its slope
     is shrunk towards 0, a gain that is the same for all. Where no trial has both scores, the estimate is the score.
@@ -68,7 +68,7 @@ def best_first(
 ) -> list[TrialRecord]:
     """Trials that completed a schedule, the best estimated final score first; then the pruned, then the failed.
 
-    Trials that keep the limits of costs come before those that do not, but for the failed. `most` of them, if given.
+    Trials within the limits of costs come first; failed ones come last in any case. `most` of them, if given.
     """
     estimates = estimated_finals(trials)
 

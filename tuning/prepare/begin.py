@@ -46,12 +46,12 @@ class Prepared(NamedTuple):
     """Training images that cannot be decoded."""
     data: TrainingData
     teachers: str | None
-    """What the space's teachers can be compared by; None without any."""
+    """Digests of the space's teachers; None without any."""
     pixels: Pixels
     resources: Resources
     storage: Storage | None
     prices: Prices | None
-    """What the space's architectures cost; None where the study has begun, which knows them."""
+    """What the space's architectures cost; None where the study has begun and has them on record."""
     lock: FileLock
 
 
@@ -115,7 +115,7 @@ def start_warm(arguments: argparse.Namespace, space: SearchSpace, folder: Path) 
 
 
 def find_machines(arguments: argparse.Namespace, space: SearchSpace, folder: Path) -> tuple[Resources, Storage | None]:
-    """What each trial gets, here or on a cluster, and where states go that this machine's disk does not keep."""
+    """What each trial gets, here or on a cluster, and the storage, where one is given."""
     storage = None if arguments.storage is None else Storage(arguments.storage)
     device = space.base_config().device
     asked = arguments.cpus_per_trial, arguments.gpus_per_trial, space.study.concurrency, device
@@ -142,7 +142,7 @@ def describe_pixels(space: SearchSpace, pixels: Pixels) -> list[str]:
 
 
 def missing_test(data_dir: str, dataset: str | None) -> list[str]:
-    """A line when there will be nothing to test on. Looks for the folders alone: what is in them is for later."""
+    """A line when there will be nothing to test on. Only looks whether the folders are there, not into them."""
     name, place = find_dataset(data_dir, dataset)
     missing = [str(folder) for folder in READERS[name].folders_in(place) if not folder.is_dir()]
     return [f"note: the winner will not be tested: {', '.join(missing)} is missing"] if missing else []

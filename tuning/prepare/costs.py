@@ -2,8 +2,7 @@
 
     study.note(prices=measure_prices(space))
 
-Costs depend on the settings of the architecture alone. So they are the same for all trials of an architecture, and
-known before any is trained.
+Costs depend on the architecture alone: they are the same for all of its trials, and known before any is trained.
 """
 
 import os

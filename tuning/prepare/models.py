@@ -1,4 +1,7 @@
-"""Checks once, before any trial, that the models of a space can be made and taught, and says what weights they get."""
+"""Checks once, before any trial, that the models of a space can be made and taught, and says what weights they get.
+
+starts_of(space, identities=751)  # ["resnet50: imagenet: 318 of 318 tensors matched"]
+"""
 
 from data.sets.splits import TrainingData
 from data.system.processes import in_processes
@@ -15,7 +18,7 @@ MOST_STARTS = 256
 
 
 def starts_of(space: SearchSpace, identities: int) -> list[str]:
-    """What each of the space's starting weights gives each of its backbones, a line each; none for random weights.
+    """A line for each backbone with each of its starting weights: what matched. None for random weights.
 
     Raises UserError for weights that are not there and for models that cannot be made.
     """
@@ -26,7 +29,7 @@ def starts_of(space: SearchSpace, identities: int) -> list[str]:
 
 
 def teachers_in(space: SearchSpace, data: TrainingData) -> str | None:
-    """What the space's teachers can be compared by, when the study is gone on with; None without any.
+    """Digests of the space's teachers, which a study compares before it goes on; None without any.
 
     Raises UserError for one that is not there, or that cannot teach on this data.
     """

@@ -1,4 +1,7 @@
-"""Plans a study before its first trial, and times the steps that `rungs: auto` plans by."""
+"""Plans a study before its first trial, and times the steps that `rungs: auto` plans by.
+
+plan_study(study, data, pixels, probes=2, concurrency=2)  # "plan: 40 trials to 12 epochs, 13 of them to 36 (...)"
+"""
 
 import math
 import statistics
@@ -21,10 +24,10 @@ PROBE_STEPS = 4
 
 
 def plan_study(study: Study, data: TrainingData, pixels: Pixels, *, probes: int, concurrency: int) -> str | None:
-    """Says what is planned; with `rungs: auto` that is chosen when the study begins, and then belongs to it.
+    """The plan in one line; None where every trial has a length of its own.
 
-    An epoch is timed in `probes` processes at once where that is needed; 0: the plan follows the trials alone.
-    None where every trial has a length of its own.
+    With `rungs: auto` the plan is chosen when the study begins, and kept. For a time budget an epoch is timed first, in
+    `probes` processes at once; with 0 it is not timed, and the plan follows from the number of trials alone.
     """
     space, settings = study.space, study.space.study
     if space.searches_length:
@@ -61,7 +64,7 @@ def shortest_schedule(space: SearchSpace, training_images: int) -> int:
 def measure_epoch_s(config: TrainConfig, data: TrainingData, pixels: Pixels, concurrency: int) -> float:
     """Seconds of an epoch, from a few steps in as many processes at once as the search will have trials.
 
-    Validation is reckoned at a third of a training step an image: it is the forward half. Raises UserError where the
+    Validation counts as a third of a training step an image: it computes no gradients. Raises UserError where the
     steps fail.
     """
     part = _part(config, data)

@@ -43,8 +43,8 @@ def prices(configs: list[TrainConfig], wanted: tuple[str, ...]) -> Prices:
 
 
 def starts(configs: list[TrainConfig], identities: int) -> list[str]:
-    """What each of the starting weights gives each backbone, a line each. Raises UserError for a model that cannot be
-    made and for weights that are not there or do not fit."""
+    """A line for each backbone with each of its starting weights: what matched. Raises UserError for a model that
+    cannot be made and for weights that are not there or do not fit."""
     for config in configs:  # all of them before the first weights, which may take minutes to come
         with torch.device("meta"):
             build_model(config, identities).freeze(config.freeze)
@@ -58,8 +58,8 @@ def starts(configs: list[TrainConfig], identities: int) -> list[str]:
 
 
 def teachers(lessons: list[TrainConfig], data: TrainingData) -> str | None:
-    """What the teachers of these configurations can be compared by; None where none has a digest. Raises UserError for
-    one that is not there or cannot teach on this data."""
+    """Digests of these configurations' teachers; None where none has one. Raises UserError for a teacher that is not
+    there or cannot teach on this data."""
     for config in lessons:
         load_teacher(config, data)
     digests = {config.teacher: teacher_digest(config) for config in lessons}

@@ -1,4 +1,7 @@
-"""Configurations to try first: published recipes and the best of earlier studies. Their scores are never taken over."""
+"""Warm starts: published recipes and the best of earlier studies, to try first. Their scores are never taken over.
+
+space, lines = warm_started(space, ["results/other"])
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +22,7 @@ RECIPES = Path(__file__).resolve().parents[2] / "search_spaces" / "recipes"
 TAKEN = 3
 """Configurations that are taken from an earlier study: the best ones."""
 NO_RECIPE = {*NOT_SEARCHABLE, "num_epochs", "num_workers", "seed", "device", "precision", "compile", "num_threads"}
-"""Settings that say nothing of a recipe: those of the data and the machine, and the epochs, which the rungs set."""
+"""Settings that are no part of a recipe: data, machine, and the epochs, which the rungs set."""
 
 
 def warm_started(space: SearchSpace, folders: Sequence[str | Path]) -> tuple[SearchSpace, list[str]]:
@@ -60,7 +63,7 @@ def _best_of(folder: Path) -> list[tuple[str, TrainConfig]]:
 
 
 def _fitted(space: SearchSpace, config: TrainConfig) -> tuple[dict[str, Any], list[str]]:
-    """The recipe's values of the searched settings that count with it, and in words what differs here."""
+    """The recipe's values of the settings that are searched with it, and in words what differs here."""
     here, there = space.base_config().model_dump(), config.model_dump()
     values: dict[str, Any] = {}
     remarks = []

@@ -1,9 +1,9 @@
 """Several drivers on one study in a PostgreSQL server: `--study-storage`.
 
-Each driver runs trials on machines of its own. One decides at a time: a lock in the server keeps the others waiting, and
-a list of changed rows tells it what to read again first. The server frees the lock when the connection of its holder
-ends. A running row belongs to a driver. Drivers give a sign of life every few seconds; the rows of one that falls silent
-are taken over.
+Each driver runs trials on machines of its own. One decides at a time: a lock in the server keeps the others waiting,
+and a list of changed rows tells it what to read again first. The server frees the lock when the connection of its
+holder ends. A running row belongs to a driver. Drivers give a sign of life every few seconds; the rows of one that
+falls silent are taken over.
 """
 
 import hashlib

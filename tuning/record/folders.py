@@ -34,6 +34,6 @@ def rung_folder(trial: str | Path, rung: int) -> Path:
 
 
 def weights_folder(trial: Path) -> Path | None:
-    """The folder of the trial's longest schedule with weights; None without any. Between schedules there is one."""
+    """The folder of the trial's longest schedule that has weights; None where none has."""
     found = sorted(trial.glob(f"*-epochs/{WEIGHTS}"), key=lambda file: int(file.parent.name.split("-")[0]))
     return found[-1].parent if found else None

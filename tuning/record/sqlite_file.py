@@ -1,7 +1,7 @@
 """Checks a study's SQLite file before it is opened: a cut file must be named, never begun anew or misread.
 
-SQLite repairs what a killed process left, by its journal. It does not notice all that happens to its files from outside:
-it takes an empty file for a new database, and undoes only as much as is left of a cut journal.
+SQLite repairs what a killed process left, by its journal. It does not notice all that happens to its files from
+outside: it takes an empty file for a new database, and undoes only as much as is left of a cut journal.
 
 check_database(Path("results/sample/study.db"))
 """

@@ -163,7 +163,7 @@ class Study:
         return self._storage.get_all_trials(self._id, deepcopy=False)
 
     def _read_all(self) -> None:
-        """Reads all rows. While a search runs, only other drivers change them, and tell of it (tuning/record/drivers.py)."""
+        """Reads all rows. While a search runs, only other drivers change them, and they tell of it."""
         if self._team is not None:
             self._team.changes()
         rows = self._rows()

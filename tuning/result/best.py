@@ -43,7 +43,7 @@ def bring_back(study: Study, record: Study) -> None:
 def keep_best(folder: Path, best: Winner) -> None:
     """Copies the winner's weights to the study's best/, unless they are there. Raises UserError when they are gone.
 
-    There they are described by the trial's settings and all of its epochs, not by the last of its schedules alone.
+    The copy is described by the trial's settings and all of its epochs, not by its last schedule alone.
     """
     source, target, epochs = best.weights, folder / BEST, best.config.num_epochs
     label = {"of": best.of, "epochs": epochs, "seed": best.config.seed, "score": best.score}

@@ -68,7 +68,7 @@ def _outermost_choice(parameter: Parameter, value: Any) -> list[str]:
 
 
 def _limits(name: str) -> Mapping[str, Any]:
-    """What TrainConfig's schema says of the numbers that a setting takes; nothing for one that takes none freely."""
+    """What TrainConfig's schema says of the numbers that a setting takes; empty where it takes none, or a few alone."""
     schema = TrainConfig.model_json_schema()["properties"][name]
     kinds = [schema, *schema.get("anyOf", [])]
     return next((kind for kind in kinds if kind.get("type") in ("number", "integer") and "enum" not in kind), {})

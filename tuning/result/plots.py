@@ -59,7 +59,7 @@ PROMOTIONS = {
 }
 """What a trial's curve does after a rung."""
 RUNG_COLOURS = ("#94a3b8", TRAIN, THIRD, FOURTH)
-"""Of a trial's curve to its first, second, ... rung."""
+"""Colours of a trial's curve to its first, second, ... rung."""
 COLOURS = matplotlib.colormaps["viridis_r"]
 """Dark is high: a good score, a late trial."""
 BEST_COLOUR = VALIDATION
@@ -96,13 +96,13 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
 
 
 def _best_label(best: TrialRecord, rung: int | None = None) -> str:
-    """`rung` is that of the picture, where it shows another score than the last one."""
+    """`rung`: the one whose scores the picture shows, where these are not the last ones."""
     here = f"{best.scores[rung]:.1%} here, " if rung in best.scores and rung != best.rung else ""
     return f"best: trial {best.number}, {here}{best.score:.1%} at {counted(best.rung, 'epoch')}"
 
 
 def _kept_run(study: Study, best: TrialRecord) -> tuple[list[dict[str, Any]], str]:
-    """All epochs behind the weights in best/, a run of the confirmation or the best trial, and a title."""
+    """All epochs behind the weights in best/, a repeat's or the best trial's, and a title."""
     label = study.folder / BEST / BEST_LABEL
     kept = json.loads(label.read_text()) if label.is_file() else {}
     if kept and study.facts.get("confirmation"):

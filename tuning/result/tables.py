@@ -45,7 +45,7 @@ def trials_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
 def result_rows(study: Study, trials: Sequence[TrialRecord]) -> tuple[list[str], list[list[str]]]:
     """Header and cells of a table of these trials, validation metrics in percent.
 
-    `expected` is the study's metric as estimated for the end of the longest schedule; by it they are ranked.
+    `expected` is the expected score at the top, by which they are ranked.
     """
     estimates = estimated_finals(study.trials())
     names, costs = study.space.searched, study.space.study.costs
@@ -91,7 +91,7 @@ def confirmation_rows(study: Study) -> tuple[list[str], list[list[str]]] | None:
 
 
 SPARE = ("time", "mINP", "rank 1", "state")
-"""Columns that a narrow terminal can do without, the first to go first."""
+"""Columns that a narrow terminal can do without; the first is left out first."""
 
 
 def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

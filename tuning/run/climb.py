@@ -45,7 +45,7 @@ def climb(job: TrialJob, data: TrainingData, pixels: Pixels, folder: str | Path)
         if schedule.ends <= behind:
             continue
         cycle = job.config.changed(num_epochs=schedule.num_epochs)
-        if schedule.begins:  # with other batches than the last cycle's
+        if schedule.begins:  # with other batches than the last schedule's
             start = str(rung_folder(folder, schedule.begins))
             cycle = cycle.changed(pretrained=start, seed=job.config.seed + schedule.begins)
         train = partial(

@@ -49,7 +49,7 @@ def check_address(address: str) -> None:
 def join(address: str, options: dict[str, Any]) -> None:
     """Makes this process a driver of the cluster; its workers get the code of this project and nothing else with it.
 
-    Raises UserError when no cluster answers, or it asks for a token that this process has not.
+    Raises UserError when no cluster answers, or it asks for a token that this process does not have.
     """
     with tempfile.TemporaryDirectory(prefix="reid-code-") as folder:
         for package in PACKAGES:
@@ -86,8 +86,8 @@ def plan_cluster(
 ) -> Resources:
     """What each trial gets, and how many run at once now; where machines join later, more do.
 
-    A GPU a trial where there are GPUs, with its share of the CPUs of the machine that has fewest for each; else a CPU,
-    and up to 4 where more than 4 trials would share a machine. Raises UserError where no machine has as much.
+    Where there are GPUs each trial gets one, and as many CPUs as the machine with the fewest CPUs a GPU has for it.
+    Else it gets a CPU, or up to 4 where more than 4 trials would share a machine. Raises UserError where no machine has as much.
     """
     found = [
         (int(node["Resources"].get("CPU", 0)), node["Resources"].get("GPU", 0.0) if device != "cpu" else 0.0)
@@ -120,7 +120,7 @@ def room(resources: Resources) -> int:
 
 
 def check_machines(storage: Storage | None, folder: Path) -> None:
-    """Looks whether all machines see the storage, and whether the cluster is locked.
+    """Checks that all machines see the storage; warns where the cluster asks for no token.
 
     Raises UserError for several machines without a storage, and for one that does not find there what this one wrote.
     """

@@ -1,4 +1,4 @@
-"""Watches over what a search may lose: Ray's processes, memory, room on the disk, and trials that answer."""
+"""Watches for what a search may run into: dead processes of Ray's, want of memory, full disks, trials that hang."""
 
 import threading
 import time
@@ -47,7 +47,7 @@ def stops_search(called_by_ray: _Called) -> _Called:
 
 
 def watch_ray() -> None:
-    """Leaves with RAY_DIED, from a thread, as soon as one of the processes is dead that Ray cannot do without.
+    """Ends this process with RAY_DIED, from a thread, as soon as a process is dead that Ray cannot do without.
 
     Ray itself would wait for them for a minute and then end this process. What runs then is on record as running and
     goes on when the study is opened again.
@@ -112,4 +112,4 @@ class TrialTimeout(Callback):
                 return
             silence = f"no epoch was reported for {clock(self.timeout_s or 0)} (study.trial_timeout)"
             self.study.finish(number, TrialState.FAILED, Cause(Kind.TIMED_OUT, silence))
-        kill_process(trial)  # Ray comes to on_trial_error by that, and the trial's place is free
+        kill_process(trial)  # Ray then calls on_trial_error, and another trial may start

@@ -50,7 +50,7 @@ def dead_ray_processes() -> list[str]:
 def keep_processes_alike() -> None:
     """Keeps Tune from giving a trial's process variables of its own.
 
-    They would keep trials from the processes that Ray starts ahead. Those have the variables of this process.
+    With such variables a trial could not run in a process that Ray started ahead, which has those of this process.
     """
     import_module("ray.tune.execution.class_cache").DEFAULT_ENV_VARS.clear()  # loads Tune
     os.environ.pop("RAY_CHDIR_TO_TRIAL_DIR", None)

@@ -21,7 +21,7 @@ from tuning.run.resources import Resources
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = "trial"
-"""Ray's resource for a trial's place on this machine alone."""
+"""Ray's resource on this machine alone, as much of it as trials may run at once; each trial takes 1."""
 STARTING_AT_ONCE = 64
 """Trials on a cluster that are being placed and started: starting takes seconds, and they need not wait for each other.
 """
@@ -29,7 +29,7 @@ OBJECT_STORE_BYTES = 200 * 2**20
 
 
 class _Start(threading.Thread):
-    """Ray's start, in a thread that lives as long as Ray shall: its processes die with the thread that made them."""
+    """Starts Ray in a thread that lives as long as Ray is needed: its processes die with the thread that made them."""
 
     def __init__(self, address: str | None, resources: Resources):
         super().__init__(daemon=True, name="Ray")
@@ -67,7 +67,7 @@ def wait_for_ray(address: str | None, resources: Resources) -> None:
 
 
 def stop_ray() -> None:
-    """Ends Ray, where it was started. It gives SIGTERM back to the system while it ends: that is taken again here."""
+    """Ends Ray, where it was started. Ray resets the handlers of signals while it ends; here they are set again."""
     if not _starts:
         return
     start = _starts.pop()
@@ -102,7 +102,7 @@ def _start(address: str | None, resources: Resources) -> None:
 
 @contextmanager
 def environment_of_processes(address: str | None, resources: Resources) -> Iterator[None]:
-    """The variables that Ray and the processes of trials read: Ray's own stay, the others are as they were before."""
+    """Sets the variables that Ray and the processes of trials read. Afterwards only Ray's own stay set."""
     os.environ |= _of_ray(address, resources)
     before = dict(os.environ)
     os.environ |= _of_trials(resources)
@@ -123,8 +123,8 @@ def _of_ray(address: str | None, resources: Resources) -> dict[str, str]:
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_DEDUP_LOGS": "0",
-        # Tune does not understand what Ray's own watch over the memory does to a trial, and gives up the search. The
-        # kernel takes the workers first, too (Ray sees to that), and guard.oom_kills tells of it.
+        # Tune gives up the search when Ray's own watch over the memory ends a trial. Without it the kernel ends the
+        # workers first, too (Ray sees to that), and guard.oom_kills tells of it.
         "RAY_memory_monitor_refresh_ms": "0",
         "RAY_worker_niceness": "0",  # Ray's 15 would have trials wait for everything else on the machine
         # Processes for trials load torch while this one goes on; with GPUs only when they know theirs.

@@ -32,7 +32,7 @@ class RungScheduler(TrialScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number, told = job_of(trial.config).number, told_in(result)
         ends_rung = not isinstance(told, EpochEnded) or told.report.epoch == told.rung
-        # Other drivers care only for what is decided by.
+        # Other drivers decide by the ends of rungs and trials alone.
         with self.study.exclusive() if ends_rung else nullcontext():
             # A driver that was thought dead finds its trial in other hands, and lets go of it.
             goes_on = self.study.is_running(number) and self._record_and_decide(number, told)
@@ -63,8 +63,8 @@ class RungScheduler(TrialScheduler):
 
     @stops_search
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """A trial whose process died goes on from its last state, RETRIES times at most. It ends for good where its
-        configuration is to blame, as for a process that was killed for want of memory."""
+        """A trial whose process died goes on from its last state, RETRIES times at most. It fails at once where its
+        configuration is to blame: when the process was killed for want of memory."""
         number = job_of(trial.config).number
         with self.study.exclusive():
             if not self.study.is_running(number):

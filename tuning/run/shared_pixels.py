@@ -1,9 +1,9 @@
 """Decoded pixels on a cluster whose images lie on one machine: they travel once a machine through Ray's object store.
 
-The driver puts the pixel file there in chunks. On each other machine the first trial that needs it writes it to that
-machine's own cache, chunk by chunk, and all trials there, with their processes that prepare batches, map that file as
-they do on one machine. So a set may be larger than any object store (Ray spills what does not fit on the driver's
-machine, and others hold a few chunks at a time), and a machine that has the file already is sent nothing.
+The driver puts the pixel file there in chunks. On each other machine the first trial that needs the file writes it to
+that machine's cache, chunk by chunk; then all processes there map it into memory. So a set may be larger than any
+object store: Ray spills what does not fit on the driver's machine, and others hold a few chunks at a time. A machine
+that has the file already is sent nothing.
 """
 
 import os
@@ -59,7 +59,7 @@ class SharedPixels(NamedTuple):
         raise UserError(f"{os.uname().nodename}: no room for the decoded pixels: {'; '.join(problems)}")
 
     def _write(self, file: Path) -> None:
-        """Writes the file, unless it is there; of many trials on a machine one does, the others wait."""
+        """Writes the file, unless it is there. One trial on a machine does so, the others wait."""
         file.parent.mkdir(parents=True, exist_ok=True)
         with lock_at(file.with_suffix(".lock")):
             if is_whole(file, self.header):

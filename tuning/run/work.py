@@ -1,7 +1,7 @@
 """Work: what is to be run.
 
-A search (tuning/decide/policy.py) and the runs of a confirmation (tuning/confirm/repeats.py) are both Work, so that one
-searcher, scheduler and display serve both.
+A search's trials (tuning/decide/policy.py) and repeats (tuning/confirm/repeats.py) are both Work: one searcher,
+scheduler and display serve both.
 """
 
 from typing import Protocol
