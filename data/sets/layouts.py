@@ -10,7 +10,7 @@ lines:
         pattern=re.compile(r"(?P<identity>[0-9]{4})_c(?P<camera>[0-9])_"),
     )
 
-A set is recognised by the folder of its training images. Where two kinds share that name, the user has to set `dataset`.
+A set is recognised by the folder of its training images. Where two kinds share that name, the user sets `dataset`.
 Other kinds derive from Reader, as data/sets/manifest.py does. A new one gets its line in data/sets/readers.py.
 """
 
