@@ -87,7 +87,8 @@ def plan_cluster(
     """What each trial gets, and how many run at once now; where machines join later, more do.
 
     Where there are GPUs each trial gets one, and as many CPUs as the machine with the fewest CPUs a GPU has for it.
-    Else it gets a CPU, or up to 4 where more than 4 trials would share a machine. Raises UserError where no machine has as much.
+    Else it gets a CPU, or up to 4 where more than 4 trials would share a machine. Raises UserError where no machine
+    has as much.
     """
     found = [
         (int(node["Resources"].get("CPU", 0)), node["Resources"].get("GPU", 0.0) if device != "cpu" else 0.0)
