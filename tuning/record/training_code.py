@@ -3,13 +3,12 @@
     digest()  # the same after a comment, a docstring, a message, a help text, a renamed, moved or split module
 
 It covers every module that a trial imports, but for data/system, which computes no number. Each top-level statement of
-them counts by what it does: its syntax tree without docstrings, annotations of functions, messages of errors and logs,
-and help texts. Statements count in no order, so that it does not matter which module holds them.
+them counts by what it does: its syntax tree without docstrings, annotations but those of fields, messages of errors and
+logs, and help texts. Statements count in no order, so that it does not matter which module holds them.
 """
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,19 +46,23 @@ def sources() -> dict[str, str]:
     return found
 
 
-def _statements(source: str) -> Iterator[ast.stmt]:
+def _statements(source: str) -> list[ast.stmt]:
     """The top-level statements that compute something, without what does not."""
-    for statement in _OfNumbers().visit(ast.parse(source)).body:
-        if isinstance(statement, ast.ImportFrom) and (statement.module or "").split(".")[0] in OWN:
-            # Where a name of ours comes from does not count; that it has another name here does.
-            statement.module, statement.names = "", [n for n in statement.names if n.asname not in (None, n.name)]
-            if not statement.names:
-                continue
-        yield statement
+    statements: list[ast.stmt] = _OfNumbers().visit(ast.parse(source)).body
+    return statements
 
 
 class _OfNumbers(ast.NodeTransformer):
     """Leaves out of a syntax tree what changes no number."""
+
+    def __init__(self) -> None:
+        self._fields = set[ast.AnnAssign]()
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        """Where a name of ours comes from does not count; that it has another name here does."""
+        if (node.module or "").split(".")[0] in OWN:
+            node.module, node.names = "", [n for n in node.names if n.asname not in (None, n.name)]
+        return node if node.names else None
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         """Docstrings, and calls of a logger."""
@@ -93,6 +96,17 @@ class _OfNumbers(ast.NodeTransformer):
     def visit_arg(self, node: ast.arg) -> ast.AST:
         node.annotation = None
         return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        """Annotations of a class's fields stay: they say what a setting may be."""
+        self._fields.update(statement for statement in node.body if isinstance(statement, ast.AnnAssign))
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        """Annotations of other variables."""
+        if node in self._fields:
+            return self.generic_visit(node)
+        return None if node.value is None else ast.Assign([node.target], self.visit(node.value))
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         """Imports for annotations alone."""

@@ -5,20 +5,22 @@ searcher, scheduler and display serve both.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from reid_train.report import EpochReport
 from tuning.record.cause import Cause
 from tuning.record.job import TrialJob
-from tuning.record.study import Study
 from tuning.space.plan import Plan
 from tuning.space.settings import StudySettings
+
+if TYPE_CHECKING:  # the processes of trials import this module, and need neither Optuna nor SQLAlchemy
+    from tuning.record.study import Study
 
 
 class Work(Protocol):
     """Trials that are to be run."""
 
-    study: Study
+    study: "Study"
     """Their record."""
     settings: StudySettings
     plan: Plan
