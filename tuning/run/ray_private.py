@@ -1,13 +1,12 @@
 """Everything of Ray's that is relied upon beyond its public interface; tests/tuning/run/test_ray_private.py holds each.
 
 1. ray._private.worker._global_node knows which of the processes that this one started have died.
-2. ray.tune.execution.class_cache.DEFAULT_ENV_VARS lists variables that Tune sets for each trial.
+2. ray.tune.execution.class_cache has DEFAULT_ENV_VARS and ENV_VARS_TO_PROPAGATE, variables that Tune sets for a trial.
 3. A trial's temporary_state.ray_actor is the process that trains it.
 4. A trial's get_pickled_error and get_error tell why it ended; both are None for some deaths.
 5. The text of Ray's error says "running low on memory" where Ray's own watch over the memory ended a process.
 """
 
-import os
 from typing import Any
 
 import ray
@@ -27,10 +26,11 @@ def dead_ray_processes() -> list[str]:
 def keep_processes_alike() -> None:
     """Keeps Tune from giving a trial's process variables of its own.
 
-    They would keep trials from the processes that Ray starts ahead. Those have the variables of this process.
+    They would keep trials from the processes that Ray starts ahead, which have the variables of this process anyway;
+    and they stand in command lines, which everybody on the machine can read: AWS's secrets are among them.
     """
     class_cache.DEFAULT_ENV_VARS.clear()
-    os.environ.pop("RAY_CHDIR_TO_TRIAL_DIR", None)
+    class_cache.ENV_VARS_TO_PROPAGATE.clear()
 
 
 def kill_process(trial: Any) -> None:

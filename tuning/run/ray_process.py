@@ -1,5 +1,6 @@
 """Starts and ends Ray: on this machine alone, or as a part of a cluster.
 
+set_variables(address=None, resources=resources)  # before anything imports ray
 start_ray(address=None, resources=resources)
 ...
 stop_ray()
@@ -30,14 +31,21 @@ PREPARED = ("sqlalchemy.orm", "alembic", "pandas", "scipy.stats")
 """What a search imports next and Ray does not: a thread does that while this one waits for Ray's processes."""
 
 
+def set_variables(address: str | None, resources: Resources) -> None:
+    """Sets the variables that Ray reads in this process, some of them when it is imported: that it listens on loopback
+    only is one."""
+    os.environ |= _of_ray(address, resources)
+
+
 def start_ray(address: str | None, resources: Resources) -> None:
     """Starts Ray on this machine alone, on loopback, or joins the cluster at `address`; the second time, nothing."""
     if "ray" in sys.modules and import_module("ray").is_initialized():
         return
     importing = threading.Thread(target=lambda: [import_module(name) for name in PREPARED])
     importing.start()
-    with environment_of_processes(address, resources):
-        ray = import_module("ray")  # reads some of these variables when it is imported
+    set_variables(address, resources)
+    with environment_of_trials(resources):
+        ray = import_module("ray")
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address is None:
             ray.init(
@@ -70,9 +78,8 @@ def stop_ray() -> None:
 
 
 @contextmanager
-def environment_of_processes(address: str | None, resources: Resources) -> Iterator[None]:
-    """The variables that Ray and the processes of trials read: Ray's own stay, the others are as they were before."""
-    os.environ |= _of_ray(address, resources)
+def environment_of_trials(resources: Resources) -> Iterator[None]:
+    """The variables that the processes of trials inherit; afterwards they are as they were before."""
     before = dict(os.environ)
     os.environ |= _of_trials(resources)
     try:
