@@ -43,8 +43,7 @@ def start_ray(address: str | None, resources: Resources) -> None:
         return
     importing = threading.Thread(target=lambda: [import_module(name) for name in PREPARED])
     importing.start()
-    set_variables(address, resources)
-    with environment_of_trials(resources):
+    with environment_of_processes(address, resources):
         ray = import_module("ray")
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address is None:
@@ -78,8 +77,9 @@ def stop_ray() -> None:
 
 
 @contextmanager
-def environment_of_trials(resources: Resources) -> Iterator[None]:
-    """The variables that the processes of trials inherit; afterwards they are as they were before."""
+def environment_of_processes(address: str | None, resources: Resources) -> Iterator[None]:
+    """The variables that Ray and the processes of trials read: Ray's own stay, the others are as they were before."""
+    set_variables(address, resources)
     before = dict(os.environ)
     os.environ |= _of_trials(resources)
     try:
