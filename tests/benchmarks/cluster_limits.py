@@ -106,7 +106,6 @@ def measure_pixels(folder: Path, times: int) -> dict[str, float]:
 def load_of(trials: int, gpus: int, epoch_s: float, folder: Path) -> dict[str, float]:
     """What a search of so many trials asks of everything, in its steady state: events a second."""
     from tuning.decide.plan import make_plan
-
     from tuning.space.read import read_space
 
     write_space(folder / "load.yaml", data="none", rungs=[12, 36], trials=trials)

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
-from tuning.decide.plan import make_plan
 
 from data.system.errors import exit_on_user_error
 from tests.benchmarks.curve_table import CURVES, MODES, Table, path_to, to_unit
+from tuning.decide.plan import make_plan
 from tuning.run.climb import Mode, schedules
 from tuning.space.read import read_space
 from tuning.space.settings import SamplerName, StudySettings

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tuning.decide.plan import FEWEST_AT_TOP, Plan, Room, choose_plan, fitted, make_plan, plan_study, shortest_schedule
 
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
+from tuning.decide.plan import FEWEST_AT_TOP, Plan, Room, choose_plan, fitted, make_plan, plan_study, shortest_schedule
 from tuning.record.study import Study
 from tuning.run.climb import lengths
 from tuning.space.read import read_space

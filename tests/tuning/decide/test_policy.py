@@ -4,8 +4,8 @@ import random
 from collections import Counter
 
 import pytest
-from tuning.decide.plan import make_plan
 
+from tuning.decide.plan import make_plan
 from tuning.decide.policy import Policy
 from tuning.record.study import Study
 from tuning.space.read import read_space

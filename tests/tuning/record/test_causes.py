@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import torch
 from ray.exceptions import ActorDiedError, RayActorError
-from tuning.record.causes import collapse_cause, failure_cause, shows_bad_region
 
 from data.system.errors import UserError
 from reid_train.config import TrainConfig
 from reid_train.objective.losses import NonFiniteLoss
 from tuning.decide.policy import Policy
+from tuning.record.causes import collapse_cause, failure_cause, shows_bad_region
 from tuning.record.study import Study
 from tuning.run.guard import SearchStopped, TrialTimeout, oom_kills
 from tuning.run.scheduler import RETRIES, RungScheduler
