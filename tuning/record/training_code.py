@@ -3,8 +3,8 @@
     digest()  # the same after a comment, a docstring, a message, a help text, a renamed, moved or split module
 
 It covers every module that a trial imports, except data/system, which computes no number. Each top-level statement
-counts as its syntax tree without docstrings, annotations other than those of fields, messages of errors and logs, and help texts. The
-order of statements does not count, so that it does not matter which module holds them.
+counts as its syntax tree without docstrings, messages of errors and logs, help texts, and annotations other than those
+of fields. The order of statements does not count, so that it does not matter which module holds them.
 """
 
 import ast
