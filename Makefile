@@ -11,9 +11,11 @@ search: setup
 
 setup: $(READY)
 
-# As many tests at once as there are CPUs, up to 4, with a thread each; a file's tests run one after the other.
+# As many tests at once as there are CPUs, up to 4, with a thread each; handed out one by one, in the order of
+# tests/order.py.
 test: setup
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup \
+	  --no-loadscope-reorder
 
 # An hour or so; the last line is the JSON object that tests/reliability/README.md speaks of.
 test-reliability: setup

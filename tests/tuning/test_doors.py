@@ -62,10 +62,17 @@ def test_results_and_caches_are_created_with_the_users_umask(watched):
     assert not wrong
 
 
+def test_no_command_line_that_others_can_read_holds_a_secret(watched):
+    search, _ = watched
+    assert not [program for program in search.programs if any(value in program for value in SECRETS.values())]
+
+
 def test_nothing_that_a_search_leaves_holds_a_secret_of_its_environment(watched):
     search, _ = watched
     assert (search.folder / "environment.json").is_file()
-    for file in search.out.parent.rglob("*"):
+    for file in [*search.out.rglob("*"), *search.interrupted.iterdir()]:
         if file.is_file():
             held = [name for name, value in SECRETS.items() if value.encode() in file.read_bytes()]
             assert not held, f"{file} holds {held}"
+    said = "".join(done.stdout + done.stderr for done in search.sessions)
+    assert not [name for name, value in SECRETS.items() if value in said]

@@ -26,7 +26,7 @@ from tuning.record.facts import Prices
 from tuning.record.folders import DATABASE, ENVIRONMENT, WEIGHTS
 from tuning.record.lock import lock_folder
 from tuning.record.storage import Storage
-from tuning.run.ray_process import start_ray, wait_for_ray
+from tuning.run.ray_process import set_variables, start_ray, wait_for_ray
 from tuning.run.resources import Resources, plan_resources, trial_memory_bytes
 from tuning.space.batches import fit_to_data
 from tuning.space.read import read_space
@@ -120,12 +120,16 @@ def find_machines(arguments: argparse.Namespace, space: SearchSpace, folder: Pat
     device = space.base_config().device
     asked = arguments.cpus_per_trial, arguments.gpus_per_trial, space.study.concurrency, device
     if not arguments.address:
-        return plan_resources(*asked, trial_memory_bytes(space)), storage
+        resources = plan_resources(*asked, trial_memory_bytes(space))
+        set_variables(None, resources)  # nothing has imported Ray yet
+        return resources, storage
+    anything = Resources(1, 0, 1)  # what a trial gets is planned when the machines are known
+    set_variables(arguments.address, anything)
     # Loads Ray, which a search on this machine starts later.
     from tuning.run.cluster import check_address, check_machines, plan_cluster
 
     check_address(arguments.address)
-    wait_for_ray(arguments.address, Resources(1, 0, 1))
+    wait_for_ray(arguments.address, anything)
     resources = plan_cluster(*asked)
     check_machines(storage, folder)
     return resources, storage

@@ -3,13 +3,12 @@
     digest()  # the same after a comment, a docstring, a message, a help text, a renamed, moved or split module
 
 It covers every module that a trial imports, except data/system, which computes no number. Each top-level statement
-counts as its syntax tree without docstrings, annotations of functions, messages of errors and logs, and help texts. The
-order of statements does not count, so that it does not matter which module holds them.
+counts as its syntax tree without docstrings, messages of errors and logs, help texts, and annotations other than those
+of fields. The order of statements does not count, so that it does not matter which module holds them.
 """
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -49,19 +48,23 @@ def sources() -> dict[str, ast.Module]:
     return found
 
 
-def _statements(module: ast.Module) -> Iterator[ast.stmt]:
+def _statements(module: ast.Module) -> list[ast.stmt]:
     """The top-level statements that compute something, without what does not."""
-    for statement in _OfNumbers().visit(module).body:
-        if isinstance(statement, ast.ImportFrom) and (statement.module or "").split(".")[0] in OWN:
-            # Where a name of ours comes from does not count; that it has another name here does.
-            statement.module, statement.names = "", [n for n in statement.names if n.asname not in (None, n.name)]
-            if not statement.names:
-                continue
-        yield statement
+    statements: list[ast.stmt] = _OfNumbers().visit(module).body
+    return statements
 
 
 class _OfNumbers(ast.NodeTransformer):
     """Leaves out of a syntax tree what changes no number."""
+
+    def __init__(self) -> None:
+        self._fields = set[ast.AnnAssign]()
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        """Where a name of ours comes from does not count; that it has another name here does."""
+        if (node.module or "").split(".")[0] in OWN:
+            node.module, node.names = "", [n for n in node.names if n.asname not in (None, n.name)]
+        return node if node.names else None
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         """Docstrings, and calls of a logger."""
@@ -95,6 +98,17 @@ class _OfNumbers(ast.NodeTransformer):
     def visit_arg(self, node: ast.arg) -> ast.AST:
         node.annotation = None
         return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        """Annotations of a class's fields stay: they say what a setting may be."""
+        self._fields.update(statement for statement in node.body if isinstance(statement, ast.AnnAssign))
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        """Annotations of other variables."""
+        if node in self._fields:
+            return self.generic_visit(node)
+        return None if node.value is None else ast.Assign([node.target], self.visit(node.value))
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         """Imports for annotations alone."""

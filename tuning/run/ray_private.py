@@ -1,14 +1,13 @@
 """Everything of Ray's that is relied upon beyond its public interface; tests/tuning/run/test_ray_private.py holds each.
 
 1. ray._private.worker._global_node knows which of the processes that this one started have died.
-2. ray.tune.execution.class_cache.DEFAULT_ENV_VARS lists variables that Tune sets for each trial.
+2. ray.tune.execution.class_cache has DEFAULT_ENV_VARS and ENV_VARS_TO_PROPAGATE, variables that Tune sets for a trial.
 3. A trial's temporary_state.ray_actor is the process that trains it.
 4. A trial's get_pickled_error and get_error tell why it ended; both are None for some deaths.
 5. Ray's Node starts its autoscaler, log monitor and dashboard by start_monitor, start_log_monitor and start_api_server.
 6. The text of Ray's error says "running low on memory" where Ray's own watch over the memory ended a process.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -50,10 +49,12 @@ def dead_ray_processes() -> list[str]:
 def keep_processes_alike() -> None:
     """Keeps Tune from giving a trial's process variables of its own.
 
-    With such variables a trial could not run in a process that Ray started ahead, which has those of this process.
+    With such variables a trial could not run in a process that Ray started ahead, which has those of this process; and
+    they stand in command lines, which everybody on the machine can read: AWS's secrets are among them.
     """
-    import_module("ray.tune.execution.class_cache").DEFAULT_ENV_VARS.clear()  # loads Tune
-    os.environ.pop("RAY_CHDIR_TO_TRIAL_DIR", None)
+    class_cache = import_module("ray.tune.execution.class_cache")  # loads Tune
+    class_cache.DEFAULT_ENV_VARS.clear()
+    class_cache.ENV_VARS_TO_PROPAGATE.clear()
 
 
 def kill_process(trial: Any) -> None:

@@ -1,7 +1,8 @@
 """Starts and ends Ray: on this machine alone, or as a part of a cluster.
 
-start_ray(address=None, resources=resources)
-...
+set_variables(None, resources)  # before anything imports ray
+start_ray(None, resources)  # in the background
+wait_for_ray(None, resources)
 stop_ray()
 """
 
@@ -49,6 +50,12 @@ _starts: list[_Start] = []
 """The start that has begun, if any."""
 
 
+def set_variables(address: str | None, resources: Resources) -> None:
+    """Sets the variables that Ray reads in this process, some of them when it is imported: that it listens on loopback
+    only is one."""
+    os.environ |= _of_ray(address, resources)
+
+
 def start_ray(address: str | None, resources: Resources) -> None:
     """Begins to start Ray on this machine alone, on loopback, or to join the cluster at `address`, in the background.
 
@@ -83,7 +90,7 @@ def stop_ray() -> None:
 
 def _start(address: str | None, resources: Resources) -> None:
     with environment_of_processes(address, resources):
-        ray = import_module("ray")  # reads some of these variables when it is imported
+        ray = import_module("ray")
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address is not None:
             import_module("tuning.run.cluster").join(address, options)
@@ -103,7 +110,7 @@ def _start(address: str | None, resources: Resources) -> None:
 @contextmanager
 def environment_of_processes(address: str | None, resources: Resources) -> Iterator[None]:
     """Sets the variables that Ray and the processes of trials read. Afterwards only Ray's own stay set."""
-    os.environ |= _of_ray(address, resources)
+    set_variables(address, resources)
     before = dict(os.environ)
     os.environ |= _of_trials(resources)
     try:

@@ -63,6 +63,7 @@ def test_what_one_driver_does_the_other_sees_and_does_not_do_again(drivers):
 
 def test_two_drivers_at_once_add_the_trials_that_were_asked_for_and_none_twice(drivers):
     def propose(study):
+        study.space = replace(study.space, study=study.space.study.model_copy(update={"trials": 24}))
         policy = Policy(study)
         searcher = StudySearcher(policy, policy.job)
         while isinstance(found := searcher.suggest(""), dict):
@@ -72,8 +73,6 @@ def test_two_drivers_at_once_add_the_trials_that_were_asked_for_and_none_twice(d
                 study.finish(number, TrialState.FAILED, Cause(Kind.ERROR, "only proposed"))
 
     mine: list[tuple[str, int]] = []
-    for study in drivers:
-        study.space = replace(study.space, study=study.space.study.model_copy(update={"trials": 24}))
     threads = [threading.Thread(target=propose, args=[study]) for study in drivers]
     for thread in threads:
         thread.start()

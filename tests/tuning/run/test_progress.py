@@ -1,0 +1,118 @@
+"""What a search shows while it runs: lines, and on a terminal a panel."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from tests.reports import epoch_report
+from tests.without_ray import StubTrial, tell
+from tuning.decide.policy import Policy
+from tuning.record.cause import Cause, Kind
+from tuning.record.study import Study
+from tuning.run.progress import Progress
+from tuning.run.resources import Resources
+from tuning.run.scheduler import RungScheduler
+from tuning.run.work import EpochEnded, Failed
+from tuning.space.read import read_space
+
+SPACE = """\
+search: {learning_rate: [0.001, 0.01]}
+study: {trials: 4, rungs: [1, 2], reduction: 4, audit: 0}
+"""
+
+
+@pytest.fixture
+def policy(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    return Policy(Study(tmp_path / "study", read_space(tmp_path / "space.yaml"), in_memory=True))
+
+
+@pytest.fixture(params=[False, True], ids=["lines", "terminal"])
+def shown(request, policy, monkeypatch):
+    """A display, and what it has written to."""
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=request.param, width=300)
+    monkeypatch.setattr("tuning.run.progress.open_console", lambda: console)
+    return Progress(policy, Resources(cpus=2, gpus=0.5, concurrency=3)), out
+
+
+def begin(policy, progress):
+    """The next trial, begun."""
+    trial = StubTrial(policy.job(policy.next_trial()))
+    progress.on_trial_start(0, [trial], trial)
+    return trial
+
+
+def test_it_says_what_is_to_be_done_and_with_what(shown):
+    progress, out = shown
+    with progress:
+        pass
+    assert f"{progress.study.folder}: up to 4 trials, 3 at once, 2 CPUs and 0.5 GPU each" in out.getvalue()
+
+
+def test_each_trial_has_a_line_when_it_begins_and_one_when_it_ends(policy, shown):
+    progress, out = shown
+    scheduler = RungScheduler(policy)
+    with progress:
+        tell(scheduler, begin(policy, progress), [EpochEnded(1, epoch_report(1, val_mAP=0.25))], progress)
+        tell(scheduler, begin(policy, progress), [Failed(Cause(Kind.DIVERGED, "loss is not finite"))], progress)
+    said = re.findall(r"\[\d+:\d\d\] (trial .*)", out.getvalue())
+    ends = [line for line in said if "begins" not in line]
+    assert ends[0].startswith("trial 0 paused: val_mAP 0.250 at 1 epoch  (learning_rate ")
+    assert ends[1].startswith("trial 1 failed: diverged: loss is not finite  (learning_rate ")
+    begins = [line for line in said if "begins" in line]
+    if progress.console.is_terminal:
+        assert begins == [], "the panel shows them"
+    else:
+        assert [line.split("  ")[0] for line in begins] == ["trial 0 begins", "trial 1 begins"]
+
+
+def test_a_trial_whose_process_died_waits_and_says_so(policy, shown):
+    progress, out = shown
+    scheduler = RungScheduler(policy)
+    with progress:
+        trial = begin(policy, progress)
+        scheduler.on_trial_error(None, trial)
+        progress.on_trial_error(0, [trial], trial)
+        begin(policy, progress)
+    assert "trial 0 waiting: its process died; it goes on from its last state" in out.getvalue()
+
+
+def test_a_promoted_trial_goes_on_from_the_epochs_behind_it(policy, shown):
+    progress, out = shown
+    scheduler = RungScheduler(policy)
+    with progress:
+        for score in (0.4, 0.3, 0.2, 0.1):
+            tell(scheduler, begin(policy, progress), [EpochEnded(1, epoch_report(1, val_mAP=score))], progress)
+        trial = begin(policy, progress)
+        assert trial.config["job"].number == 0
+        tell(scheduler, trial, [EpochEnded(2, epoch_report(2, val_mAP=0.5))], progress)
+    assert progress.console.is_terminal or "trial 0 goes on from 1 epoch" in out.getvalue()
+    assert "trial 0 complete: val_mAP 0.500 at 2 epochs" in out.getvalue()
+
+
+def test_the_panel_shows_where_each_trial_is_and_the_best_so_far(policy, shown):
+    progress, _ = shown
+    scheduler = RungScheduler(policy)
+    tell(scheduler, begin(policy, progress), [EpochEnded(1, epoch_report(1, val_mAP=0.25))], progress)
+    running = begin(policy, progress)
+    table = Console(file=io.StringIO(), width=100, record=True)
+    table.print(progress._panel())
+    text = " ".join(table.export_text().split())
+    assert "0 of 4 done (0 complete, 0 pruned, 0 failed), 1 running, 1 paused" in text
+    assert "trial 1: starting" in text and "trial 0, 0.250 val_mAP after 1 epoch" in text
+    report = epoch_report(1, num_epochs=2, val_mAP=0.1)
+    progress.on_trial_result(0, [running], running, {"told": EpochEnded(2, report)})
+    assert progress.current == {1: "epoch 1 of 2"}
+
+
+def test_the_time_that_a_search_will_have_taken_follows_from_the_pace_since_it_began(policy, shown, monkeypatch):
+    progress, _ = shown
+    assert progress.expected_s() is None, "nothing has ended yet"
+    scheduler = RungScheduler(policy)
+    tell(scheduler, begin(policy, progress), [EpochEnded(1, epoch_report(1, val_mAP=0.25))], progress)
+    monkeypatch.setattr(type(progress.study), "elapsed_s", property(lambda study: 30.0))
+    progress.began_with = (0, 10.0)
+    assert progress.expected_s() == 30 + 3 * 20, "20 s for the first, and 3 trials more"

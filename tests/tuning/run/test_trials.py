@@ -1,0 +1,54 @@
+"""What a trial is handed, and what running trials leaves as it was."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from tuning.decide.policy import Policy
+from tuning.record.storage import Storage
+from tuning.record.study import Study
+from tuning.run.trials import RAY_LOGGERS, WITHHELD, _logging_to, handed_job
+from tuning.space.read import read_space
+
+
+@pytest.fixture
+def policy(tmp_path):
+    (tmp_path / "space.yaml").write_text("search: {learning_rate: [0.001, 0.01]}\nstudy: {trials: 2, rungs: [1, 2]}\n")
+    made = Policy(Study(tmp_path / "study", read_space(tmp_path / "space.yaml", [], str(tmp_path / "images"))))
+    made.next_trial()
+    return made
+
+
+def test_a_trial_is_not_told_where_the_data_set_lies_and_has_as_many_threads_as_cpus(policy):
+    own, handed = policy.job(0), handed_job(policy, 0, cpus=3)
+    assert own.config.data_dir != WITHHELD
+    assert handed == own.with_settings(data_dir=WITHHELD, num_threads=3)
+
+
+def test_threads_that_the_space_names_stay(policy, monkeypatch):
+    job = policy.job(0).with_settings(num_threads=2)
+    monkeypatch.setattr(policy, "job", lambda number: job)
+    assert handed_job(policy, 0, cpus=3).config.num_threads == 2
+
+
+def test_without_a_storage_a_trial_works_in_the_studys_folder_and_with_one_in_a_place_there(policy, tmp_path):
+    assert Path(handed_job(policy, 0, cpus=1).folder) == (policy.study.folder / "trials" / "0").absolute()
+    policy.study.storage = Storage(str(tmp_path / "storage"), "study-1234")
+    assert handed_job(policy, 0, cpus=1).folder == "trials/0"
+
+
+def test_what_ray_logs_goes_to_a_file_while_it_runs_and_then_where_it_went_before(tmp_path):
+    def state():
+        loggers = map(logging.getLogger, RAY_LOGGERS)
+        return [(logger.name, logger.handlers) for logger in loggers]
+
+    before = state()
+    with pytest.raises(KeyboardInterrupt), _logging_to(tmp_path / "ray.log"):
+        for name in RAY_LOGGERS:
+            logging.getLogger(name).error("by %s", name)
+        raise KeyboardInterrupt
+    assert state() == before
+    logging.getLogger("ray").error("afterwards")
+    lines = (tmp_path / "ray.log").read_text().splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == [f"ERROR {name}: by {name}" for name in RAY_LOGGERS]
