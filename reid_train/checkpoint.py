@@ -33,7 +33,7 @@ WEIGHTS, DESCRIPTION, STATE = "model.safetensors", "model.json", "state.pt"
 
 
 class DamagedFile(UserError):
-    """A file that this project wrote, and that is not any more what was written: cut, say."""
+    """A file of this project that is no longer what was written: cut, for instance."""
 
     def __init__(self, file: Path, message: str):
         super().__init__(f"{file}: {message}")

@@ -114,7 +114,7 @@ IMAGE_RULES = ("outside_images", "on_bad_image")
 """The settings that decide which images are used, beside where they lie."""
 FIELD_NAMES = tuple(TrainConfig.model_fields)
 ARCHITECTURE = (*ArchitectureSettings.model_fields, "precision")
-"""The settings on which it depends what a trained model costs where it is used."""
+"""The settings that decide what a trained model costs where it is used."""
 
 
 def make_config(values: Mapping[str, Any], where: str | SettingsFile) -> TrainConfig:
@@ -145,10 +145,10 @@ def _explain(problem: dict[str, Any], source: SettingsFile, values: Mapping[str,
 
 
 def difference(there: Mapping[str, Any], here: TrainConfig) -> str | None:
-    """The first setting that makes `here` another run than the one with the settings `there`, None for the same run.
+    """The first setting that makes `here` another run than the settings `there` do; None for the same run.
 
-    Threads and worker processes do not count: results do not depend on them. Nor does what is done about bad images:
-    which images are left is compared apart.
+    Threads and processes do not count: results do not depend on them. Neither do IMAGE_RULES: the images that are used
+    are compared themselves.
     """
     for name, value in here.model_dump(mode="json").items():
         if there.get(name) != value and name not in ("num_threads", "num_workers", *IMAGE_RULES):

@@ -17,7 +17,7 @@ from reid_train.model.network import autocast
 
 WARM_UP = 3
 LEAST_PASSES, LEAST_S = 5, 0.3
-"""Forward passes, and seconds, over which the latency's median is taken: at least so many of both."""
+"""The latency's median is taken over at least so many forward passes, and so many seconds."""
 
 
 def parameters_and_width(config: TrainConfig) -> dict[str, int]:

@@ -26,7 +26,7 @@ from reid_train.training_run import prepare, seeded
 STATE_INTERVAL_S = 60.0
 """Seconds between two saves of the training state, at least."""
 CHECKED_STEPS = 50
-"""Steps after which a GPU is asked whether its losses are finite: each time it has to be waited for."""
+"""Steps after which a GPU is asked whether its losses are finite: asking means waiting for it."""
 
 
 def train_epochs(

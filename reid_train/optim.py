@@ -28,7 +28,7 @@ def build_optimizer(
     Layer l (from 0) of a backbone of L layers learns at the rate of the head times `backbone_lr_factor` times
     `layer_decay` ** (L - l). Biases, normalisation and pooling parameters (fewer than two dimensions) are not
     decayed, nor is what the backbone names in `undecayed`. What is frozen is in no group.
-    `also` is trained with the head and no part of the model.
+    `also`: parameters beside the model's, trained like the head.
     """
     groups = _groups(model, settings, also)
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in model.parameters())

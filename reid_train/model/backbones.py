@@ -29,10 +29,10 @@ class Backbone(nn.Module, ABC):
     rows: int | None
     """H' of the feature map; None where the backbone pools, and gives vectors."""
     mean: tuple[float, ...] = IMAGENET_MEAN
-    """By what the network wants its images normalised: red, green and blue, 0 to 1."""
+    """Mean of red, green and blue, 0 to 1, by which the network wants its images normalised."""
     std: tuple[float, ...] = IMAGENET_STD
     published_as_safetensors = False
-    """Whether others' safetensors hold weights of such a backbone, and nothing but the backbone."""
+    """Whether safetensors files of other projects hold such a backbone alone, without a head."""
 
     @abstractmethod
     def layers(self) -> dict[str, int]:

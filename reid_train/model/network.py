@@ -22,7 +22,7 @@ from reid_train.model.settings import TIMM, ArchitectureSettings, ModelSettings
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    """Has what is computed in its block computed in this precision; with float32 it changes nothing."""
+    """A block in which everything is computed in this precision; with float32 it changes nothing."""
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 

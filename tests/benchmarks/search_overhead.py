@@ -31,7 +31,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 32
 TRAINING_IMAGES = 256
-"""Of the sample's pictures: 32 of 40 identities, 8 each."""
+"""Images that are trained on, of the sample's: 32 of 40 identities, 8 each."""
 STEP_LOG = "SEARCH_OVERHEAD_LOG"
 HOOK = """
 import importlib.abc, importlib.util, os, sys, time

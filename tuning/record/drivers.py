@@ -137,7 +137,7 @@ def server_errors(url: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
         raise UserError(
-            f"--study-storage {without_passwords(url)}: {reason_of(error)}; what was told is kept: give the same "
+            f"--study-storage {without_passwords(url)}: {reason_of(error)}; what was saved is kept: give the same "
             "command when the server answers again"
         ) from error
 

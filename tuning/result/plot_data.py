@@ -145,7 +145,7 @@ class Importance:
     """How much a parameter tells the best trials from the others."""
 
     share: float
-    """Of all parameters' importance; 0 to 1."""
+    """Share of all parameters' importance, 0 to 1."""
     by_chance: float
     """What it exceeds in 1 of 10 random orders of the scores, on the same scale: a smaller share may be chance."""
 
