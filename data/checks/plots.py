@@ -48,12 +48,7 @@ def plot_distribution(report: Report, file: Path) -> None:
                 k, color="#333333", linestyle="--", linewidth=1, label=f"K = {k} images per identity in a batch"
             )
             axes.set_ylim(0, max(axes.get_ylim()[1], 1.06 * k))
-        handles, labels = axes.get_legend_handles_labels()
-        lines_last = sorted(zip(handles, labels, strict=True), key=lambda entry: entry[1].startswith("K"))
-        axes.legend(
-            *zip(*lines_last, strict=True),
-            frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2,
-        )  # fmt: skip
+        axes.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
     _save(figure, file)
 
 
@@ -66,7 +61,12 @@ def _draw_panel(axes: Axes, title: str, stacks: dict[str, dict[int, int]]) -> No
     base = [0] * len(identities)
     for split, images_of in stacks.items():
         top = [low + images_of.get(identity, 0) for low, identity in zip(base, identities, strict=True)]
-        _draw_bars(axes, base, top, COLOURS[split], split)
+        if len(top) <= SEPARATE_BARS:
+            heights = [high - low for low, high in zip(base, top, strict=True)]
+            axes.bar(range(1, len(top) + 1), heights, 0.8, base, color=COLOURS[split], label=split)
+        else:
+            edges = [place + 0.5 for place in range(len(top) + 1)]
+            axes.stairs(top, edges, baseline=base, fill=True, color=COLOURS[split], label=split)
         base = top
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlim(0.4, len(identities) + 0.6)
@@ -86,15 +86,6 @@ def _draw_panel(axes: Axes, title: str, stacks: dict[str, dict[int, int]]) -> No
         axes.set_xlabel("identities, those with most images first")
     counts = f"{len(identities):,} identities, {total.total():,} images, median {statistics.median(total.values()):g}"
     axes.set_title(f"{title}: {counts}", loc="left", fontsize=11)
-
-
-def _draw_bars(axes: Axes, base: list[int], top: list[int], colour: str, label: str) -> None:
-    if len(top) <= SEPARATE_BARS:
-        heights = [high - low for low, high in zip(base, top, strict=True)]
-        axes.bar(range(1, len(top) + 1), heights, 0.8, base, color=colour, label=label)
-    else:
-        edges = [place + 0.5 for place in range(len(top) + 1)]
-        axes.stairs(top, edges, baseline=base, fill=True, color=colour, label=label)
 
 
 def _save(figure: Figure, file: Path) -> None:

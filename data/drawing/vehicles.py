@@ -177,26 +177,12 @@ class _Builder:
         return _Panel((0.0, 0.0, 1.0), 0, faces)
 
 
-class Model(NamedTuple):
-    """A vehicle that can be turned: all corners in one array, and panels whose faces are ranges of it."""
-
-    corners: np.ndarray
-    panels: list[tuple[np.ndarray, int, list[tuple[int, int, Colour]]]]
-    """(normal, layer, faces as (start, stop, colour))."""
-
-
 @functools.lru_cache(maxsize=32)
-def _model(look: VehicleLook) -> Model:
+def _panels(look: VehicleLook) -> tuple[list[_Panel], np.ndarray]:
+    """A vehicle's panels, and the corners of all of their faces in one array, which is turned at once."""
     builder = _Builder(look)
-    corners, panels, count = [], [], 0
-    for panel in [builder.underneath(), *builder.strips(), builder.flank(-1), builder.flank(1)]:
-        faces = []
-        for points, colour in panel.faces:
-            faces.append((count, count + len(points), colour))
-            corners.append(points)
-            count += len(points)
-        panels.append((np.array(panel.normal), panel.layer, faces))
-    return Model(np.concatenate(corners), panels)
+    panels = [builder.underneath(), *builder.strips(), builder.flank(-1), builder.flank(1)]
+    return panels, np.concatenate([corners for panel in panels for corners, _ in panel.faces])
 
 
 class Projection(NamedTuple):
@@ -216,7 +202,7 @@ class Projection(NamedTuple):
 def project_vehicle(look: VehicleLook, *, angle: float, tilt: float) -> Projection:
     """A vehicle turned by `angle` (0: nose to the left, pi/2: nose to the camera), seen by a camera that looks down by
     `tilt`; both in radians. The perspective is weak, from 16 m."""
-    model, shell = _model(look), SHELLS[look.body]
+    shell = SHELLS[look.body]
     x, y = shell.length / 2 * 1.03, shell.width / 2 * 1.08
     ground = np.array([(-x, -y, 0.0), (x, -y, 0.0), (x, y, 0.0), (-x, y, 0.0)])
     right = np.array([math.cos(angle), -math.sin(angle), 0.0])
@@ -228,7 +214,7 @@ def project_vehicle(look: VehicleLook, *, angle: float, tilt: float) -> Projecti
         distance = -(corners @ toward)
         return np.stack([corners @ right, -(corners @ up)], 1) / (1 + distance / 16)[:, None], distance
 
-    points, distance = flat(model.corners)
+    points, distance = flat(_panels(look)[1])
     return Projection(look, points, distance, toward, right, flat(ground)[0])
 
 
@@ -237,11 +223,14 @@ def draw_vehicle(canvas: Image.Image, view: Projection, *, origin: Point, scale:
     draw = ImageDraw.Draw(canvas, "RGBA")
     draw.polygon((view.ground * scale + origin).ravel().tolist(), fill=(0, 0, 0, 95))
     points = view.points * scale + origin
-    ordered = sorted(
-        (panel for panel in _model(view.look).panels if panel[0] @ view.toward > 0 or panel[1] == 0),
-        key=lambda panel: (panel[1], -float(view.distance[panel[2][0][0] : panel[2][0][1]].mean())),
-    )
-    for normal, _, faces in ordered:
-        bright = 0.84 + 0.22 * float(normal[2]) + 0.16 * light * float(normal @ view.right)
-        for start, stop, colour in faces:
-            draw.polygon(points[start:stop].ravel().tolist(), fill=shade(colour, bright))
+    visible, start = [], 0
+    for panel in _panels(view.look)[0]:
+        if np.dot(panel.normal, view.toward) > 0 or panel.layer == 0:
+            distance = view.distance[start : start + len(panel.faces[0][0])].mean()
+            visible.append((panel.layer, -float(distance), start, panel))
+        start += sum(len(corners) for corners, _ in panel.faces)
+    for _, _, start, panel in sorted(visible, key=lambda entry: entry[:2]):
+        bright = 0.84 + 0.22 * float(panel.normal[2]) + 0.16 * light * float(np.dot(panel.normal, view.right))
+        for corners, colour in panel.faces:
+            draw.polygon(points[start : start + len(corners)].ravel().tolist(), fill=shade(colour, bright))
+            start += len(corners)

@@ -26,18 +26,15 @@ def bad_images(paths: Sequence[str], *, cache_dir: Path | None = None, threads: 
 
     `cache_dir` remembers which images are whole, as it does digests. The others are tried again by every call.
     """
-    bad: dict[str, str] = {}
-
-    def check(path: str) -> str:
-        if problem := problem_with(path):
-            bad[path] = problem
-        return ""
-
     files = [path for path in paths if _is_image_file(path)]
-    remembered(check, files, (cache_dir or default_cache_dir()) / f"whole, {decoder_name()}", threads, forgotten=bad)
-    for path in set(paths) - set(files):
-        check(path)
-    return {path: bad[path] for path in dict.fromkeys(paths) if path in bad}
+    memos = (cache_dir or default_cache_dir()) / f"whole, {decoder_name()}"
+    problems = remembered(_problem, files, memos, threads, worth_it=lambda problem: not problem)
+    problems |= {path: _problem(path) for path in set(paths) - set(files)}
+    return {path: problems[path] for path in dict.fromkeys(paths) if problems[path]}
+
+
+def _problem(path: str) -> str:
+    return problem_with(path) or ""
 
 
 def _is_image_file(path: str) -> bool:
@@ -91,7 +88,7 @@ def usable_test(
 
 
 def describe_left_out(left_out: Sequence[str], where: str) -> str:
-    """`2 training images left out, as they cannot be decoded: a.jpg, b.jpg`; empty for none."""
+    """`2 training images left out, as they cannot be decoded: a.jpg, b.jpg`; "" where none is left out."""
     if not left_out:
         return ""
     names = [path.replace("\\", "/").rsplit("/", 1)[-1] for path in left_out]

@@ -31,7 +31,7 @@ class LabelledBatches(Dataset[Batch]):
     """Gives the batch for each (epoch, step, indices)."""
 
     labels: torch.Tensor
-    """Of all images: int64, on the CPU."""
+    """Every image's label: int64, on the CPU."""
     seed: int
 
 

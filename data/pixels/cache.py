@@ -21,7 +21,7 @@ import numpy as np
 from data.pixels.bad_images import bad_images
 from data.pixels.decoding import decode
 from data.pixels.digests import content_digests
-from data.pixels.pixel_file import check_room, decode_into_file, describe_pixels, refuse_broken
+from data.pixels.pixel_file import check_room, decode_into_file, describe_pixels, refuse_bad_images
 from data.sets.samples import Sample, name_of
 from data.system.kept import PAGE_BYTES, default_cache_dir
 
@@ -138,7 +138,7 @@ def open_pixels(
             "every read decodes its images, which is slower: %s; free some disk space, name another disk with "
             "--cache-dir (now %s), raise --cache-limit, or use smaller images", error, cache_dir,
         )  # fmt: skip
-        refuse_broken(bad_images(paths, cache_dir=cache_dir, threads=threads), len(paths))
+        refuse_bad_images(bad_images(paths, cache_dir=cache_dir, threads=threads), len(paths))
         return Pixels(paths, height, width)
 
 

@@ -1,7 +1,9 @@
-"""One image file: decoded to its last byte, or refused before it can take all memory or time.
+"""Decodes an image file to its last byte, or refuses it before it can take all memory or time.
 
-The file's name says nothing: what it is, its bytes say. Only FORMATS are tried, since some of Pillow's other decoders
-start programs.
+    pixels_HW3 = decode("a.jpg", height=256, width=128)
+
+A file's format follows from its bytes, not from its name. Only FORMATS are tried, since some of Pillow's other
+decoders start programs.
 """
 
 import logging
@@ -19,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 MAXIMUM_IMAGE_PIXELS = 64_000_000
-"""A larger picture is no crop of a person or vehicle, and decoding it could take all memory."""
+"""A picture with more is no crop of a person or vehicle, and decoding it could take all memory."""
 MAXIMUM_FILE_BYTES = 512 * 2**20
-"""More than so many pixels need in any of FORMATS."""
+"""More than MAXIMUM_IMAGE_PIXELS need in any of FORMATS."""
 MAXIMUM_SCANS = 200
-"""Passes over a progressive JPEG's pixels; encoders make about ten, and each may take as long as a whole picture."""
+"""Passes over a progressive JPEG's pixels. Encoders make about ten; each can take as long as a whole picture."""
 FORMAT = 1
 """Raised whenever the same image would give other bytes, or a pixel file had another layout."""
 SKIP = "mend it, or leave such images out with on_bad_image=skip (as an option: --on-bad-image skip)"
@@ -40,7 +42,7 @@ def decoder_name() -> str:
 
 
 def check_file(path: str | Path) -> os.stat_result:
-    """The file's status. Raises OSError for none, no regular file (a pipe would block) or one too large."""
+    """The file's status. Raises OSError where there is no regular file (a pipe would block) or it is too large."""
     status = os.stat(path)  # noqa: PTH116 - half the time of Path.stat over 50,000 files
     if not stat.S_ISREG(status.st_mode):
         raise OSError(0, "no regular file", str(path))
@@ -52,9 +54,8 @@ def check_file(path: str | Path) -> os.stat_result:
 def load_image(path: str | Path) -> Image.Image:
     """Decodes a whole image file, upright and as RGB. Raises UnreadableImage.
 
-    An EXIF orientation is honoured: one's own photos may carry one (the ReID sets do not). Palette, grey and
-    CMYK become RGB, 16-bit grey keeps its upper 8 bits, transparency is dropped, of several frames the first
-    counts.
+    Photos are turned upright by their EXIF orientation (the ReID sets have none). Palette, grey and CMYK become RGB,
+    16-bit grey keeps its upper 8 bits, transparency is dropped, and only the first of several frames counts.
     """
     try:
         check_file(path)
@@ -69,7 +70,7 @@ def load_image(path: str | Path) -> Image.Image:
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """The picture as `load_image` gives it; turns `image` itself."""
+    """The picture upright and as RGB, as `load_image` gives it. `image` itself is turned, too."""
     _turn_upright(image)
     if image.mode.startswith("I"):  # Pillow's own conversion would clip all above 255 to white
         return Image.fromarray(np.uint8(np.clip(np.asarray(image), 0, 65535) >> 8)).convert("RGB")
@@ -97,7 +98,7 @@ def resized(image: Image.Image, height: int, width: int) -> np.ndarray:
 
 def _check_scans(image: Image.Image) -> None:
     if image.format == "JPEG" and image.info.get("progressive"):
-        # Compressed data hold no 0xFF that is followed by anything but 0 or a marker.
+        # In compressed data a 0xFF is followed by 0 or begins a marker, so that these two bytes begin a scan.
         scans = Path(str(image.filename)).read_bytes().count(b"\xff\xda")  # type: ignore[attr-defined]
         if scans > MAXIMUM_SCANS:
             raise ValueError(f"a JPEG of {scans} scans: more than {MAXIMUM_SCANS}")

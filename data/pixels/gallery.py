@@ -1,4 +1,8 @@
-"""The images among which a query looks for its own: any folder of images, or a data set's gallery."""
+"""The images that a query is compared with: a data set's gallery, or any folder of images.
+
+gallery = read_gallery("data/VeRi")
+gallery.label(gallery.images[0])  # Label(identity=2, camera=3, split="gallery")
+"""
 
 import os
 from pathlib import Path
@@ -20,17 +24,17 @@ class Label(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """The images to look through, and what is known of them and of others of their data set."""
+    """The images to look through, and what their data set knows about all of its images."""
 
     images: list[str]
     """Absolute paths."""
     labels: dict[str, Label]
-    """By true path, links followed; none where the folder is no data set and lies in none."""
+    """True path (links followed) -> label. Empty for a folder that is no data set and lies in none."""
     left_out: list[str]
     """Images that cannot be decoded."""
 
     def label(self, image: str | Path) -> Label | None:
-        """What the gallery's data set knows of an image; None of one from elsewhere."""
+        """What the gallery's data set knows about an image; None for an image from elsewhere."""
         return self.labels.get(os.path.realpath(image))
 
 
@@ -42,9 +46,9 @@ def read_gallery(
     on_bad_image: OnBadImage = "stop",
     cache_dir: Path | None = None,
 ) -> Gallery:
-    """The gallery of the data set that `folder` or its child is, or all images below a folder that is none.
+    """The gallery of the data set in `folder`, as find_dataset finds it; all images below a folder without one.
 
-    Identities are known of a data set, and of a folder in one (image_test, say). `dataset` names the reader; None
+    Labels are known for a data set, and for a folder in one (image_test, say). `dataset` names the reader; None
     detects it. Raises UserError, also where there are no images.
     """
     place = Path(folder)
@@ -79,7 +83,7 @@ def _images_below(folder: Path, outside_images: bool) -> list[str]:
 
 
 def _labels(name: str, root: Path) -> dict[str, Label]:
-    """What the data set says of its images; a split that cannot be read says nothing."""
+    """The labels of a data set's images, but for splits that cannot be read."""
     labels: dict[str, Label] = {}
     for split in (TRAIN, QUERY, GALLERY):
         try:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data.pixels.decoding import check_file
@@ -29,11 +29,11 @@ def remembered(
     paths: Sequence[str],
     memos: Path,
     threads: int | None = None,
-    forgotten: Container[str] = (),
+    worth_it: Callable[[str], bool] = lambda result: True,
 ) -> dict[str, str]:
-    """Path -> `function` of it, remembered in the folder `memos`. Raises OSError for what is no regular file.
+    """Path -> `function` of it. The folder `memos` remembers the results that are `worth_it`.
 
-    `function` may put paths into `forgotten` while it works: their results are not remembered.
+    Raises OSError for what is no regular file.
     """
     by_folder: dict[str, list[str]] = {}
     for path in dict.fromkeys(paths):
@@ -45,7 +45,7 @@ def remembered(
         stamps = {path: stamp_of(path, check_file(path)) for path in files}
         new = [path for path, stamp in stamps.items() if known.get(name_of(path), ("", ""))[0] != stamp]
         fresh = dict(zip(new, in_threads(function, new, threads), strict=True))
-        known |= {name_of(path): (stamps[path], result) for path, result in fresh.items() if path not in forgotten}
+        known |= {name_of(path): (stamps[path], result) for path, result in fresh.items() if worth_it(result)}
         results |= {path: fresh[path] if path in fresh else known[name_of(path)][1] for path in files}
         if fresh:
             _write(memo, known)

@@ -99,20 +99,20 @@ def _decoded(paths: Sequence[str], height: int, width: int, threads: int | None)
         except UnreadableImage as error:
             return error
 
-    broken: dict[str, str] = {}
+    bad: dict[str, str] = {}
     for path, result in zip(paths, in_threads(pixels_or_error, paths, threads), strict=True):
         if isinstance(result, UnreadableImage):
-            broken[path] = str(result).removeprefix(f"{path}: ")
-        elif not broken:  # after the first broken image the others are only tried
+            bad[path] = str(result).removeprefix(f"{path}: ")
+        elif not bad:  # after the first bad image the others are only tried
             yield result
-    refuse_broken(broken, len(paths))
+    refuse_bad_images(bad, len(paths))
 
 
-def refuse_broken(broken: Mapping[str, str], images: int) -> None:
+def refuse_bad_images(bad: Mapping[str, str], images: int) -> None:
     """Raises UserError for images that cannot be decoded (path -> why): the first, how many there are, the ways out."""
-    if not broken:
+    if not bad:
         return
-    path, why = next(iter(broken.items()))
+    path, why = next(iter(bad.items()))
     data_dir = next((p for p in Path(path).parents if any(r.is_here(p) for r in READERS.values())), "DIR")
-    count = f"{len(broken)} of {images} images cannot be decoded, the first is " if len(broken) > 1 else ""
+    count = f"{len(bad)} of {images} images cannot be decoded, the first is " if len(bad) > 1 else ""
     raise UserError(f"{count}{path}: {why}; see: python -m data.doctor {data_dir}; {SKIP}")

@@ -1,4 +1,7 @@
-"""Finds the data set that a path means, and reads its training or its test images: never both at once."""
+"""Finds the data set that a path means, and reads its training or its test images, never both at once.
+
+samples = read_train("data")  # of the one data set in that folder
+"""
 
 import os
 from pathlib import Path
@@ -15,7 +18,7 @@ DatasetName = Literal["market1501", "veri", "manifest"]
 """What the setting `dataset` may be."""
 READERS: dict[str, Reader] = {reader.name: reader for reader in (MARKET1501, VERI, MANIFEST)}
 MAXIMUM_SHOWN = 300
-"""Letters of a path that a message repeats."""
+"""How many letters of a path a message repeats."""
 
 
 class NoDataset(UserError):

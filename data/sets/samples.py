@@ -1,10 +1,10 @@
-"""One image of one identity, as every reader gives it and everything else takes it."""
+"""Sample: an image and who is on it. Readers give samples, all other modules take them."""
 
 from typing import NamedTuple
 
 
 class Sample(NamedTuple):
-    """An image file and what is known about it. Plain values: cheap to pickle, hash and sort."""
+    """An image file and what is known about it."""
 
     path: str
     """Absolute path of the image file."""

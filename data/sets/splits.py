@@ -1,4 +1,7 @@
-"""Holds out identities of the training folder for validation, and images of the others for the classifier."""
+"""Holds out training identities for validation, and images of the other identities for the classifier.
+
+data = hold_out_images(split_identities(read_train("data/VeRi"), fraction=0.2, seed=0))
+"""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -12,7 +15,7 @@ MINIMUM_VALIDATION_IDENTITIES = 8
 
 
 class TrainingData(NamedTuple):
-    """All that a training run may see. Nothing in it leads to the test images."""
+    """The images that a training run may see. Nothing here leads to the test images."""
 
     train: list[Sample]
     """Images to learn from."""
@@ -37,10 +40,11 @@ def _by_identity(samples: list[Sample]) -> dict[int, list[Sample]]:
 
 
 def split_query_gallery(samples: list[Sample], seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Divides one identity's images: at most one query a camera and a third of the images, at least one.
+    """Divides one identity's images into queries and gallery: at most one query for each camera, and at most a third of
+    the images, but at least one image.
 
-    An image becomes a query only while an image of another camera stays in the gallery, so that every query
-    has a match, where the data allow: an identity seen by a single camera gives gallery images alone.
+    Every query keeps a match: an image of another camera in the gallery. So an identity that a single camera saw gives
+    gallery images alone.
     """
     gallery = sorted(
         samples, key=lambda sample: _order(seed, "query", sample.identity, sample.camera, name_of(sample.path))
@@ -72,7 +76,7 @@ def split_identities(samples: list[Sample], *, fraction: float = 0.2, seed: int 
             f"at least {MINIMUM_VALIDATION_IDENTITIES + 2} identities are needed, and a fraction (now {fraction:g}) "
             "that leaves 2 of them to train on"
         )
-    # Identities seen by two cameras come first, since only they can have a query with a match; where they are
+    # Identities seen by two cameras are held out first, since only they can have a query with a match. Where they are
     # scarce, half of them stay to train on.
     shuffled = sorted(groups, key=lambda identity: _order(seed, "identity", identity))
     usable = [identity for identity in shuffled if len({sample.camera for sample in groups[identity]}) > 1]
@@ -91,9 +95,9 @@ def split_identities(samples: list[Sample], *, fraction: float = 0.2, seed: int 
 
 
 def describe_split(data: TrainingData) -> str:
-    """What is held out, as text that two splits share only when they hold out the same: numbers and a digest.
+    """What is held out, as a text of numbers and a digest: equal texts mean that the same images are held out.
 
-    Folders do not count, so that a copy of the data set agrees.
+    Folders do not count, so that a copy of the data set has the same text.
     """
     held_out = (data.query, data.gallery, data.holdout)
     sides = [sorted((name_of(sample.path), sample.identity, sample.camera) for sample in side) for side in held_out]
@@ -105,9 +109,9 @@ def describe_split(data: TrainingData) -> str:
 def hold_out_images(
     data: TrainingData, *, images_per_identity: int = 1, minimum: int = 4, seed: int = 0
 ) -> TrainingData:
-    """Moves `images_per_identity` images of every training identity with at least `minimum` to `holdout`.
+    """Moves `images_per_identity` images of every training identity with at least `minimum` images to `holdout`.
 
-    Where it can, an identity keeps an image of every camera that saw it.
+    An identity keeps an image of every camera that saw it, where it has enough images.
     """
     holdout: list[Sample] = []
     for identity, samples in _by_identity(data.train).items():

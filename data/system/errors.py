@@ -1,4 +1,7 @@
-"""The one kind of error that is the user's to mend, and how a command shows it."""
+"""UserError: what a user can put right, and how a command shows it and other ends.
+
+raise UserError(f"--plot {file}: the name must end in .png")  # one line, exit code 2, no traceback
+"""
 
 import errno
 import functools
@@ -20,15 +23,15 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-"""What SQLite says of a full disk: the second where a limit cuts a write short."""
+"""SQLite's errors for a full disk; the second comes where a limit cuts a write short."""
 
 
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Control characters, ends of lines, and bytes that are no UTF-8: nothing that a message or a file name may hold."""
+"""What no message or file name may hold: control characters, ends of lines, and bytes that are no UTF-8."""
 
 
 def printable(text: str) -> str:
-    """The text with what is UNPRINTABLE written as Python would."""
+    """The text with its UNPRINTABLE characters written as in Python's source, as repr does."""
     return UNPRINTABLE.sub(lambda match: repr(match[0])[1:-1], text)
 
 
@@ -46,7 +49,7 @@ def suggestion(name: object, known: Sequence[str]) -> str:
 class UserError(ValueError):
     """Something the user can put right. The message is one line: what, where, and the way out.
 
-    Of several mistakes it has a line each. What a terminal would take for a command is written as Python would.
+    Several mistakes have a line each. UNPRINTABLE characters are replaced, since a terminal might obey them.
     """
 
     def __init__(self, message: str) -> None:
@@ -54,8 +57,7 @@ class UserError(ValueError):
 
 
 def python_command(module: str, *arguments: str) -> str:
-    """`.venv/bin/python -m module arguments` as it can be typed here, with the interpreter that runs this; without the
-    passwords in URLs."""
+    """`.venv/bin/python -m module arguments`, as it can be typed here. Passwords in URLs are left out."""
     interpreter = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     return shlex.join([interpreter, "-m", module, *map(without_passwords, arguments)])
 
@@ -67,9 +69,9 @@ def running_command() -> str:
 
 
 def end_politely_on_signals() -> None:
-    """Ctrl-C and a polite kill (SIGTERM) interrupt the command the first time, and end it at once the second time.
+    """Has Ctrl-C and a polite kill (SIGTERM) interrupt the command the first time, and end it at once the second time.
 
-    To be called again after what takes the signals for itself. Ctrl-C stays ignored where it is (nohup).
+    Call it again after a library has taken the signals for itself. Ctrl-C stays ignored where it is already (nohup).
     """
 
     def leave(*_: object) -> None:
@@ -88,14 +90,14 @@ def end_politely_on_signals() -> None:
 
 
 def leave_now(code: int, message: str) -> NoReturn:
-    """Ends this process without waiting for anything, with the message and the command that goes on."""
+    """Ends this process without waiting for anything. Prints the message, and the command that goes on."""
     show_cursor = "\033[?25h" if sys.stdout.isatty() else ""  # a live display hides it
     print(f"{show_cursor}\n{message}\n  {running_command()}", file=sys.stderr, flush=True)
     os._exit(code)
 
 
 def refused_write(error: BaseException | None) -> OSError | None:
-    """The error of a full disk (or of a quota or a limit of file sizes) that led to this one; None where none did."""
+    """The full disk (or quota, or limit of file sizes) that caused `error`, at any remove; None where none did."""
     seen = set[int]()
     while error is not None and id(error) not in seen:  # an error may be its own cause's context
         seen.add(id(error))
@@ -110,14 +112,14 @@ def refused_write(error: BaseException | None) -> OSError | None:
 def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
     """Wraps a command's main(): a UserError becomes one line on stderr and exit code 2, without a traceback.
 
-    So does a full disk, with the command that goes on. Ctrl-C and a polite kill (SIGTERM) end it with exit code 130 and
-    that command.
+    A full disk does, too, with the command that goes on. After Ctrl-C and a polite kill (SIGTERM) the exit code is 130,
+    and that command is printed.
     """
 
     @functools.wraps(command)
     def run() -> None:
         end_politely_on_signals()
-        # Pillow's warnings of large and damaged pictures: here those are refused, or whole.
+        # Pillow warns of large and damaged pictures. Those that matter are refused by name anyway.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
             sys.exit(command() or 0)

@@ -1,4 +1,8 @@
-"""Writes a file so that it is either as it was or complete, whatever happens in between."""
+"""Writes files so that each is either as it was or complete, whatever happens in between.
+
+with replacing("results/trials.csv") as temporary:
+    table.to_csv(temporary)
+"""
 
 import json
 import os
@@ -15,7 +19,7 @@ from data.system.errors import UserError
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary path in the same folder; when the block ends well it is flushed and takes `path`'s place."""
+    """Gives a temporary path beside `path`. When the block ends well, that file is flushed and replaces `path`."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
@@ -25,23 +29,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        # mkstemp makes private files: give this one the permissions that any new file here would have.
+        # mkstemp makes private files; this one gets the permissions that any new file here would have.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
     except OSError as error:
-        error.filename = str(target)  # a write that fails names no file, others the temporary one
+        error.filename = str(target)  # it names the temporary file, or none
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def lock_at(path: str | Path) -> FileLock:
-    """A lock on a file, made by the user's umask: filelock's own would be closed to others whatever that says."""
+    """A lock on a file. The user's umask decides who else may take it; a file made by filelock would be private."""
     target = Path(path)
     if not target.exists():
-        with suppress(OSError):  # locking itself tells of it
+        with suppress(OSError):  # taking the lock will raise it
             target.open("a").close()
     return FileLock(target)
 

@@ -97,7 +97,7 @@ def write_arrays(file: Path, key: str, arrays: Mapping[str, np.ndarray], *, othe
 
 
 def read_or_make(file: Path, read: Callable[[], _Result | None], make: Callable[[], _Result]) -> _Result:
-    """What `read` finds in `file`, or what `make` gives. Of several processes that ask at once, one makes the file.
+    """What `read` finds in `file`, or what `make` gives. Where several processes ask at once, one makes the file.
 
     `read` gives None where the file is missing or damaged; `make` writes it.
     """

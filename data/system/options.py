@@ -1,4 +1,8 @@
-"""Options that several commands share."""
+"""Options that several commands share.
+
+add_cache_options(parser)
+pixels = open_pixels(samples, height=64, width=32, **cache_options(parser.parse_args()))
+"""
 
 import argparse
 from pathlib import Path
@@ -6,7 +10,7 @@ from typing import Any
 
 
 def add_cache_options(parser: argparse.ArgumentParser) -> None:
-    """--cache-dir and --cache-limit, as `open_pixels` takes them: `cache_dir` and `limit_bytes`."""
+    """Adds --cache-dir and --cache-limit."""
     parser.add_argument(
         "--cache-dir",
         type=Path,
@@ -23,12 +27,12 @@ def add_cache_options(parser: argparse.ArgumentParser) -> None:
 
 
 def cache_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What `open_pixels` is to be given."""
+    """The arguments of `open_pixels` that these options stand for."""
     return {"cache_dir": arguments.cache_dir, "limit_bytes": arguments.limit_bytes}
 
 
 def add_image_options(parser: argparse.ArgumentParser, default: str = "default: stop") -> None:
-    """--on-bad-image and --outside-images, for commands that are given no settings; None where they are not given."""
+    """Adds --on-bad-image and --outside-images, for commands that take no settings; None where they are not given."""
     parser.add_argument(
         "--on-bad-image",
         choices=("stop", "skip"),
@@ -43,7 +47,7 @@ def add_image_options(parser: argparse.ArgumentParser, default: str = "default: 
 
 
 def image_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Those that were given, by the names that settings have too."""
+    """The options that were given, by the names of the settings that they stand for."""
     given = {"on_bad_image": arguments.on_bad_image, "outside_images": arguments.outside_images}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -16,7 +16,7 @@ def without_passwords(text: str) -> str:
 
 
 def all_without_passwords(value: Any) -> Any:
-    """The same for every text in nested lists and dictionaries."""
+    """`without_passwords` of every text in nested lists and dictionaries."""
     if isinstance(value, dict):
         return {key: all_without_passwords(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,7 @@
-"""Work on many files at once."""
+"""Works on many files at once.
+
+for path, problem in zip(paths, in_threads(problem_with, paths), strict=True): ...
+"""
 
 import os
 from collections import deque
@@ -20,9 +23,9 @@ def usable_cpus() -> int:
 def in_threads(
     function: Callable[[_Item], _Result], items: Sequence[_Item], threads: int | None = None
 ) -> Iterator[_Result]:
-    """`function` of each item, in order, from `threads` threads (None: the CPUs this process may use).
+    """`function` of each item, in order, worked out by `threads` threads (None: as many as usable CPUs).
 
-    Runs only a little ahead of whoever takes the results, so that they do not pile up in memory.
+    They work only a little ahead of the results that are taken, so that these do not pile up in memory.
     """
     threads = threads or usable_cpus()
     pending: deque[Future[_Result]] = deque()

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def open_console() -> "Console":
-    """Where commands print: the terminal, or 120 columns of plain text where there is none."""
+    """What commands print to: the terminal or, where there is none, plain text of 120 columns."""
     from rich.console import Console
 
     console = Console(highlight=False)
