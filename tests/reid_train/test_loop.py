@@ -122,6 +122,8 @@ def test_the_weights_that_are_validated_are_the_moving_average(data, pixels, tmp
     one, other = weights(tmp_path / "plain"), weights(tmp_path / "average")
     assert not torch.allclose(one["neck.running_mean"], other["neck.running_mean"])
     assert not torch.equal(one["classifier.weight"], other["classifier.weight"])
+    run(tiny_config(num_epochs=1, pct_start=0.6, ema_rate=1e-6, learning_rate=0.1), data, pixels, tmp_path / "steps")
+    assert not torch.equal(other["classifier.weight"], weights(tmp_path / "steps")["classifier.weight"])
 
 
 # --- the same run, whatever happens to it ---
