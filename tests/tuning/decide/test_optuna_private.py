@@ -29,7 +29,9 @@ def test_a_place_in_the_sequence_is_what_optunas_sampler_gives_there():
 
 def test_a_row_that_is_changed_is_seen_changed():
     rewritable = RewritableStudy([StudyDirection.MAXIMIZE])
-    rewritable.study.add_trial(create_trial(state=TrialState.RUNNING, params={"x": 0.5}, distributions={"x": RANGES["x"]}))
+    rewritable.study.add_trial(
+        create_trial(state=TrialState.RUNNING, params={"x": 0.5}, distributions={"x": RANGES["x"]})
+    )
     (row,) = rewritable.rows()
     row.state, row.values, row.params = TrialState.COMPLETE, [0.3], {"x": 0.7}
     (seen,) = rewritable.study.get_trials()

@@ -101,7 +101,9 @@ def test_a_rung_that_ranks_backwards_stops_pruning_and_says_so(open_study):
     search(study, policy, score=lambda number, rung: quality(number) * (1 if rung == 9 else -1))
     assert policy.agreement(1).too_low and policy.agreement(3).too_low
     # Once it is known, all trials go on.
-    known = next(n for n in range(60) if sum(t.fair and t.state is TrialState.COMPLETE for t in study.trials()[:n]) >= 8)
+    known = next(
+        n for n in range(60) if sum(t.fair and t.state is TrialState.COMPLETE for t in study.trials()[:n]) >= 8
+    )
     assert all(trial.state is TrialState.COMPLETE for trial in study.trials()[known:])
 
 

@@ -24,7 +24,12 @@ def test_the_best_one_in_reduction_is_promoted_and_nobody_before_there_are_so_ma
 
 
 def test_a_trial_that_was_passed_over_is_promoted_when_there_is_room_for_it():
-    trials = [ended(0, {1: 0.9, 3: 0.9}, {1: Decision.PROMOTED}, TrialState.RUNNING), paused(1, 0.8), paused(2, 0.1), paused(3, 0.1)]
+    trials = [
+        ended(0, {1: 0.9, 3: 0.9}, {1: Decision.PROMOTED}, TrialState.RUNNING),
+        paused(1, 0.8),
+        paused(2, 0.1),
+        paused(3, 0.1),
+    ]
     assert promotable(trials, (1, 3, 9), 3) is None
     assert promotable([*trials, paused(4, 0.1), paused(5, 0.1)], (1, 3, 9), 3) == 1
 

@@ -214,7 +214,12 @@ def test_failed_configurations_are_shown_as_worse_than_all_others_and_faults_are
         records.append(replace(record(len(records), proposed, scores, state, notes), cause=cause))
     sampler.propose(records)
     bad = pytest.approx([0.4 - (0.6 - 0.4)])
-    assert [(row.state.name, row.values) for row in shown(sampler, 6)] == [("COMPLETE", [0.6]), ("COMPLETE", [0.4]), *[("COMPLETE", bad)] * 3, ("FAIL", None)]
+    assert [(row.state.name, row.values) for row in shown(sampler, 6)] == [
+        ("COMPLETE", [0.6]),
+        ("COMPLETE", [0.4]),
+        *[("COMPLETE", bad)] * 3,
+        ("FAIL", None),
+    ]
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp"])

@@ -1,7 +1,7 @@
 """Studies that were begun at commit 5252212: they open, are reported and go on.
 
-studies/finished.tar.gz has 6 trials, complete and pruned, and a confirmation. studies/unfinished.tar.gz was killed while
-trials 2 and 4 were running. Both were searched on `tiny_data`, by a process of one thread a trial.
+studies/finished.tar.gz has 6 trials, complete and pruned, and a confirmation. studies/unfinished.tar.gz was killed
+while trials 2 and 4 were running. Both were searched on `tiny_data`, by a process of one thread a trial.
 """
 
 import tarfile
@@ -149,14 +149,14 @@ def test_one_of_other_code_is_refused_by_name(finished):
     assert study.facts["code"] == CODE_WITH_THE_SAME_NUMBERS
     study._storage.set_study_user_attr(study._id, "code", "a" * 64)
     study = Study(finished)
-    with pytest.raises(UserError, match="the code that trains was aaaaaaaaaaaa, is now [0-9a-f]{12}; restore that"):
+    with pytest.raises(UserError, match=r"the code that trains was aaaaaaaaaaaa, is now [0-9a-f]{12}; restore that"):
         check_unchanged(study, **unchanged(study))
     assert "training_code" not in Study(finished).facts
 
 
 def test_one_of_another_space_is_refused_by_name(unfinished):
     space = read_space(unfinished / "space.yaml")
-    with pytest.raises(UserError, match="another space: fixed.fc_width was 32, is now 64"):
+    with pytest.raises(UserError, match=r"another space: fixed\.fc_width was 32, is now 64"):
         Study(unfinished, replace(space, fixed={**space.fixed, "fc_width": 64}))
 
 

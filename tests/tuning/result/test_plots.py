@@ -103,7 +103,12 @@ def test_a_study_of_equal_scores_has_every_picture(study):
 
 def test_a_study_of_twelve_trials_has_every_picture_and_leaves_no_state(study):
     for number in range(12):
-        rungs, state = [([2, 4], TrialState.COMPLETE), ([2], TrialState.PRUNED), ([], TrialState.FAILED), ([2], TrialState.FAILED)][min(number % 5, 3)]
+        rungs, state = [
+            ([2, 4], TrialState.COMPLETE),
+            ([2], TrialState.PRUNED),
+            ([], TrialState.FAILED),
+            ([2], TrialState.FAILED),
+        ][min(number % 5, 3)]
         train(study, 0.2 + 0.03 * number, rungs, state)
     before = dict(matplotlib.rcParams)
     assert_pictures(study)

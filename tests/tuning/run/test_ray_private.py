@@ -52,7 +52,9 @@ def test_rays_node_tells_which_of_its_processes_have_died(monkeypatch):
     def process(ended):
         return [SimpleNamespace(process=SimpleNamespace(poll=lambda: ended))]
 
-    of_node = SimpleNamespace(all_processes={"raylet": process(None), "gcs_server": process(1), "log_monitor": process(1)})
+    of_node = SimpleNamespace(
+        all_processes={"raylet": process(None), "gcs_server": process(1), "log_monitor": process(1)}
+    )
     of_node.dead_processes = lambda: node.Node.dead_processes(of_node)
     assert hasattr(worker, "_global_node")
     monkeypatch.setattr(worker, "_global_node", of_node)
