@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from data.drawing.datasets import draw_dataset
 from data.pixels.cache import open_pixels
-from data.sets.readers import read_train
+from data.sets.market1501 import read_train
+from data.synthetic import draw_dataset
 from tests.benchmarks.machine import describe_machine
-from tests.benchmarks.search_overhead import drive, write_space
+from tests.benchmarks.search_overhead import FIGURES, drive, write_space
 
 MB = 1e6
 STATE_MB = 310
@@ -46,6 +46,7 @@ def seconds(action: Callable[[], Any], times: int) -> list[float]:
 
 def measure_record(folder: Path, trials: int, server: tuple[str, str] | None) -> dict[str, float]:
     """Milliseconds of the driver for a trial that costs nothing, the last tenth of `trials`, and for one more epoch."""
+    from tests.reports import epoch_report
     from tuning.record.study import Study
     from tuning.space.read import read_space
 
@@ -53,12 +54,12 @@ def measure_record(folder: Path, trials: int, server: tuple[str, str] | None) ->
     figures = drive("tpe", trials, folder, server)
     study = Study(folder / "study", read_space(folder / "bench.yaml"), server=server)
     number = study.add(dict(study.trials()[0].parameters))
-    report = {"val_mAP": 0.5, "seconds": 1.0, **{f"figure_{place}": 0.123456 for place in range(16)}}
+    measured = {"val_mAP": 0.5, **dict.fromkeys(FIGURES, 0.123456)}
     epochs = iter(range(1, 1_000))
 
     def epoch() -> None:
         with study.exclusive():
-            study.record(number, 1_000, {"epoch": next(epochs), **report})
+            study.record(number, 1_000, epoch_report(next(epochs), **measured))
 
     spent = seconds(epoch, 100)
     study.leave()
@@ -105,15 +106,14 @@ def measure_pixels(folder: Path, times: int) -> dict[str, float]:
 
 def load_of(trials: int, gpus: int, epoch_s: float, folder: Path) -> dict[str, float]:
     """What a search of so many trials asks of everything, in its steady state: events a second."""
-    from tuning.decide.plan import make_plan
-
+    from tuning.decide.forecast import forecast
+    from tuning.space.plan import Plan
     from tuning.space.read import read_space
 
     write_space(folder / "load.yaml", data="none", rungs=[12, 36], trials=trials)
-    space = read_space(folder / "load.yaml")
-    plan = make_plan(space.study, space.rungs(space.base_config()), space.reduction, trials)
-    total_s = plan.epochs * epoch_s / gpus
-    return {"epochs": plan.epochs, "hours": total_s / 3600, "epochs_s": gpus / epoch_s, "trials_s": trials / total_s}
+    epochs = forecast(Plan.of(read_space(folder / "load.yaml").study), trials).epochs
+    total_s = epochs * epoch_s / gpus
+    return {"epochs": epochs, "hours": total_s / 3600, "epochs_s": gpus / epoch_s, "trials_s": trials / total_s}
 
 
 def main() -> None:

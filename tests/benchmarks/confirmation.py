@@ -4,10 +4,10 @@
 
 On the recorded pedestrians, of which the 20 best configurations and the default have 10 seeds (record_curves.py). In a
 replay a search has tried some of the 20, each with one seed, drawn from the first two. One side takes the best score;
-the other confirms the 3 best and the default, with 3 of the other 8 seeds, by tuning.confidence and tuning.confirm's
-own rule. Both are judged by the 5 seeds that are left: the regret is how far the mean of what was taken is below that
-of the candidate which is best by all 10 seeds. Judging by 5 seeds is noisy itself: what the same rule gives where the
-truth is known is in tests/tuning/confirm/test_statistics.py.
+the other confirms the 3 best and the default, with 3 of the other 8 seeds, by the rule of tuning/confirm/winner.py.
+Both are judged by the 5 seeds that are left: the regret is how far the mean of what was taken is below that of the
+candidate which is best by all 10 seeds. Judging by 5 seeds is noisy itself: what the same rule gives where the truth is
+known is in tests/tuning/confirm/test_statistics.py.
 """
 
 import argparse

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tuning.run.climb import Mode, schedules
-from tuning.space.space import Parameter, SearchSpace
+from tuning.space.parameter import Parameter
+from tuning.space.schedules import Mode, schedules
+from tuning.space.space import SearchSpace
 
 CURVES = Path(__file__).parent / "curves"
 COLUMNS = (

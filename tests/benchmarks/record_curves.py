@@ -194,6 +194,7 @@ def open_data(file: Path, configurations: list[dict[str, Any]], folder: Path, en
 def record_piece(piece: Piece) -> bool:
     """Trains one path and writes its rows; whether there was time for it. One that diverges ends with an empty row."""
     from reid_train.objective.losses import NonFiniteLoss
+    from tuning.record.job import TrialJob
     from tuning.run.climb import climb
 
     if time.time() > OPEN["end"]:
@@ -202,7 +203,16 @@ def record_piece(piece: Piece) -> bool:
     rungs, lines, path = rungs[rungs.index(piece.first) :], [], ""
     try:
         with tempfile.TemporaryDirectory() as folder:
-            for rung, report in climb(config, rungs, "continue", OPEN["data"], OPEN["pixels"], folder):
+            job = TrialJob(
+                number=piece.configuration,
+                config=config,
+                rungs=rungs,
+                promotion="continue",
+                behind=0,
+                folder=folder,
+                state_interval_s=60,
+            )
+            for rung, report in climb(job, OPEN["data"], OPEN["pixels"], folder):
                 path = path_to(rung, rungs)
                 row = {**vars(report), "path": path, "configuration": piece.configuration, "seed": piece.seed}
                 lines.append(",".join(_text(row[column]) for column in COLUMNS))

@@ -26,12 +26,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
-from tuning.decide.plan import make_plan
 
 from data.system.errors import exit_on_user_error
 from tests.benchmarks.curve_table import CURVES, MODES, Table, path_to, to_unit
-from tuning.run.climb import Mode, schedules
+from tests.reports import epoch_report
+from tuning.decide.forecast import forecast
+from tuning.space.plan import Plan
 from tuning.space.read import read_space
+from tuning.space.schedules import Mode, schedules
 from tuning.space.settings import SamplerName, StudySettings
 from tuning.space.space import SearchSpace
 
@@ -137,33 +139,34 @@ def ray_pairing(replay: Replay, seed: int, grace_period: int) -> Iterator[Choice
         search.on_trial_complete(trial.trial_id, result)
 
 
-def ours(replay: Replay, space: SearchSpace, settings: StudySettings) -> Iterator[Choice]:
+def ours(replay: Replay, space: SearchSpace) -> Iterator[Choice]:
     """This project's searcher, scheduler and study, one trial at a time."""
     from tuning.decide.policy import Policy
     from tuning.decide.ranking import best_first
     from tuning.record.study import Study
     from tuning.run.scheduler import RungScheduler
     from tuning.run.searcher import StudySearcher
+    from tuning.run.work import EpochEnded, job_of, ray_result
 
     study = Study("replay", space, in_memory=True)
-    policy = Policy(study, settings)
-    searcher = StudySearcher(policy, lambda number: {"number": number})
+    policy = Policy(study)
+    searcher = StudySearcher(policy, policy.job)
     scheduler = RungScheduler(policy)
     configurations, spent = dict[int, int](), 0
     while not isinstance(given := searcher.suggest("trial"), str):
         assert given is not None, "nothing runs, so that the searcher need not wait"
-        number = given["number"]
+        number = job_of(given).number
         if number not in configurations:
             found = replay.nearest(study.trial(number).parameters)
             if found is None:
                 return
             configurations[number] = found
-        for rung, epoch, score in curve(replay, configurations[number], policy.rungs, policy.promotion):
+        for rung, epoch, score in curve(replay, configurations[number], policy.rungs, policy.plan.promotion):
             if epoch <= study.trial(number).rung and rung <= study.trial(number).rung:
                 continue
             spent += 1
-            report = {"report/epoch": epoch, "report/val_mAP": score, "report/seconds": 1.0}
-            decision = scheduler.on_trial_result(None, StubTrial("trial", given), {"rung": rung, **report})
+            result = ray_result(EpochEnded(rung, epoch_report(epoch, val_mAP=score)))
+            decision = scheduler.on_trial_result(None, StubTrial("trial", given), result)
             ranked = best_first(study.trials())
             if ranked:
                 yield Choice(spent, configurations[ranked[0].number])
@@ -203,12 +206,12 @@ def searches(table: Table, trials: int, *, variants: bool) -> dict[str, Callable
     import optuna
 
     settings = StudySettings(trials=trials, rungs=table.rungs)
-    print(f"ours by default: {make_plan(settings, table.rungs, settings.reduction, trials).describe(0, 1)}")
+    print(f"ours by default: {forecast(Plan.of(settings), trials).describe(0, 1)}")
 
     def mine(**changes: Any) -> Callable[[int], Iterator[Choice]]:
         def search(seed: int) -> Iterator[Choice]:
             changed = settings.model_copy(update={"sampler_seed": seed, **changes})
-            return ours(Replay(table, seed), replace(table.space, study=changed), changed)
+            return ours(Replay(table, seed), replace(table.space, study=changed))
 
         return search
 

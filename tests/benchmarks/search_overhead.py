@@ -284,7 +284,7 @@ def measure_layouts(folder: Path, repeats: int, seconds: float) -> dict[str, flo
     shown("one trial of two threads", rates["one"], "images/s, validation included")
     two = shown("two trials of one thread", rates["two"], "images/s, validation included")
     ratios = [two / one for one, two in zip(rates["one"], rates["two"], strict=True)]
-    from tuning.run.trials import plan_resources
+    from tuning.run.resources import plan_resources
 
     default = plan_resources(None, None, None, "cpu")
     better = statistics.median(ratios) >= 1
@@ -302,6 +302,13 @@ def images_per_s(steps: Path, began_s: float, ended_s: float) -> float:
     return BATCH * (len(times) - 1) / (times[-1] - times[0])
 
 
+FIGURES = (
+    "loss", "ce_loss", "accuracy", "grad_norm", "learning_rate", "images_per_s", "router_loss", "gate_entropy",
+    "kd_loss", "val_rank1", "val_rank5", "val_rank10", "val_mINP", "val_metric_loss", "val_ce_loss", "val_accuracy",
+)  # fmt: skip
+"""What a stub trial reports beside its score: 16 numbers, as many as a real one."""
+
+
 @dataclass
 class StubTrial:
     """What our searcher, scheduler and display read of Ray's trial."""
@@ -312,40 +319,40 @@ class StubTrial:
 
 def drive(sampler: str, trials: int, folder: Path, server: tuple[str, str] | None = None) -> dict[str, float]:
     """The driver's whole part of a search, with trials that cost nothing, in this process; `server` as Study's."""
+    from tests.reports import epoch_report
     from tuning.decide.policy import Policy
     from tuning.record.study import Study
-    from tuning.result.best import trial_folder
     from tuning.run.progress import Progress
+    from tuning.run.resources import Resources
     from tuning.run.scheduler import RungScheduler
     from tuning.run.searcher import StudySearcher
-    from tuning.run.trials import Resources
+    from tuning.run.work import EpochEnded, job_of, ray_result
     from tuning.space.read import read_space
 
     write_space(folder / "bench.yaml", data="none", rungs=[1, 2], trials=trials, sampler=sampler)
     space = read_space(folder / "bench.yaml")
     study = Study(folder / "study", space, server=server)
-    policy = Policy(study, space.study)
+    policy = Policy(study)
     display = Progress(policy, Resources(1, 0, 1))
     scheduler = RungScheduler(policy)
-    searcher = StudySearcher(policy, lambda number: {"number": number, **study.trial(number).parameters})
+    searcher = StudySearcher(policy, policy.job)
     chance, spent_s, memory = random.Random(0), list[float](), list[float]()
     while True:
         began_s = time.perf_counter()
         given = searcher.suggest("trial")
         if isinstance(given, str):
             break
-        trial = StubTrial(given)
-        waited_s = write_stub_weights(trial_folder(study, trial.config["number"]))
+        trial, job = StubTrial(given), job_of(given)
+        waited_s = write_stub_weights(Path(job.folder))
         scheduler.on_trial_add(None, trial)
         display.on_trial_start(0, [], trial)
-        for epoch in range(study.trial(given["number"]).rung + 1, 3):
+        for epoch in range(study.trial(job.number).rung + 1, 3):
             rung = epoch
-            score = 0.5 * math.exp(-((math.log10(trial.config["learning_rate"]) + 2.8) ** 2)) + 0.05 * chance.random()
-            report = {"epoch": epoch, "num_epochs": rung, "val_mAP": score, "seconds": 1.0}
-            report |= {f"figure_{place}": chance.random() for place in range(16)}
-            flat = {f"report/{name}": figure for name, figure in report.items()}
-            decision = scheduler.on_trial_result(None, trial, {"rung": rung, **flat})
-            display.on_trial_result(0, [], trial, {"rung": rung, "report": report})
+            score = 0.5 * math.exp(-((math.log10(job.config.learning_rate) + 2.8) ** 2)) + 0.05 * chance.random()
+            figures = {name: chance.random() for name in FIGURES}
+            result = ray_result(EpochEnded(rung, epoch_report(epoch, val_mAP=score, **figures)))
+            decision = scheduler.on_trial_result(None, trial, result)
+            display.on_trial_result(0, [], trial, result)
             if decision == scheduler.STOP:
                 break
         spent_s.append(time.perf_counter() - began_s - waited_s)
