@@ -1,7 +1,7 @@
 """The order of the tests: the longest first, so that all workers of pytest-xdist end at about the same time.
 
-`make test` hands tests out one by one, in this order. A test that is not listed counts as short; those of a module whose
-fixture takes long stay together by `pytest.mark.xdist_group`.
+`make test` hands tests out one by one, in this order. A test that is not listed counts as short; those of a module
+whose fixture takes long stay together by `pytest.mark.xdist_group`.
 """
 
 LONG_S = {
