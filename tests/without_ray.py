@@ -18,12 +18,13 @@ from reid_train.model.backbones import BACKBONES
 from tests.narrow_resnet import NarrowResNet
 from tuning.record.job import TrialJob
 from tuning.record.trial import TrialState
+from tuning.run.messages import Told, job_of, ray_config, ray_result
 from tuning.run.progress import Progress
 from tuning.run.resources import Resources
 from tuning.run.scheduler import RungScheduler
 from tuning.run.searcher import StudySearcher
 from tuning.run.trials import handed_job
-from tuning.run.work import Told, Work, job_of, ray_config, ray_result
+from tuning.run.work import Work
 from tuning.run.worker import train
 
 

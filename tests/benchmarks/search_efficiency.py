@@ -144,9 +144,9 @@ def ours(replay: Replay, space: SearchSpace) -> Iterator[Choice]:
     from tuning.decide.policy import Policy
     from tuning.decide.ranking import best_first
     from tuning.record.study import Study
+    from tuning.run.messages import EpochEnded, job_of, ray_result
     from tuning.run.scheduler import RungScheduler
     from tuning.run.searcher import StudySearcher
-    from tuning.run.work import EpochEnded, job_of, ray_result
 
     study = Study("replay", space, in_memory=True)
     policy = Policy(study)

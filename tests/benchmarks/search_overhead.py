@@ -322,11 +322,11 @@ def drive(sampler: str, trials: int, folder: Path, server: tuple[str, str] | Non
     from tests.reports import epoch_report
     from tuning.decide.policy import Policy
     from tuning.record.study import Study
+    from tuning.run.messages import EpochEnded, job_of, ray_result
     from tuning.run.progress import Progress
     from tuning.run.resources import Resources
     from tuning.run.scheduler import RungScheduler
     from tuning.run.searcher import StudySearcher
-    from tuning.run.work import EpochEnded, job_of, ray_result
     from tuning.space.read import read_space
 
     write_space(folder / "bench.yaml", data="none", rungs=[1, 2], trials=trials, sampler=sampler)

@@ -22,9 +22,9 @@ from tests.narrow_resnet import NarrowResNet
 from tuning.decide.policy import Policy
 from tuning.record.study import Study
 from tuning.run import trials
+from tuning.run.messages import EpochEnded, job_of, told_in
 from tuning.run.resources import Resources
 from tuning.run.trainable import ReIDTrainable
-from tuning.run.work import EpochEnded, job_of, told_in
 from tuning.space.read import read_space
 
 

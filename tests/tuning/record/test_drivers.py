@@ -13,8 +13,8 @@ from tuning.record import drivers as team
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
 from tuning.record.trial import Decision, TrialState
+from tuning.run.messages import job_of
 from tuning.run.searcher import StudySearcher
-from tuning.run.work import job_of
 from tuning.space.read import read_space
 
 pytest.importorskip("psycopg", reason="psycopg is not installed (the extra `postgresql`)")

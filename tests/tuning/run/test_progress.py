@@ -11,10 +11,10 @@ from tests.without_ray import StubTrial, tell
 from tuning.decide.policy import Policy
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
+from tuning.run.messages import EpochEnded, Failed
 from tuning.run.progress import Progress
 from tuning.run.resources import Resources
 from tuning.run.scheduler import RungScheduler
-from tuning.run.work import EpochEnded, Failed
 from tuning.space.read import read_space
 
 SPACE = """\

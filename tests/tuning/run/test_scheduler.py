@@ -12,8 +12,8 @@ from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
 from tuning.run.guard import SearchStopped, TrialTimeout, oom_kills
+from tuning.run.messages import DiskFull, EpochEnded, Failed, ray_config, ray_result
 from tuning.run.scheduler import RETRIES, RungScheduler
-from tuning.run.work import DiskFull, EpochEnded, Failed, ray_config, ray_result
 from tuning.space.read import read_space
 
 SPACE = """\

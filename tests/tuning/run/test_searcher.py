@@ -8,9 +8,9 @@ from tuning.decide.policy import Policy
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
 from tuning.run.guard import SearchStopped
+from tuning.run.messages import EpochEnded, job_of
 from tuning.run.scheduler import RungScheduler
 from tuning.run.searcher import StudySearcher
-from tuning.run.work import EpochEnded, job_of
 from tuning.space.read import read_space
 
 SPACE = """\
