@@ -17,7 +17,7 @@ from data.pixels.digests import fingerprint
 from data.sets.splits import describe_split
 from data.system.errors import UserError
 from reid_train.report import EpochReport
-from reid_train.train import read_training
+from reid_train.training_images import read_training
 from tests.reports import epoch_report
 from tuning.confirm.candidates import confirmation_runs, noise
 from tuning.confirm.repeats import Repeat, notes_of
