@@ -9,7 +9,6 @@ of fields. The order of statements does not count, so that it does not matter wh
 
 import ast
 import hashlib
-from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +23,6 @@ LOGS = ("debug", "info", "warning", "error", "exception")
 """Methods of a logger: calls of theirs compute nothing."""
 
 
-@cache
 def digest() -> str:
     """The SHA-256, in hex, of all that computes a trial's numbers; worked out once a process."""
     statements = {_text(statement) for module in sources().values() for statement in _statements(module)}
