@@ -11,11 +11,9 @@ search: setup
 
 setup: $(READY)
 
-# As many tests at once as there are CPUs, up to 4, with a thread each; handed out one by one, in the order of
-# tests/order.py.
+# As many tests at once as there are CPUs, up to 4, with a thread each; tests/order.py says which comes when.
 test: setup
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup \
-	  --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses logical --maxprocesses 4 --no-loadscope-reorder
 
 # An hour or so; the last line is the JSON object that tests/reliability/README.md speaks of.
 test-reliability: setup

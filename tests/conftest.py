@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,11 @@ from tests.tiny_space import TINY_SPACE
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, so that all workers end at about the same time."""
     items.sort(key=lambda item: -order.seconds(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.OneByOne:
+    return order.OneByOne(config, log)
 
 
 @pytest.fixture(scope="session")

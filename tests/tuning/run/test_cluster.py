@@ -11,13 +11,10 @@ import pytest
 from data.system.errors import UserError
 from reid_train.checkpoint import load_checkpoint
 from tests.clusters import cluster
-from tests.commands import LONGEST_S, ROOT, start_command
+from tests.commands import ROOT, start_command
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialState
 from tuning.run.cluster import NO_TOKEN, PACKAGES, check_address
-
-pytestmark = pytest.mark.xdist_group("cluster")
-"""They share a search."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +32,7 @@ def searched(tmp_path_factory, tiny_data, tiny_space):
         refusal = refused.communicate(timeout=120)[0]
         assert refused.returncode == 2, refusal
         search = start_command("tuning.search", *command, "--storage", folder / "storage")
-        said = search.communicate(timeout=LONGEST_S)[0]
+        said = search.communicate(timeout=400)[0]
         assert search.returncode == 0, said
         left = {place.name: [file for file in place.rglob("*") if file.is_file()] for place in nodes.folder.iterdir()}
     return folder, refusal, said, left
