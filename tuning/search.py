@@ -86,8 +86,10 @@ def search(arguments: argparse.Namespace) -> None:
 
     try:
         ready = prepare(arguments)
-        with ready.lock:
+        try:
             search_prepared(arguments, ready)
+        finally:
+            ready.lock.release()
     finally:
         stop_ray()
 

@@ -13,7 +13,7 @@ from tuning.record.study import Study
 def test_a_search_weighs_score_against_cost_and_another_pick_trains_no_trial_again(
     tiny_space, tiny_data, tmp_path, without_ray, monkeypatch
 ):
-    monkeypatch.setattr("reid_train.costs.LEAST_S", 0.0)
+    monkeypatch.setattr("reid_train.inference_cost.LEAST_S", 0.0)
     space = yaml.safe_load(tiny_space.read_text())
     del space["fixed"]["image_height"], space["fixed"]["fc_width"], space["search"]["weight_decay"]
     space["search"] = {"learning_rate": [0.03, 0.05], "fc_width": [16, 32], "image_height": [16, 32]}

@@ -74,7 +74,7 @@ def given(data_dir, tiny_space, tmp_path, monkeypatch):
     monkeypatch.setattr(tune, "with_parameters", lambda trainable, **objects: found.update(objects) or trainable)
     monkeypatch.setattr(tune, "with_resources", lambda trainable, resources: trainable)
     monkeypatch.setattr(tune, "Tuner", Tuner)
-    monkeypatch.setattr(trials, "start_ray", lambda address, resources: None)
+    monkeypatch.setattr(trials, "wait_for_ray", lambda address, resources: None)
     monkeypatch.setattr(trials, "keep_processes_alike", lambda: None)
     space = read_space(tiny_space, [], str(data_dir))
     samples = read_train(data_dir)
