@@ -11,6 +11,8 @@ from data.sets.readers import read_train
 from data.sets.splits import describe_split, hold_out_images, split_identities
 from data.system.errors import UserError
 from tuning import search
+from tuning.prepare.begin import prepare
+from tuning.prepare.records import open_records
 from tuning.record import training_code
 from tuning.record.study import Study
 from tuning.record.unchanged import check_unchanged
@@ -134,11 +136,14 @@ def test_a_search_refuses_changes_with_one_line_and_leaves_the_study_as_it_was(
     copied = Study(tmp_path / "tiny")
     trials, facts = copied.trials(), dict(copied.facts)
 
-    def refusal(data_dir):
-        more = ["--space", tiny_space, "--results", tmp_path, "--cache-dir", tmp_path / "cache", "--trials", 5]
+    def arguments(data_dir):
+        more = ["--space", tiny_space, "--results", tmp_path, "--cache-dir", tmp_path / "cache", "--trials", 7]
         monkeypatch.setattr("sys.argv", ["search", *map(str, more), "--data-dir", str(data_dir)])
+        return search.parse_arguments()
+
+    def refusal(data_dir):
         with pytest.raises(UserError) as refused:
-            search.search(search.parse_arguments())
+            search.search(arguments(data_dir))
         assert "\n" not in str(refused.value)
         return str(refused.value)
 
@@ -150,3 +155,10 @@ def test_a_search_refuses_changes_with_one_line_and_leaves_the_study_as_it_was(
     copied.note(training_code="0" * 64)
     message = refusal(tiny_data)
     assert "the code that trains was 000000000000, is now " in message and "another --name" in message
+    assert Study(tmp_path / "tiny").space == after.space
+
+    copied.note(training_code=facts["training_code"])
+    ready = prepare(arguments(tiny_data))
+    with ready.lock:
+        study, _ = open_records(arguments(tiny_data), ready)
+    assert study.space.study.trials == 7 and Study(tmp_path / "tiny").space == study.space

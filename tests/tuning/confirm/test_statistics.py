@@ -54,6 +54,15 @@ def test_identities_are_the_same_for_all_configurations():
     assert Comparison(scores, [1] * 20, chosen=[True, True]).interval(1, 0) == pytest.approx((0.1, 0.1))
 
 
+def test_what_a_search_chose_is_drawn_together_by_as_much_as_seeds_are_uncertain(monkeypatch):
+    """Where true means vary as seeds do, a mean of 2 seeds keeps 1 / (1 + 1/2) of its distance from the middle."""
+    monkeypatch.setattr(statistics, "WIDTHS", np.array([1.0]))
+    runs = one_identity([[0.19, 0.21], [0.49, 0.51], [0.79, 0.81]])
+    sure = Comparison(runs, [1], chosen=[True, True, False])
+    expected = [0.35 - 0.15 / 1.5, 0.35 + 0.15 / 1.5, 0.8]  # what no search chose is not drawn to others
+    assert sure.draws_BC.mean(axis=0) == pytest.approx(expected, abs=0.002)
+
+
 def test_what_is_stated_comes_true(monkeypatch):
     """Simulated truths: means that differ by half the noise, 3 seeds. Stated probabilities are right as often."""
     monkeypatch.setattr(statistics, "DRAWS", 2_000)  # the figures below vary by more

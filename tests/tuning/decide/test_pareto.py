@@ -84,6 +84,8 @@ def test_under_a_limit_the_best_score_is_picked_and_what_exceeds_it_comes_last()
     limits = limits_of(trials, {"latency_ms": 5})
     assert limits == {"latency_ms": 5}
     assert [t.number for t in best_first(trials, limits)] == [2, 1, 0, 3]
+    trials.append(trial(4, 0.2, TrialState.PRUNED, latency_ms=2))
+    assert [t.number for t in best_first(trials, limits)] == [2, 1, 4, 0, 3], "a pruned one that keeps them counts more"
 
 
 def test_without_costs_nothing_is_limited_and_the_order_is_that_of_the_scores():

@@ -144,15 +144,22 @@ def test_a_kill_between_score_and_decision_changes_nothing(open_study):
 
 def test_a_promotion_on_record_stands_although_others_have_overtaken(open_study):
     study, policy = open_study("study")
-    for number, score in enumerate([0.1, 0.2, 0.9]):
-        policy.next_trial()
+
+    def end_first_rung(number, score):
         study.record(number, 1, epoch_report(1, val_mAP=score))
-        policy.at_rung_end(number, 1)
+        return policy.at_rung_end(number, 1)
+
+    for _ in range(5):
+        policy.next_trial()
+    assert [end_first_rung(number, score) for number, score in enumerate([0.1, 0.2, 0.7])] == [False, False, True]
+    for number, score in ((3, 0.8), (4, 0.9)):
+        end_first_rung(number, score)
     assert study.trial(2).decisions == {1: Decision.PROMOTED}
     study, policy = open_study("study")
     study.settle()
     assert policy.next_trial() == 2
-    assert policy.at_rung_end(2, 1)
+    assert policy.at_rung_end(2, 1), "it is told again, and is no longer the best 1 in 3"
+    assert study.trial(2).decisions == {1: Decision.PROMOTED}
 
 
 def test_within_a_time_budget_the_best_reaches_the_top_and_nothing_runs_over(open_study, monkeypatch):
@@ -160,4 +167,12 @@ def test_within_a_time_budget_the_best_reaches_the_top_and_nothing_runs_over(ope
     monkeypatch.setattr(Study, "elapsed_s", property(lambda self: float(sum(t.epochs for t in self.trials()))))
     search(study, policy)
     assert 50 < study.elapsed_s <= 60
+    assert any(trial.state is TrialState.COMPLETE for trial in study.trials())
+
+
+def test_what_follows_the_trials_has_its_share_of_the_time_budget(open_study, monkeypatch):
+    monkeypatch.setattr(Study, "elapsed_s", property(lambda self: float(sum(t.epochs for t in self.trials()))))
+    study, _ = open_study(trials=1000, time_budget=60.0)
+    search(study, Policy(study, reserved_epochs=20))
+    assert 30 < study.elapsed_s <= 40
     assert any(trial.state is TrialState.COMPLETE for trial in study.trials())

@@ -160,6 +160,13 @@ def test_one_of_another_space_is_refused_by_name(unfinished):
         Study(unfinished, replace(space, fixed={**space.fixed, "fc_width": 64}))
 
 
+def test_a_default_that_its_space_wrote_out_is_no_other_space(unfinished):
+    space, study = read_space(unfinished / "space.yaml"), Study(unfinished)
+    written = {**study.facts["space"], "fixed": {**study.facts["space"]["fixed"], "split_seed": 0}}
+    study._storage.set_study_user_attr(study._id, "space", written)
+    assert Study(unfinished, space).space.identity() == space.identity()
+
+
 def test_one_that_was_killed_goes_on_with_what_was_running(unfinished):
     space = read_space(unfinished / "space.yaml", [], "/elsewhere")
     study = Study(unfinished, space)

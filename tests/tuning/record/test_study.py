@@ -167,6 +167,7 @@ def test_a_study_at_work_tells_what_the_same_study_opened_again_tells(tmp_path, 
     train(study, 0, 2, 0.1, 0.2)
     train(study, 0, 4, 0.1, 0.2)
     train(study, 0, 4, 0.15, 0.25)  # told again
+    study.record(0, 4, epoch_report(1, val_mAP=0.15, seconds=60.0))  # and again, by a slower machine
     train(study, 1, 2, 0.3, 0.4)
     same()
     study.decide(1, 2, Decision.PAUSED)

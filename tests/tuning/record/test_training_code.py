@@ -116,6 +116,13 @@ def test_a_module_may_be_renamed_and_moved(old, new, project, of_now):
     assert digest() == of_now
 
 
+def test_a_name_that_is_called_otherwise_may_come_from_elsewhere(project):
+    replace(project / "reid_train/optim.py", "network import ReIDModel", "network import ReIDModel as Network")
+    before = digest()
+    move(project, "reid_train.model.network", "reid_train.model.reid")
+    assert digest() == before
+
+
 def test_a_function_may_move_to_another_module(project, of_now):
     """`lengths` goes from schedules.py to folders.py, whose other functions stay."""
     schedules, folders = project / "tuning/space/schedules.py", project / "tuning/record/folders.py"
