@@ -160,9 +160,7 @@ def test_what_may_change_a_number_changes_it(file, old, new, project, of_now):
 
 def test_another_name_of_our_own_counts(project, of_now):
     """The statement that names it does: where it comes from does not."""
-    replace(
-        project / "reid_train/optim.py", "_groups(model, settings, also)\n", "other_groups(model, settings, also)\n"
-    )
+    replace(project / "reid_train/optim.py", "_groups(model, settings, also)\n", "others(model, settings, also)\n")
     assert digest() != of_now
 
 
