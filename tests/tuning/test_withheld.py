@@ -29,8 +29,8 @@ from tuning.space.read import read_space
 
 
 @pytest.fixture
-def copied(tiny_data, tmp_path):
-    """A copy, beside which a manifest may lie."""
+def images(tiny_data, tmp_path):
+    """A copy of the data set, beside which a manifest may lie."""
     return Path(shutil.copytree(tiny_data, tmp_path / "images" / "market"))
 
 
@@ -44,12 +44,12 @@ def note(event, arguments):
 
 
 @pytest.fixture(params=["market1501", "manifest"])
-def data_dir(request, copied):
+def data_dir(request, images):
     """The same images in Market-1501's layout and as a manifest, whose one file lists training and test images."""
     if request.param == "market1501":
-        return copied
-    (query, gallery), train = read_test(copied), read_train(copied)
-    manifest = copied.parent / "manifest.csv"
+        return images
+    (query, gallery), train = read_test(images), read_train(images)
+    manifest = images.parent / "manifest.csv"
     with manifest.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "identity", "camera", "split"])
@@ -102,9 +102,9 @@ def texts(thing, seen):
             yield from texts(part, seen)
 
 
-def ways_to_the_test_images(thing, copied):
+def ways_to_the_test_images(thing, images):
     """The texts in it that name a test image or its folder, or by which a reader finds query and gallery."""
-    test_files = {os.path.realpath(sample.path) for side in read_test(copied) for sample in side}
+    test_files = {os.path.realpath(sample.path) for side in read_test(images) for sample in side}
     test_folders = {str(Path(file).parent) for file in test_files}
     ways = set()
     for text in set(texts(thing, set())):
@@ -120,27 +120,27 @@ def ways_to_the_test_images(thing, copied):
 
 
 def test_nothing_that_a_trial_is_given_names_the_test_images_or_a_folder_where_a_reader_finds_them(
-    given, data_dir, copied, tmp_path, monkeypatch
+    given, data_dir, images, tmp_path, monkeypatch
 ):
-    assert str(data_dir) in ways_to_the_test_images({"data_dir": [data_dir]}, copied), "the attempt itself works"
-    for place in (Path.cwd(), copied, copied.parent, tmp_path):
+    assert str(data_dir) in ways_to_the_test_images({"data_dir": [data_dir]}, images), "the attempt itself works"
+    for place in (Path.cwd(), images, images.parent, tmp_path):
         monkeypatch.chdir(place)  # a trial may run anywhere
-        assert not ways_to_the_test_images(given, copied)
+        assert not ways_to_the_test_images(given, images)
 
 
-def test_samples_and_pixels_are_those_of_the_training_folder_alone(given, copied):
-    listed = {sample.path for sample in read_train(copied)}
+def test_samples_and_pixels_are_those_of_the_training_folder_alone(given, images):
+    listed = {sample.path for sample in read_train(images)}
     data, pixels = given["data"], given["pixels"]
     assert {sample.path for part in data for sample in part} == set(pixels.paths)
     assert {os.path.realpath(path) for path in pixels.paths} == listed
     held = {image.tobytes() for image in pixels.read(range(len(pixels)))}
-    tested = {decode(s.path, 32, 16).tobytes() for side in read_test(copied) for s in side}
+    tested = {decode(s.path, 32, 16).tobytes() for side in read_test(images) for s in side}
     assert len(held) == len(listed) and not held & tested
     assert pixels.file.stat().st_size - len(listed) * 32 * 16 * 3 < 8192, "nor are others in its file"
 
 
 def test_a_trial_that_trains_opens_and_lists_nothing_of_the_data_set_and_writes_down_no_way_there(
-    given, data_dir, copied, monkeypatch
+    given, data_dir, images, monkeypatch
 ):
     global opened
     monkeypatch.setitem(BACKBONES, "resnet18", (NarrowResNet, BACKBONES["resnet18"][1], 64))
@@ -156,7 +156,7 @@ def test_a_trial_that_trains_opens_and_lists_nothing_of_the_data_set_and_writes_
     assert all(isinstance(each, EpochEnded) for each in told), told
     assert [each.rung for each in told] == [2, 2, 3] and told[2].report.val_mAP > 0
     assert str(given["pixels"].file) in seen, "the attempt itself works"
-    hidden = {copied, data_dir}
+    hidden = {images, data_dir}
     assert not [file for file in seen if hidden & {Path(file), *Path(file).parents}]
     written = [file for file in Path(job_of(given["config"]).folder).rglob("*") if file.is_file()]
     assert written and not [file for file in written if str(data_dir).encode() in file.read_bytes()]
