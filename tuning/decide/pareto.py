@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tuning.decide.ranking import best_first, estimated_finals
+from tuning.decide.ranking import best_first, by_score, estimated_finals
 from tuning.record.study import Study
 from tuning.record.trial import TrialRecord, TrialState
 
@@ -44,7 +44,7 @@ def limits_of(trials: Sequence[TrialRecord], pick: str | Mapping[str, float]) ->
 
     Pruned trials are left out of that front. Empty without costs.
     """
-    if not any(trial.costs for trial in trials):
+    if not trials or not trials[0].costs:  # all have some, or none
         return {}
     if not isinstance(pick, str):
         return dict(pick)
@@ -70,8 +70,8 @@ def climbing_order(trials: Sequence[TrialRecord], rung: int) -> list[TrialRecord
     score comes first, then always the trial that is farthest from those before it, so that few trials are spread over
     all of it (Schmucker et al. 2021, arXiv 2106.12639). The earlier comes first where trials are equal.
     """
-    ranked = _by_score(trials, rung)
-    if not any(trial.costs for trial in ranked):
+    ranked = by_score(trials, rung)
+    if not ranked or not ranked[0].costs:
         return ranked
     goods_TM = _goods([(trial.scores[rung], trial.costs) for trial in ranked])
     beats_TT, unit_TM = _beats(goods_TM), _unit(goods_TM)
@@ -86,16 +86,11 @@ def climbing_order(trials: Sequence[TrialRecord], rung: int) -> list[TrialRecord
 
 def beaten_by(trials: Sequence[TrialRecord], rung: int) -> dict[int, int]:
     """Number of each trial with a score at the rung -> how many will rank above it whatever still comes."""
-    ranked = _by_score(trials, rung)
-    if not any(trial.costs for trial in ranked):
+    ranked = by_score(trials, rung)
+    if not ranked or not ranked[0].costs:
         return {trial.number: place for place, trial in enumerate(ranked)}
     beats_TT = _beats(_goods([(trial.scores[rung], trial.costs) for trial in ranked]))
     return {trial.number: int(count) for trial, count in zip(ranked, beats_TT.sum(axis=0), strict=True)}
-
-
-def _by_score(trials: Sequence[TrialRecord], rung: int) -> list[TrialRecord]:
-    """The trials that have a score at the rung, best first; the earlier first where scores are equal."""
-    return sorted((t for t in trials if rung in t.scores), key=lambda t: (-t.scores[rung], t.number))
 
 
 def _goods(points: Sequence[tuple[float, Mapping[str, Any]]]) -> np.ndarray:

@@ -6,12 +6,11 @@ Scores at different rungs do not compare. So each trial is ranked by its expecte
 and what other trials gained from there.
 """
 
-import functools
 import heapq
 import itertools
-import operator
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from tuning.record.trial import TrialRecord, TrialState
@@ -35,32 +34,71 @@ class Gain(NamedTuple):
 
 
 def estimated_finals(trials: Sequence[TrialRecord]) -> dict[int, float]:
-    """Trial number -> its expected score at the highest rung that any trial has reached; a complete trial's own score.
+    """By trial number: the score to expect at the highest rung that any trial has reached; a complete trial's own.
 
     From each rung to the next the estimate follows a straight line through the trials that have both scores. Its slope
     is shrunk towards 0, a gain that is the same for all. Where no trial has both scores, the estimate is the score.
-    Trials without a score are left out. A decision asks for the same trials several times: the last answer is kept.
+    Trials without a score are left out.
     """
-    known, _ = _last[0]
-    if len(known) != len(trials) or not all(map(operator.is_, known, trials)):
-        _last[0] = [*trials], _estimate(trials)
-    return _last[0][1]
+    return _standing(trials).estimates
 
 
-_last: list[tuple[list[TrialRecord], dict[int, float]]] = [([], {})]
-"""The last trials and their estimates. Records are never changed: a changed trial has another record."""
+def by_score(trials: Sequence[TrialRecord], rung: int) -> list[TrialRecord]:
+    """The trials that have a score at the rung, best first; the earlier first where scores are equal."""
+    now = {trial.number: trial for trial in trials}
+    return [now[number] for number in _standing(trials).order(rung)]
 
 
-def _estimate(trials: Sequence[TrialRecord]) -> dict[int, float]:
-    rungs = sorted({rung for trial in trials for rung in trial.scores})
-    gains = {lower: _gain(trials, lower, upper) for lower, upper in itertools.pairwise(rungs)}
-    estimates = {}
-    for trial in trials:
-        if trial.score is not None:
-            complete = trial.state is TrialState.COMPLETE
-            above = [] if complete else rungs[rungs.index(trial.rung) : -1]
-            estimates[trial.number] = functools.reduce(lambda score, rung: gains[rung].after(score), above, trial.score)
-    return estimates
+class _Standing:
+    """What follows from trials' scores, and from which of them are complete, alone."""
+
+    def __init__(self, trials: Sequence[TrialRecord]):
+        self.trials = list(trials)
+        self._orders: dict[int, list[int]] = {}
+
+    def holds_for(self, trials: Sequence[TrialRecord]) -> bool:
+        """Whether these trials have the same scores, and the same of them are complete."""
+        complete = TrialState.COMPLETE
+        return len(trials) == len(self.trials) and all(
+            new is old
+            or (
+                new.scores is old.scores
+                and new.number == old.number
+                and (new.state is complete) == (old.state is complete)
+            )
+            for new, old in zip(trials, self.trials, strict=True)
+        )
+
+    def order(self, rung: int) -> list[int]:
+        """Numbers of the trials with a score at the rung, best first."""
+        if rung not in self._orders:
+            pairs = sorted((-trial.scores[rung], trial.number) for trial in self.trials if rung in trial.scores)
+            self._orders[rung] = [number for _, number in pairs]
+        return self._orders[rung]
+
+    @cached_property
+    def estimates(self) -> dict[int, float]:
+        """`estimated_finals`."""
+        rungs = sorted({rung for trial in self.trials for rung in trial.scores})
+        gains = {lower: _gain(self.trials, lower, upper) for lower, upper in itertools.pairwise(rungs)}
+        estimates = {}
+        for trial in self.trials:
+            if (score := trial.score) is not None:
+                if not trial.is_complete:
+                    for rung in rungs[rungs.index(trial.rung) : -1]:
+                        score = gains[rung].after(score)
+                estimates[trial.number] = score
+        return estimates
+
+
+_last = [_Standing([])]
+"""The last standing that was asked for: a decision asks several times, and only a rung's end makes another."""
+
+
+def _standing(trials: Sequence[TrialRecord]) -> _Standing:
+    if not _last[0].holds_for(trials):
+        _last[0] = _Standing(trials)
+    return _last[0]
 
 
 def best_first(

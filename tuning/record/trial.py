@@ -114,6 +114,11 @@ class TrialRecord:
         return next((e.report for e in self.reports if e.rung == self.rung and e.report.epoch == self.rung), None)
 
     @property
+    def is_complete(self) -> bool:
+        """Whether it was trained to the top."""
+        return self.state is TrialState.COMPLETE
+
+    @property
     def fair(self) -> bool:
         """True for a trial of the fair sample: it was not promoted for its score, on any rung."""
         return Decision.PROMOTED not in self.decisions.values()
