@@ -178,5 +178,6 @@ def check_fit(config: TrainConfig, images: int, identities: int) -> None:
         way_out = f"pct_start to {share:.3f} or more, or num_epochs" if share < 1 else "num_epochs"
         raise UserError(
             f"pct_start={config.pct_start:g} of {steps} steps is {config.pct_start * steps:.4g} warm-up steps, "
-            f"at least 2 are needed; raise {way_out}"
+            f"at least 2 are needed; raise {way_out}",
+            setting="pct_start",
         )

@@ -25,15 +25,19 @@ def check_batch(batch_size: int, images_per_identity: int | None, identities: in
     if batch_size % k:
         nearest = max(batch_size - batch_size % k, 2 * k)
         nearest = nearest if identities is None else min(nearest, k * identities)
-        raise UserError(f"batch_size={batch_size} is not a multiple of images_per_identity={k}; nearest: {nearest}")
+        raise UserError(
+            f"batch_size={batch_size} is not a multiple of images_per_identity={k}; nearest: {nearest}",
+            setting="batch_size",
+        )
     if batch_size // k < 2:
-        raise UserError(f"{batch} has no negatives; use {2 * k}")
+        raise UserError(f"{batch} has no negatives; use {2 * k}", setting="batch_size")
     if identities is not None and batch_size // k > identities:
         fitting = [n for n in range(k, batch_size + 1) if batch_size % n == 0 and 2 <= batch_size // n <= identities]
         way_out = f"images_per_identity {' or '.join(map(str, fitting))}, or " if fitting else ""
         raise UserError(
             f"{batch} needs {batch_size // k} identities a batch, the training set has {identities}; "
-            f"use {way_out}batch_size at most {k * identities}"
+            f"use {way_out}batch_size at most {k * identities}",
+            setting="batch_size",
         )
 
 

@@ -10,7 +10,7 @@ from data.pixels.cache import Pixels
 from data.pixels.sampler import steps_per_epoch
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
-from data.system.errors import UserError
+from data.system.errors import UserError, in_one_line
 from data.system.processes import in_processes
 from reid_train.config import TrainConfig
 from tuning.decide.forecast import TIME_SHARE, Budget, choose_plan, fitted, forecast
@@ -71,9 +71,8 @@ def measure_epoch_s(config: TrainConfig, data: TrainingData, pixels: Pixels, con
     try:
         step_s = statistics.mean(in_processes("tuning.prepare.probes:step_s", config, part, pixels, count=concurrency))
     except Exception as error:  # out of memory, say: whatever stops these steps would stop the trials
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"rungs: auto timed a few steps, which failed: {type(error).__name__}: {reason}; "
+            f"rungs: auto timed a few steps, which failed: {type(error).__name__}: {in_one_line(error)}; "
             "mend that, or give the rungs as a list"
         ) from error
     validation = (len(data.query) + len(data.gallery)) / 3 / config.batch_size

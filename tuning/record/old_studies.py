@@ -74,6 +74,12 @@ def identity_of_description(description: Mapping[str, Any]) -> dict[str, Any]:
     return {**description, "fixed": fixed}
 
 
+def ablation_of(facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The ablation, which was an attribute of the study and belonged to its best trial; None where there is none."""
+    rows = facts.get("ablation")
+    return {"of": f"trial {rows[0]['trial']}", "rows": rows, "noise": facts.get("ablation_noise", "")} if rows else None
+
+
 def identity_scores_of(facts: Mapping[str, Any]) -> dict[str, Any]:
     """How repeats did on each validation identity, which such studies kept as an attribute for each repeat."""
     begin = "identities:"

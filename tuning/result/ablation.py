@@ -22,6 +22,7 @@ from reid_train.training_images import read_training
 from tuning.confirm.candidates import may_be_luck, noise
 from tuning.decide.pareto import best_trials
 from tuning.record.folders import BEST, BEST_LABEL
+from tuning.record.old_studies import ablation_of
 from tuning.record.study import Study
 from tuning.result.plot_data import comparison_rung, importances
 from tuning.result.tables import ablation_rows, plain_table
@@ -116,8 +117,11 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
 def read_ablation(study: Study) -> Ablation | None:
     """The ablation of the study's winner; None where it was not run, or was run for an earlier winner."""
     file = study.folder / ABLATION
-    found = cast(Ablation, read_json(file)) if file.is_file() else None
-    return found if found and found["of"] == winner_of(study) else None
+    if not file.is_file():
+        old, best = ablation_of(study.facts), best_trials(study, most=1)
+        return cast(Ablation, old) if old and best and old["of"] == f"trial {best[0].number}" else None
+    found = cast(Ablation, read_json(file))
+    return found if found["of"] == winner_of(study) else None
 
 
 def winner_of(study: Study) -> str:

@@ -21,6 +21,7 @@ from reid_train.training_images import read_training
 from tests.reports import epoch_report
 from tuning.confirm.candidates import confirmation_runs, noise
 from tuning.confirm.repeats import Repeat, notes_of
+from tuning.decide.pareto import best_trials
 from tuning.decide.policy import Policy
 from tuning.record import training_code
 from tuning.record.cause import Cause, Kind
@@ -29,6 +30,7 @@ from tuning.record.old_studies import CODE_WITH_THE_SAME_NUMBERS, cause_of_text,
 from tuning.record.study import Study
 from tuning.record.trial import Decision, TrialState
 from tuning.record.unchanged import check_unchanged
+from tuning.result.ablation import read_ablation
 from tuning.result.summary import print_results, write_results
 from tuning.run.climb import climb
 from tuning.space.plan import Plan
@@ -241,3 +243,14 @@ def assert_same_figures(report: EpochReport, known: EpochReport) -> None:
 def test_a_cause_that_was_one_text_has_its_kind(text, cause):
     assert cause_of_text(text) == cause
     assert cause is None or str(cause) == text
+
+
+def test_an_ablation_that_was_an_attribute_is_shown_for_its_own_winner_alone(finished):
+    study = Study(finished)
+    best = best_trials(study)[0].number
+    row = {"step": 0, "changed": "default", "from": None, "to": None, "val_mAP": 0.5, "difference": None}
+    for number, shown in ((best, True), (best + 1, False)):
+        study._storage.set_study_user_attr(study._id, "ablation", [{"trial": number, **row}])
+        study._storage.set_study_user_attr(study._id, "ablation_noise", "may be luck")
+        found = read_ablation(Study(finished))
+        assert (found is not None and found["noise"] == "may be luck") == shown

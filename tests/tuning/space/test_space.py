@@ -387,3 +387,10 @@ def test_a_condition_on_billions_of_values_is_checked_at_once(tmp_path):
     file.write_text(file.read_text().replace("identity: 8", "identity: 5"))
     with pytest.raises(UserError, match="batch_size=32 is not a multiple of images_per_identity=5"):
         read_space(file)
+
+
+def test_a_schedule_that_is_too_short_for_its_warm_up_is_told_at_the_line_of_pct_start(tmp_path):
+    few = TrainingData([Sample(f"{n}", n % 20, n % 2) for n in range(64)], [], [])
+    space = space_from(tmp_path, "search:\n  margin: [0.1, 0.3]\nfixed:\n  num_epochs: 1\n  pct_start: 0.1\n")
+    with pytest.raises(UserError, match=r"space\.yaml:5: pct_start=0\.1 of 2 steps"):
+        fit_to_data(space, few)
