@@ -27,10 +27,12 @@ def parse_arguments() -> argparse.Namespace:
 @exit_on_user_error
 def main() -> None:
     arguments = parse_arguments()
+    folder = Path(arguments.checkpoint)
+    if not folder.exists():
+        raise UserError(f"--checkpoint {folder}: no such checkpoint; give a folder that holds model.safetensors")
     from reid_train.export_formats import FORMATS, TOLERANCE, check_packages, export
 
     check_packages(arguments.format)
-    folder = Path(arguments.checkpoint)
     ending = FORMATS[arguments.format].ending
     out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / f"model{ending}"
     try:

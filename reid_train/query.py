@@ -40,6 +40,10 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top}: at least 1")
+    if not Path(arguments.checkpoint).exists():
+        raise UserError(
+            f"--checkpoint {arguments.checkpoint}: no such checkpoint; give a folder that holds model.safetensors"
+        )
 
     from data.pixels.bad_images import describe_left_out
     from data.pixels.decoding import load_image

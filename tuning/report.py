@@ -4,6 +4,7 @@ python -m tuning.report results/NAME [--top 10]
 """
 
 import argparse
+from pathlib import Path
 
 from data.system.errors import UserError, exit_on_user_error
 
@@ -22,6 +23,10 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top}: at least 1")
+    from tuning.record.folders import DATABASE
+
+    if not (Path(arguments.study) / DATABASE).is_file():
+        raise UserError(f"{arguments.study}: holds no study ({DATABASE} is missing)")
     from data.system.wording import open_console
     from tuning.record.study import Study
     from tuning.result.summary import print_results, write_results

@@ -129,6 +129,13 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
             for line in str(error).splitlines():
                 print(f"error: {line}", file=sys.stderr)
             sys.exit(2)
+        except BrokenPipeError:  # nobody reads any more, as after `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
+            print(
+                f"error: the output was closed; what was saved is kept. To go on:\n  {running_command()}",
+                file=sys.stderr,
+            )
+            sys.exit(INTERRUPTED)
         except KeyboardInterrupt:
             print("\ninterrupted; what was saved is kept. To go on:", file=sys.stderr)
             print(f"  {running_command()}", file=sys.stderr)

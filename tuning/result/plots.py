@@ -43,6 +43,7 @@ COST_NAMES = {
     "embedding_width": "embedding width",
 }
 METRIC_NAMES = {"val_mAP": "mAP", "val_rank1": "rank 1", "val_rank5": "rank 5", "val_mINP": "mINP"}
+"""Labels of metrics; another one's label is its name."""
 STATE_LOOKS = {
     TrialState.COMPLETE: ("o", TRAIN),
     TrialState.PRUNED: ("v", "#6b7280"),
@@ -72,7 +73,7 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
     A picture for which there is too little to draw (no trial, no score) says so in words.
     """
     trials, space, settings = study.trials(), study.space, study.space.study
-    metric = METRIC_NAMES[settings.metric]
+    metric = _label(settings.metric)
     best = next(iter(best_trials(study)), None)
     rung = comparison_rung(trials)
     with matplotlib.rc_context(LOOK):
@@ -93,6 +94,10 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
         rows, title = _kept_run(study, best)
         plot_history(rows, folder / "best_training_history.png", title)
     return [folder / f"{name}.png" for name in [*figures, *(["best_training_history"] if best else [])]]
+
+
+def _label(metric: str) -> str:
+    return METRIC_NAMES.get(metric, metric.removeprefix("val_"))
 
 
 def _best_label(best: TrialRecord, rung: int | None = None) -> str:
@@ -346,7 +351,7 @@ def _pareto_front(trials: Sequence[TrialRecord], costs: Sequence[str], metric: s
 
 
 def _learning_curves(trials: Sequence[TrialRecord], metric: str, promotion: str, best: TrialRecord | None) -> Figure:
-    title = f"Validation {METRIC_NAMES[metric]} over the epochs of each trial; {PROMOTIONS[promotion]}"
+    title = f"Validation {_label(metric)} over the epochs of each trial; {PROMOTIONS[promotion]}"
     curves = {trial.number: learning_curves(trial, metric, joined=promotion != "restart") for trial in trials}
     if not any(curves.values()):
         return _words(title, "no epoch was trained")
@@ -373,6 +378,6 @@ def _learning_curves(trials: Sequence[TrialRecord], metric: str, promotion: str,
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel(f"validation {METRIC_NAMES[metric]}")
+    axes.set_ylabel(f"validation {_label(metric)}")
     axes.yaxis.set_major_formatter(percent)
     return figure
