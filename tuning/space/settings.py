@@ -6,9 +6,10 @@ StudySettings(rungs=[12, 36], reduction=4, time_budget="8h").time_budget  # 2880
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from data.system.errors import UserError, suggestion
+from data.system.settings import Settings
 from tuning.space.schedules import Mode
 
 INCREASING = "should be epochs in increasing order, e.g. [4, 8], or auto"
@@ -20,12 +21,10 @@ COSTS = ("latency_ms", "parameters", "embedding_width")
 SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
 
 
-class StudySettings(BaseModel):
-    """How to search. Frozen."""
+class StudySettings(Settings):
+    """How to search."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-    metrics: dict[str, str] = {"val_mAP": "max"}
+    metrics: dict[str, str] = Field({"val_mAP": "max"})
     """One of RETRIEVAL, which is maximised, and any of COSTS, which are minimised: {val_mAP: max, latency_ms: min}."""
     pick: Literal["knee"] | dict[str, float] = "knee"
     """Which trial of the Pareto front is picked: the knee, where the least is lost on either side, or the best score
@@ -72,13 +71,6 @@ class StudySettings(BaseModel):
     def costs(self) -> tuple[str, ...]:
         """What is minimised beside it."""
         return tuple(name for name in self.metrics if name in COSTS)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise ValueError("should be a number or a name, not true or false")
-        return value
 
     @field_validator("time_budget", "trial_timeout", "state_interval", mode="before")
     @classmethod
