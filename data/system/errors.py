@@ -139,6 +139,8 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
         except KeyboardInterrupt:
             print("\ninterrupted; what was saved is kept. To go on:", file=sys.stderr)
             print(f"  {running_command()}", file=sys.stderr)
+            for number in (signal.SIGINT, signal.SIGTERM):  # while Python ends, another would be the exit code
+                signal.signal(number, signal.SIG_IGN)
             sys.exit(INTERRUPTED)
         except Exception as error:
             if (refused := refused_write(error)) is None:

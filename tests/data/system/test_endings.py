@@ -1,0 +1,61 @@
+"""How a command ends whose output nobody reads any more, and one that is interrupted again while Python ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+CLOSED = """\
+from data.system.errors import exit_on_user_error
+
+@exit_on_user_error
+def main():
+    for number in range(100_000):
+        print(number, flush=True)
+
+main()
+"""
+INTERRUPTED_WHILE_IT_ENDS = """\
+import os
+import signal
+
+from data.system.errors import exit_on_user_error
+
+class Last:
+    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.NUMBER):
+        kill(process, number)
+
+last = Last()  # Python takes it down with this module, after it has given its signals back to the system
+
+@exit_on_user_error
+def main():
+    os.kill(os.getpid(), signal.NUMBER)
+
+main()
+"""
+
+
+def run_bash(line: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, capture_output=True,
+        text=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_a_closed_pipe_is_told_without_a_traceback(tmp_path):
+    (tmp_path / "program.py").write_text(CLOSED)
+    done = run_bash(f"set -o pipefail; '{sys.executable}' '{tmp_path / 'program.py'}' | head -1")
+    assert done.stdout == "0\n" and done.returncode == 130
+    assert done.stderr.startswith("error: the output was closed; what was saved is kept.")
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_second_signal_while_python_ends_changes_nothing(number, tmp_path):
+    (tmp_path / "program.py").write_text(INTERRUPTED_WHILE_IT_ENDS.replace("NUMBER", number))
+    done = run_bash(f"exec '{sys.executable}' '{tmp_path / 'program.py'}'")
+    assert done.returncode == 130
+    assert done.stderr.startswith("\ninterrupted; what was saved is kept. To go on:\n")
+    assert "Traceback" not in done.stderr
