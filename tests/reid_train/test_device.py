@@ -1,5 +1,7 @@
 """Where and how to compute: what "auto" takes, and what it refuses."""
 
+import os
+
 import pytest
 import torch
 
@@ -69,3 +71,12 @@ def test_a_cpu_trains_on_no_narrow_images_in_bfloat16():
     assert choose_precision("bfloat16", CPU) == torch.bfloat16, "to use a model is no matter of gradients"
     assert choose_precision("float16", CPU, trains_width=16) == torch.float16
     assert choose_precision("bfloat16", CUDA, trains_width=16) == torch.bfloat16
+
+
+def test_a_cpu_computes_without_amx_whatever_comes_first(monkeypatch):
+    """oneDNN reads the variable once: float32 before bfloat16 in one process must not leave AMX on."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    monkeypatch.setattr("reid_train.device.computes_in_bfloat16", lambda device: True)
+    choose_device("cpu")
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_BF16"
