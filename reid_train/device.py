@@ -25,16 +25,18 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device that "auto", "cpu", "cuda" or "mps" means here. Raises UserError for one that is not there."""
+    """The device that "auto", "cpu", "cuda" or "mps" means here; a CPU's AMX is switched off for this process.
+
+    To be called before anything is computed. Raises UserError for a device that is not there.
+    """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, there in available.items() if there)
     if not available[name]:
         raise UserError(f"device={name} is not available here; use device=auto or device=cpu")
-    device = torch.device(name)
-    if device.type == "cpu" and computes_in_bfloat16(device):
+    if name == "cpu":
         leave_out_amx()
-    return device
+    return torch.device(name)
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
