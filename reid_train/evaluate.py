@@ -38,8 +38,8 @@ def main() -> None:
 
     from data.pixels.bad_images import describe_left_out, usable_test
     from data.system.files import write_json
-    from reid_train.checkpoint_scores import evaluate_checkpoint, print_summary
-    from reid_train.evaluation_count import describe_count, read_test_metrics, record_evaluation, study_of
+    from reid_train.inference.checkpoint_scores import evaluate_checkpoint, print_summary
+    from reid_train.inference.evaluation_count import describe_count, read_test_metrics, record_evaluation, study_of
     from reid_train.measure.scores import summary
 
     query, gallery, left_out = usable_test(

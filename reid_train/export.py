@@ -30,7 +30,7 @@ def main() -> None:
     folder = Path(arguments.checkpoint)
     if not folder.exists():
         raise UserError(f"--checkpoint {folder}: no such checkpoint; give a folder that holds model.safetensors")
-    from reid_train.export_formats import FORMATS, TOLERANCE, check_packages, export
+    from reid_train.inference.export_formats import FORMATS, TOLERANCE, check_packages, export
 
     check_packages(arguments.format)
     ending = FORMATS[arguments.format].ending

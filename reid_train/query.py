@@ -48,7 +48,7 @@ def main() -> None:
     from data.pixels.bad_images import describe_left_out
     from data.pixels.decoding import load_image
     from data.pixels.gallery import read_gallery
-    from reid_train.gallery_search import count_search, plot_ranking, print_ranking, remarks, search
+    from reid_train.inference.gallery_search import count_search, plot_ranking, print_ranking, remarks, search
 
     load_image(arguments.image)  # before the gallery is embedded
     gallery = read_gallery(

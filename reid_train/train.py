@@ -15,7 +15,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m reid_train.train",
         description="Trains one model. The same command goes on where an interrupted one stopped.",
-        epilog="Every setting is a line `name: value` of the file; reid_train/config.py lists them with their meaning.",
+        epilog="A setting is a line `name: value` of the file; reid_train/settings/config.py explains them all.",
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="YAML file of settings")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; may be repeated")
@@ -27,9 +27,9 @@ def parse_arguments() -> argparse.Namespace:
 @exit_on_user_error
 def main() -> None:
     arguments = parse_arguments()
-    from reid_train.config import check_training, read_config
-    from reid_train.evaluation_count import DATABASE
-    from reid_train.training_images import read_training
+    from reid_train.inference.evaluation_count import DATABASE
+    from reid_train.settings.config import check_training, read_config
+    from reid_train.training.images import read_training
 
     config = read_config(arguments.config, arguments.set)
     out = Path(arguments.out or f"results/train-{Path(arguments.config).stem}")
@@ -40,7 +40,7 @@ def main() -> None:
 
     from data.pixels.bad_images import describe_left_out
     from data.pixels.cache import open_pixels
-    from reid_train.run_folder import log_to, train_into
+    from reid_train.training.folder import log_to, train_into
 
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     log_to(out / "train.log")

@@ -5,7 +5,7 @@ study.record(0, 12, epoch_report(12, val_mAP=0.6))
 
 from typing import Any
 
-from reid_train.report import EpochReport
+from reid_train.measure.epoch_report import EpochReport
 
 NOTHING_SPECIAL = {
     "loss": 1.0,

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from data.sets.readers import read_test, read_train
-from reid_train.checkpoint import build_model, save_checkpoint
-from reid_train.config import TrainConfig
+from reid_train.checkpoints.checkpoint import build_model, save_checkpoint
+from reid_train.settings.config import TrainConfig
 from tuning.space.read import read_space
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -42,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     study = check_arguments(arguments)
-    from reid_train.config import read_config
+    from reid_train.settings.config import read_config
     from tuning.record.lock import lock_folder
 
     changes = changed_settings(arguments)

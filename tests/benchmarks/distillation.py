@@ -16,9 +16,9 @@ from data.drawing.datasets import draw_dataset
 from data.pixels.cache import open_pixels
 from data.sets.readers import read_train
 from data.sets.splits import TrainingData, split_identities
-from reid_train.checkpoint import load_checkpoint
-from reid_train.config import make_config
-from reid_train.run_folder import train_into
+from reid_train.checkpoints.checkpoint import load_checkpoint
+from reid_train.settings.config import make_config
+from reid_train.training.folder import train_into
 from tests.benchmarks.machine import describe_machine, spread
 
 WAYS: dict[str, dict[str, float]] = {

@@ -18,9 +18,9 @@ from data.drawing.datasets import draw_dataset
 from data.pixels.cache import open_pixels
 from data.sets.readers import read_train
 from data.sets.splits import split_identities
-from reid_train import training_run
-from reid_train.config import make_config
-from reid_train.loop import train_epochs
+from reid_train.settings.config import make_config
+from reid_train.training import run as training_run
+from reid_train.training.loop import train_epochs
 from tests.benchmarks.machine import describe_machine, spread
 
 

@@ -31,7 +31,7 @@ from data.sets.readers import read_train
 from data.sets.splits import TrainingData, split_identities
 from data.system.errors import exit_on_user_error
 from data.system.files import replacing
-from reid_train.config import TrainConfig
+from reid_train.settings.config import TrainConfig
 from tests.benchmarks.curve_table import COLUMNS, Table, path_to, sobol_configurations
 from tuning.space.read import read_space
 from tuning.space.space import SearchSpace
@@ -100,7 +100,7 @@ def prepare(file: Path, thinned: Path | None) -> SearchSpace:
     import yaml
 
     from data.drawing.datasets import draw_dataset
-    from reid_train.checkpoint import WEIGHTS
+    from reid_train.checkpoints.checkpoint import WEIGHTS
 
     space = read_space(file)
     folder = Path(space.fixed["data_dir"])
@@ -154,8 +154,8 @@ def open_images(config: TrainConfig) -> tuple[TrainingData, Pixels]:
 
 def train_start(settings: dict[str, Any], folder: Path) -> None:
     """Trains the starting weights."""
-    from reid_train.config import make_config
-    from reid_train.loop import train_epochs
+    from reid_train.settings.config import make_config
+    from reid_train.training.loop import train_epochs
 
     config = make_config(settings, "start.yaml")
     data, pixels = open_images(config)

@@ -42,7 +42,7 @@ def say(*words):
 
 class Watch(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "reid_train.loop":
+        if name != "reid_train.training.loop":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
@@ -236,7 +236,7 @@ def train_for_ever(threads: int, folder: Path) -> None:
     from data.pixels.cache import open_pixels
     from data.sets.readers import read_train
     from data.sets.splits import split_identities
-    from reid_train.loop import train_epochs
+    from reid_train.training.loop import train_epochs
     from tuning.space.read import read_space
 
     config = read_space(folder / "bench.yaml").base_config().changed(num_threads=threads, num_epochs=10_000)

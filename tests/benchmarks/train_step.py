@@ -30,15 +30,15 @@ from data.pixels.cache import open_pixels
 from data.pixels.sampler import epoch_batches
 from data.sets.readers import read_train
 from data.sets.splits import TrainingData
-from reid_train.config import TrainConfig, make_config
-from reid_train.device import as_cuda_graph, choose_device, choose_precision, keep_freed_memory
-from reid_train.loop import train_epochs
 from reid_train.model.classifiers import cross_entropy
+from reid_train.model.device import as_cuda_graph, choose_device, choose_precision, keep_freed_memory
 from reid_train.model.network import ReIDModel, autocast
 from reid_train.model.settings import ModelSettings
 from reid_train.objective.losses import batch_hard_triplet_loss
-from reid_train.optim import build_optimizer, build_schedule
-from reid_train.optim_settings import OptimSettings
+from reid_train.settings.config import TrainConfig, make_config
+from reid_train.settings.optim import OptimSettings
+from reid_train.training.loop import train_epochs
+from reid_train.training.optim import build_optimizer, build_schedule
 from tests.benchmarks.machine import describe_machine, spread
 
 BATCH = 32

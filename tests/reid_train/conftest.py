@@ -15,9 +15,9 @@ from data.pixels.cache import Pixels, open_pixels
 from data.pixels.decoding import decode
 from data.sets.readers import read_train
 from data.sets.splits import TrainingData, hold_out_images, split_identities
-from reid_train.checkpoint import build_model, save_checkpoint
-from reid_train.config import TrainConfig
+from reid_train.checkpoints.checkpoint import build_model, save_checkpoint
 from reid_train.model.backbones import BACKBONES
+from reid_train.settings.config import TrainConfig
 from tests.narrow_resnet import NarrowResNet
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,11 +5,11 @@ from dataclasses import asdict
 import pytest
 import torch
 
-import reid_train.training_run
+import reid_train.training.run
 from data.pixels.augmentation import Augmentation
 from data.pixels.batches import AugmentedBatches
-from reid_train.loop import train_epochs
 from reid_train.objective.losses import NonFiniteLoss
+from reid_train.training.loop import train_epochs
 from tests.reid_train.conftest import tiny_config
 
 pytestmark = [
@@ -52,7 +52,7 @@ def test_batches_augmented_on_the_gpu_are_the_cpus(data, pixels):
 
 def test_a_recorded_step_is_the_step_itself(data, pixels, monkeypatch):
     recorded = run(data, pixels, precision="float32", num_workers=0)
-    monkeypatch.setattr(reid_train.training_run, "as_cuda_graph", lambda compute, *_: compute)
+    monkeypatch.setattr(reid_train.training.run, "as_cuda_graph", lambda compute, *_: compute)
     assert_close(recorded, run(data, pixels, precision="float32", num_workers=0), 1e-3)
 
 

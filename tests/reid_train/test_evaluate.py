@@ -12,9 +12,16 @@ import reid_train.evaluate
 from data.pixels.cache import open_pixels
 from data.sets.readers import read_test
 from data.system.errors import UserError
-from reid_train.checkpoint import DESCRIPTION, WEIGHTS, build_model, load_checkpoint, load_network, save_checkpoint
-from reid_train.checkpoint_scores import evaluate_checkpoint, print_summary
-from reid_train.evaluation_count import describe_count, read_test_metrics, record_evaluation
+from reid_train.checkpoints.checkpoint import (
+    DESCRIPTION,
+    WEIGHTS,
+    build_model,
+    load_checkpoint,
+    load_network,
+    save_checkpoint,
+)
+from reid_train.inference.checkpoint_scores import evaluate_checkpoint, print_summary
+from reid_train.inference.evaluation_count import describe_count, read_test_metrics, record_evaluation
 from reid_train.measure.features import extract_features
 from reid_train.measure.metrics import evaluate_distances
 from reid_train.measure.rerank import rerank_distances

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from data.pixels.decoding import decode
 from data.system.errors import UserError
 from reid_train import export as module
-from reid_train.checkpoint import build_model, load_network, save_checkpoint
-from reid_train.embed import load_model
-from reid_train.export_formats import FORMATS, export
+from reid_train.checkpoints.checkpoint import build_model, load_network, save_checkpoint
+from reid_train.inference.embedder import load_model
+from reid_train.inference.export_formats import FORMATS, export
 from tests.reid_train.conftest import HEIGHT, WIDTH, tiny_config
 
 pytestmark = pytest.mark.usefixtures("narrow")

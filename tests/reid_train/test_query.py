@@ -8,9 +8,9 @@ from PIL import Image
 
 from data.pixels.gallery import Gallery, Label, read_gallery
 from reid_train import query as module
-from reid_train.embed import load_model
-from reid_train.evaluation_count import read_test_metrics
-from reid_train.gallery_search import FRAMES, Ranked, plot_ranking, rank
+from reid_train.inference.embedder import load_model
+from reid_train.inference.evaluation_count import read_test_metrics
+from reid_train.inference.gallery_search import FRAMES, Ranked, plot_ranking, rank
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -111,7 +111,7 @@ def test_ranking_leaves_out_the_query_and_its_camera_and_knows_right_from_wrong(
 
 def test_frames_are_green_red_and_neutral(data_dir, tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr("reid_train.gallery_search.save_figure", lambda figure, file: figures.append(figure))
+    monkeypatch.setattr("reid_train.inference.gallery_search.save_figure", lambda figure, file: figures.append(figure))
     files = sorted(map(str, (data_dir / "query").iterdir()))
     label = Label(7, 1, "gallery")
     ranked = [

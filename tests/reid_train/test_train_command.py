@@ -12,12 +12,12 @@ from PIL import Image
 
 import reid_train.train
 from data.system.errors import UserError
-from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint
-from reid_train.config import read_config
-from reid_train.history import read_history, write_history
-from reid_train.loop import train_epochs
-from reid_train.report import EpochReport
-from reid_train.run_folder import train_into
+from reid_train.checkpoints.checkpoint import STATE, WEIGHTS, load_checkpoint
+from reid_train.measure.epoch_report import EpochReport
+from reid_train.settings.config import read_config
+from reid_train.training.folder import train_into
+from reid_train.training.history import read_history, write_history
+from reid_train.training.loop import train_epochs
 from tests.reid_train.conftest import TINY, run_module, tiny_config
 
 SETTINGS = {**TINY, "num_epochs": 2, "learning_rate": 1e-3}

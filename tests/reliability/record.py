@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from data.system.errors import UserError
-from reid_train.checkpoint import load_checkpoint
+from reid_train.checkpoints.checkpoint import load_checkpoint
 from tuning.record.folders import BEST, BEST_LABEL, repeat_folder, trial_folder
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialEpoch, TrialRecord, TrialState

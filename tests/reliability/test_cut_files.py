@@ -20,12 +20,20 @@ from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from data.system.files import read_json, write_json
-from reid_train.checkpoint import STATE, WEIGHTS, DamagedFile, load_checkpoint, load_state, save_checkpoint, save_state
-from reid_train.config import TrainConfig
-from reid_train.evaluation_count import read_test_metrics
-from reid_train.history import read_history, write_history
+from reid_train.checkpoints.checkpoint import (
+    STATE,
+    WEIGHTS,
+    DamagedFile,
+    load_checkpoint,
+    load_state,
+    save_checkpoint,
+    save_state,
+)
+from reid_train.inference.evaluation_count import read_test_metrics
 from reid_train.model.backbones import BACKBONES
-from reid_train.run_folder import train_into
+from reid_train.settings.config import TrainConfig
+from reid_train.training.folder import train_into
+from reid_train.training.history import read_history, write_history
 from tests.narrow_resnet import NarrowResNet
 from tests.reports import epoch_report
 from tuning.record.cause import Cause, Kind

@@ -12,8 +12,8 @@ import torch
 
 from data.system.errors import refused_write
 from data.system.files import write_json
-from reid_train.checkpoint import STATE, WEIGHTS, load_checkpoint, load_state, save_checkpoint, save_state
-from reid_train.config import TrainConfig
+from reid_train.checkpoints.checkpoint import STATE, WEIGHTS, load_checkpoint, load_state, save_checkpoint, save_state
+from reid_train.settings.config import TrainConfig
 from tests.commands import ROOT, USUAL, command_line, run_here
 from tests.reliability.crashes import make_run
 from tests.reliability.record import Findings, check_files, compare

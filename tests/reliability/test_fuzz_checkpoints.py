@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from reid_train.checkpoint import (
+from reid_train.checkpoints.checkpoint import (
     STATE,
     WEIGHTS,
     build_model,
@@ -26,10 +26,10 @@ from reid_train.checkpoint import (
     save_checkpoint,
     save_state,
 )
+from reid_train.checkpoints.pretrained import load_pretrained
 from reid_train.model.backbones import BACKBONES
-from reid_train.optim import build_optimizer, build_schedule
-from reid_train.optim_settings import OptimSettings
-from reid_train.pretrained import load_pretrained
+from reid_train.settings.optim import OptimSettings
+from reid_train.training.optim import build_optimizer, build_schedule
 from tests.narrow_resnet import NarrowResNet
 from tests.reid_train.conftest import tiny_config
 from tests.reliability.fuzzing import answer, fuzz

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid_train.config import FIELD_NAMES, TrainConfig, make_config, read_config
+from reid_train.settings.config import FIELD_NAMES, TrainConfig, make_config, read_config
 from tests.reliability.fuzzing import answer, fuzz
 from tuning.space.read import RANGE_KEYS, SECTIONS, read_space
 from tuning.space.space import StudySettings

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import yaml
 
-from reid_train.checkpoint import load_checkpoint
+from reid_train.checkpoints.checkpoint import load_checkpoint
 from tests.commands import run_here
 from tuning.record.study import Study
 
@@ -13,7 +13,7 @@ from tuning.record.study import Study
 def test_a_search_weighs_score_against_cost_and_another_pick_trains_no_trial_again(
     tiny_space, tiny_data, tmp_path, without_ray, monkeypatch
 ):
-    monkeypatch.setattr("reid_train.inference_cost.LEAST_S", 0.0)
+    monkeypatch.setattr("reid_train.inference.cost.LEAST_S", 0.0)
     space = yaml.safe_load(tiny_space.read_text())
     del space["fixed"]["image_height"], space["fixed"]["fc_width"], space["search"]["weight_decay"]
     space["search"] = {"learning_rate": [0.03, 0.05], "fc_width": [16, 32], "image_height": [16, 32]}

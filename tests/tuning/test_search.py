@@ -11,8 +11,8 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from reid_train.checkpoint import WEIGHTS, load_checkpoint
-from reid_train.config import read_config
+from reid_train.checkpoints.checkpoint import WEIGHTS, load_checkpoint
+from reid_train.settings.config import read_config
 from tests.commands import run_here
 from tests.watched_search import seen_in, watch_search
 from tuning.decide.ranking import best_first

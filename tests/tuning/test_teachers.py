@@ -5,9 +5,9 @@ import pytest
 from data.sets.readers import read_train
 from data.sets.splits import split_identities
 from data.system.errors import UserError
-from reid_train.checkpoint import build_model, save_checkpoint
-from reid_train.config import TrainConfig
-from reid_train.teacher import teacher_digest
+from reid_train.checkpoints.checkpoint import build_model, save_checkpoint
+from reid_train.settings.config import TrainConfig
+from reid_train.training.teacher import teacher_digest
 from tests.commands import run_here
 from tests.tiny_space import TINY_FIXED
 from tuning.prepare.models import teachers_in

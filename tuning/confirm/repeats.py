@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, cast
 
 from data.system.wording import counted
-from reid_train.config import TrainConfig
+from reid_train.settings.config import TrainConfig
 from tuning.record.folders import repeat_folder
 from tuning.record.job import TrialJob
 from tuning.record.study import Study

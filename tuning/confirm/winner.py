@@ -15,9 +15,9 @@ from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
 from data.system.files import replacing
 from data.system.wording import counted, show_value
-from reid_train.checkpoint_scores import validation_metrics
-from reid_train.config import TrainConfig
+from reid_train.inference.checkpoint_scores import validation_metrics
 from reid_train.measure.scores import query_figures
+from reid_train.settings.config import TrainConfig
 from tuning.confirm.candidates import DEFAULT, TOLD_APART, candidates, cost_limits
 from tuning.confirm.repeats import find, notes_of, repeat_config
 from tuning.confirm.statistics import Comparison

@@ -6,8 +6,8 @@ str(collapse_cause(config, reports))  # collapsed: triplet loss 0.3 is margin=0.
 import math
 from collections.abc import Sequence
 
-from reid_train.config import TrainConfig
-from reid_train.report import EpochReport
+from reid_train.measure.epoch_report import EpochReport
+from reid_train.settings.config import TrainConfig
 from tuning.record.cause import Cause, Kind
 
 NEAR_MARGIN = 0.01

@@ -18,7 +18,7 @@ from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from data.system.options import cache_options
-from reid_train.training_images import read_training
+from reid_train.training.images import read_training
 from tuning.prepare.costs import measure_prices
 from tuning.prepare.models import starts_of, teachers_in
 from tuning.prepare.warm_start import warm_started

@@ -11,7 +11,7 @@ from data.system.errors import UserError
 from data.system.processes import in_processes
 from data.system.threads import usable_cpus
 from data.system.wording import counted, show_value
-from reid_train.config import ARCHITECTURE, TrainConfig
+from reid_train.settings.config import ARCHITECTURE, TrainConfig
 from tuning.decide.ranking import within
 from tuning.record.facts import Prices
 from tuning.space.space import SearchSpace

@@ -12,7 +12,7 @@ from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError, in_one_line
 from data.system.processes import in_processes
-from reid_train.config import TrainConfig
+from reid_train.settings.config import TrainConfig
 from tuning.decide.forecast import TIME_SHARE, Budget, choose_plan, fitted, forecast
 from tuning.record.study import Study
 from tuning.space.space import SearchSpace

@@ -11,12 +11,12 @@ import torch
 
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
-from reid_train.checkpoint import build_model
-from reid_train.config import TrainConfig
-from reid_train.inference_cost import latency_ms, parameters_and_width
-from reid_train.loop import train_epochs
-from reid_train.pretrained import load_pretrained
-from reid_train.teacher import load_teacher, teacher_digest
+from reid_train.checkpoints.checkpoint import build_model
+from reid_train.checkpoints.pretrained import load_pretrained
+from reid_train.inference.cost import latency_ms, parameters_and_width
+from reid_train.settings.config import TrainConfig
+from reid_train.training.loop import train_epochs
+from reid_train.training.teacher import load_teacher, teacher_digest
 from tuning.record.facts import Prices
 from tuning.record.prices import architecture_key
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from data.system.errors import UserError
 from data.system.wording import show_value
-from reid_train.config import TrainConfig, read_config
+from reid_train.settings.config import TrainConfig, read_config
 from tuning.decide.pareto import best_trials
 from tuning.record.study import Study
 from tuning.record.trial import TrialState

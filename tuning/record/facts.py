@@ -7,7 +7,7 @@ study.facts.get("teachers")
 from typing import Any, TypedDict
 
 Prices = list[tuple[list[Any], dict[str, float]]]
-"""For each architecture: its values of reid_train.config.ARCHITECTURE, and its costs."""
+"""For each architecture: its values of reid_train.settings.config.ARCHITECTURE, and its costs."""
 
 
 class ChosenPlan(TypedDict):

@@ -15,7 +15,7 @@ BEST = "best"
 BEST_LABEL = "trial.json"
 BEST_CONFIG = "best_config.yaml"
 WEIGHTS = "model.safetensors"
-"""reid_train.checkpoint.WEIGHTS, here without loading torch; a test compares the two."""
+"""reid_train.checkpoints.checkpoint.WEIGHTS, here without loading torch; a test compares the two."""
 
 
 def trial_folder(study: Path, number: int) -> Path:

@@ -6,7 +6,7 @@ The driver makes it from the study; it travels through Ray to the process that t
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reid_train.config import TrainConfig
+from reid_train.settings.config import TrainConfig
 from tuning.space.schedules import Mode
 
 

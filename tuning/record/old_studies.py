@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reid_train.config import TrainConfig
-from reid_train.settings_file import SettingsFile
+from reid_train.settings.config import TrainConfig
+from reid_train.settings.file import SettingsFile
 from tuning.record.cause import WITHOUT_KIND, Cause, Kind
 from tuning.space.parameter import Parameter
 from tuning.space.read import field_kinds, with_batches

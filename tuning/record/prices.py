@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reid_train.config import ARCHITECTURE, TrainConfig
+from reid_train.settings.config import ARCHITECTURE, TrainConfig
 from tuning.record.study import Study
 
 

@@ -28,8 +28,8 @@ from optuna.trial import TrialState as OptunaState
 
 from data.system.errors import UserError
 from data.system.passwords import without_passwords
-from reid_train.config import TrainConfig
-from reid_train.report import EpochReport
+from reid_train.measure.epoch_report import EpochReport
+from reid_train.settings.config import TrainConfig
 from tuning.record.cause import Cause
 from tuning.record.drivers import Team
 from tuning.record.facts import Facts

@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from reid_train.report import EpochReport
+from reid_train.measure.epoch_report import EpochReport
 from tuning.record.cause import Cause, Kind
 from tuning.record.old_studies import cause_of_text
 from tuning.space.parameter import Parameter

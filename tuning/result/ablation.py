@@ -15,10 +15,10 @@ from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import open_pixels
 from data.system.files import read_json, write_json
 from data.system.wording import counted, open_console
-from reid_train.config import TrainConfig, check_training
-from reid_train.history import read_history, write_history
-from reid_train.run_folder import Diverged, log_to, train_into
-from reid_train.training_images import read_training
+from reid_train.settings.config import TrainConfig, check_training
+from reid_train.training.folder import Diverged, log_to, train_into
+from reid_train.training.history import read_history, write_history
+from reid_train.training.images import read_training
 from tuning.confirm.candidates import may_be_luck, noise
 from tuning.decide.pareto import best_trials
 from tuning.record.folders import BEST, BEST_LABEL

@@ -11,7 +11,7 @@ from pathlib import Path
 from data.system.errors import UserError
 from data.system.files import read_json, write_json
 from data.system.passwords import without_passwords
-from reid_train.checkpoint import load_checkpoint, save_checkpoint
+from reid_train.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from tuning.confirm.winner import Winner
 from tuning.decide.keep import best_few
 from tuning.record.folders import BEST, BEST_LABEL, repeat_folder, trial_folder

@@ -18,14 +18,14 @@ from data.system.errors import UserError
 from data.system.files import read_json, write_json, write_text
 from data.system.threads import usable_cpus
 from data.system.wording import open_console
-from reid_train.checkpoint import build_model
-from reid_train.checkpoint_scores import evaluate_checkpoint
-from reid_train.device import choose_device
-from reid_train.epoch_validation import validate
-from reid_train.evaluation_count import TEST_METRICS, read_test_metrics, record_evaluation
-from reid_train.inputs import Pictures
+from reid_train.checkpoints.checkpoint import build_model
+from reid_train.checkpoints.pretrained import load_pretrained
+from reid_train.inference.checkpoint_scores import evaluate_checkpoint
+from reid_train.inference.evaluation_count import TEST_METRICS, read_test_metrics, record_evaluation
 from reid_train.measure.scores import summary
-from reid_train.pretrained import load_pretrained
+from reid_train.model.device import choose_device
+from reid_train.training.inputs import Pictures
+from reid_train.training.validation import validate
 from tuning.confirm.winner import Winner, confirm
 from tuning.decide.pareto import best_trials
 from tuning.record.folders import BEST, BEST_CONFIG, BEST_LABEL

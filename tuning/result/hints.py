@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.system.wording import show_value
-from reid_train.config import TrainConfig
+from reid_train.settings.config import TrainConfig
 from tuning.result.plot_data import position
 from tuning.space.parameter import Parameter
 from tuning.space.space import SearchSpace

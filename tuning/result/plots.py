@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from data.system.wording import counted
-from reid_train.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, plot_history, save_figure
+from reid_train.training.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, plot_history, save_figure
 from tuning.confirm.repeats import notes_of
 from tuning.decide.pareto import best_trials, pareto_front
 from tuning.decide.ranking import estimated_finals

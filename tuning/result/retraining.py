@@ -17,12 +17,12 @@ from data.sets.splits import TrainingData, hold_out_images
 from data.system.errors import UserError
 from data.system.files import read_json, replacing, write_json, write_text
 from data.system.wording import counted, open_console
-from reid_train.checkpoint_scores import evaluate_checkpoint
-from reid_train.config import TrainConfig, check_training
-from reid_train.evaluation_count import record_evaluation, study_of
+from reid_train.inference.checkpoint_scores import evaluate_checkpoint
+from reid_train.inference.evaluation_count import record_evaluation, study_of
 from reid_train.measure.scores import COUNTS, LABELS, summary
-from reid_train.run_folder import log_to, train_into
-from reid_train.teacher import load_teacher
+from reid_train.settings.config import TrainConfig, check_training
+from reid_train.training.folder import log_to, train_into
+from reid_train.training.teacher import load_teacher
 from tuning.result.tables import markdown_table, plain_table
 
 SHORT = {"mAP_trapezoid": "mAP (trapezoid)", "rank1": "rank 1", "rank5": "rank 5", "rank10": "rank 10"}

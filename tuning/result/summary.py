@@ -14,10 +14,10 @@ from data.pixels.bad_images import describe_left_out
 from data.system.errors import UserError, python_command
 from data.system.files import read_json, write_text
 from data.system.wording import clock, counted, show_parameters
-from reid_train.config import read_config
-from reid_train.evaluation_count import describe_count, read_test_metrics
+from reid_train.inference.evaluation_count import describe_count, read_test_metrics
 from reid_train.measure.scores import LABELS
 from reid_train.model.settings import TIMM
+from reid_train.settings.config import read_config
 from tuning.decide.pareto import best_trials, limits_of, pareto_front
 from tuning.decide.ranking import within
 from tuning.decide.rungs import agreements

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from data.system.files import replacing
 from data.system.wording import clock, show_value
-from reid_train.history import write_history
+from reid_train.training.history import write_history
 from tuning.decide.pareto import pareto_front
 from tuning.decide.ranking import estimated_finals
 from tuning.record.study import Study

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
-from reid_train.checkpoint import WEIGHTS, DamagedFile, load_checkpoint, remove_state
-from reid_train.loop import train_epochs
-from reid_train.report import EpochReport
+from reid_train.checkpoints.checkpoint import WEIGHTS, DamagedFile, load_checkpoint, remove_state
+from reid_train.measure.epoch_report import EpochReport
+from reid_train.training.loop import train_epochs
 from tuning.record.folders import rung_folder
 from tuning.record.job import TrialJob
 from tuning.space.schedules import Schedule, schedules

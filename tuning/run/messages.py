@@ -6,7 +6,7 @@ ray_result(EpochEnded(rung=12, report=report))  # a dict, as Ray wants it
 from dataclasses import dataclass
 from typing import Any
 
-from reid_train.report import EpochReport
+from reid_train.measure.epoch_report import EpochReport
 from tuning.record.cause import Cause
 from tuning.record.job import TrialJob
 

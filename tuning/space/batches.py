@@ -15,7 +15,7 @@ from typing import Any
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from data.system.wording import counted
-from reid_train.config import check_fit
+from reid_train.settings.config import check_fit
 from tuning.space.parameter import Parameter
 from tuning.space.plan import Plan
 from tuning.space.space import BATCH, Batch, SearchSpace

@@ -7,7 +7,7 @@ plan.lengths()  # [12, 24]: `continue` trains on from the weights of the first 1
 
 from dataclasses import dataclass, replace
 
-from reid_train.config import TrainConfig
+from reid_train.settings.config import TrainConfig
 from tuning.space.schedules import Mode, Schedule, lengths, schedules
 from tuning.space.settings import StudySettings
 

@@ -13,8 +13,8 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from data.system.errors import UserError, suggestion
-from reid_train.config import FIELD_NAMES, TrainConfig, make_config
-from reid_train.settings_file import SettingsFile, parse_assignments, read_settings
+from reid_train.settings.config import FIELD_NAMES, TrainConfig, make_config
+from reid_train.settings.file import SettingsFile, parse_assignments, read_settings
 from tuning.space.batches import batch_combinations, has_batches
 from tuning.space.parameter import Parameter
 from tuning.space.settings import INCREASING, StudySettings

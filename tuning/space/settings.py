@@ -16,7 +16,7 @@ INCREASING = "should be epochs in increasing order, e.g. [4, 8], or auto"
 RETRIEVAL = ("val_mAP", "val_rank1", "val_rank5", "val_mINP")
 """What a search may maximise: figures of the validation at the end of a schedule, 0 to 1."""
 COSTS = ("latency_ms", "parameters", "embedding_width")
-"""What it may minimise as well; reid_train/inference_cost.py says what each is."""
+"""What it may minimise as well; reid_train/inference/cost.py says what each is."""
 
 SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from data.system.errors import UserError
-from reid_train.config import IMAGE_RULES, TrainConfig, make_config
-from reid_train.settings_file import SettingsFile
+from reid_train.settings.config import IMAGE_RULES, TrainConfig, make_config
+from reid_train.settings.file import SettingsFile
 from tuning.space.parameter import Parameter
 from tuning.space.settings import StudySettings
 

@@ -18,7 +18,7 @@ from data.pixels.augmentation import (
     randaugment_choices,
     resize_by_grid,
 )
-from reid_train.config import TrainConfig
+from reid_train.settings.config import TrainConfig
 
 HEIGHT, WIDTH = 32, 16
 OFF = {

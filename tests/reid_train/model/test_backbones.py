@@ -11,10 +11,10 @@ import torch
 from torchvision import models
 
 from data.system.errors import UserError
-from reid_train.checkpoint import build_model, save_checkpoint
+from reid_train.checkpoints.checkpoint import build_model, save_checkpoint
+from reid_train.checkpoints.pretrained import load_pretrained
 from reid_train.model.network import build_backbone
 from reid_train.model.settings import ArchitectureSettings
-from reid_train.pretrained import load_pretrained
 from tests.reid_train.conftest import tiny_config
 
 pytestmark = pytest.mark.usefixtures("narrow")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from reid_train.loop import train_epochs
 from reid_train.model.experts import MixtureOfExperts
 from reid_train.model.network import ReIDModel
 from reid_train.model.settings import ModelSettings
+from reid_train.training.loop import train_epochs
 from tests.reid_train.conftest import tiny_config
 
 

@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from data.system.errors import UserError
-from reid_train.checkpoint import build_model, load_network, save_checkpoint
+from reid_train.checkpoints.checkpoint import build_model, load_network, save_checkpoint
+from reid_train.checkpoints.pretrained import load_pretrained
 from reid_train.model.network import AveragePooling, ReIDModel, build_backbone
 from reid_train.model.settings import ArchitectureSettings
-from reid_train.optim import build_optimizer
-from reid_train.optim_settings import OptimSettings
-from reid_train.pretrained import load_pretrained
+from reid_train.settings.optim import OptimSettings
+from reid_train.training.optim import build_optimizer
 from tests.reid_train.conftest import HEIGHT, WIDTH, tiny_config
 
 VIT, ATTENTION_POOLED, CONVNEXT, SWIN = "test_vit", "test_vit3", "test_convnext", "swin_tiny_patch4_window7_224"

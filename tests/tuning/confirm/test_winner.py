@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from reid_train.checkpoint import load_checkpoint
+from reid_train.checkpoints.checkpoint import load_checkpoint
 from tests.reports import epoch_report
 from tuning.confirm.candidates import confirmation_runs, noise, noise_runs, reserved_epochs, smallest_difference
 from tuning.confirm.repeats import Repeats, find

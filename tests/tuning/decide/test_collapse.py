@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reid_train.config import TrainConfig
+from reid_train.settings.config import TrainConfig
 from tests.reports import epoch_report
 from tuning.decide.collapse import collapse_cause
 from tuning.record.cause import Kind

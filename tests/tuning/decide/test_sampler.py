@@ -10,7 +10,7 @@ import pytest
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
-from reid_train.config import check_training
+from reid_train.settings.config import check_training
 from tuning.decide.sampler import SAMPLERS, Sampler
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study

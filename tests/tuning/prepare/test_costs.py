@@ -3,9 +3,9 @@
 import pytest
 
 from data.system.errors import UserError
-from reid_train.config import ARCHITECTURE, TrainConfig
-from reid_train.inference_cost import latency_ms, parameters_and_width
+from reid_train.inference.cost import latency_ms, parameters_and_width
 from reid_train.model.settings import ModelSettings
+from reid_train.settings.config import ARCHITECTURE, TrainConfig
 from tuning.prepare.costs import MOST_ARCHITECTURES, architectures
 from tuning.space.read import read_space
 

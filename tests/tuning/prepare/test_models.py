@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.system.errors import UserError
-from reid_train.config import TrainConfig
+from reid_train.settings.config import TrainConfig
 from tuning.prepare import models
 from tuning.prepare.models import starts_of
 from tuning.prepare.probes import starts

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from data.system.errors import UserError
-from reid_train.checkpoint import build_model
-from reid_train.config import read_config
+from reid_train.checkpoints.checkpoint import build_model
 from reid_train.objective.weighted_sum import Objective
-from reid_train.optim import build_optimizer
-from reid_train.settings_file import read_settings
+from reid_train.settings.config import read_config
+from reid_train.settings.file import read_settings
+from reid_train.training.optim import build_optimizer
 from tests.reports import epoch_report
 from tuning.decide.sampler import Sampler
 from tuning.prepare.warm_start import RECIPES, warm_started

@@ -16,8 +16,8 @@ from data.pixels.cache import open_pixels
 from data.pixels.digests import fingerprint
 from data.sets.splits import describe_split
 from data.system.errors import UserError
-from reid_train.report import EpochReport
-from reid_train.training_images import read_training
+from reid_train.measure.epoch_report import EpochReport
+from reid_train.training.images import read_training
 from tests.reports import epoch_report
 from tuning.confirm.candidates import confirmation_runs, noise
 from tuning.confirm.repeats import Repeat, notes_of

@@ -66,21 +66,29 @@ def test_where_the_project_lies_does_not_count(project, of_now):
 
 
 LEFT_ALONE = [
-    ("reid_train/optim.py", "    layers = {", "    # every layer by the name of its weight\n    layers = {"),
-    ("reid_train/optim.py", '"""Optimizer with parameter groups,', '"""The optimizer has parameter groups,'),
+    ("reid_train/training/optim.py", "    layers = {", "    # every layer by the name of its weight\n    layers = {"),
+    ("reid_train/training/optim.py", '"""Optimizer with parameter groups,', '"""The optimizer has parameter groups,'),
     (
-        "reid_train/optim.py",
+        "reid_train/training/optim.py",
         "    decayed, nor is what the backbone names",
         "    decayed; nor is what the backbone lists",
     ),
     ("data/pixels/sampler.py", "no negatives; ", "there are no negatives; "),
-    ("reid_train/divergence.py", "loss is not finite at step {", "the loss became infinite at step {"),
+    ("reid_train/training/divergence.py", "loss is not finite at step {", "the loss became infinite at step {"),
     ("reid_train/evaluate.py", 'help="JSON file; default', 'help="a file of JSON; default'),
-    ("reid_train/optim.py", "pct_start: float, total_steps: int) -> OneCycleLR", "pct_start, total_steps: 'int')"),
-    ("reid_train/optim.py", "gathered: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}", "gathered = {}"),
+    (
+        "reid_train/training/optim.py",
+        "pct_start: float, total_steps: int) -> OneCycleLR",
+        "pct_start, total_steps: 'int')",
+    ),
+    (
+        "reid_train/training/optim.py",
+        "gathered: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}",
+        "gathered = {}",
+    ),
     ("tuning/run/climb.py", "it is removed, and what led to it is trained again", "it is gone"),
     ("tuning/run/climb.py", "    logger.warning(", '    logger.info("a second line")\n    logger.warning('),
-    ("reid_train/optim.py", "import torch\nfrom torch import nn\n", "from torch import nn\nimport torch\n"),
+    ("reid_train/training/optim.py", "import torch\nfrom torch import nn\n", "from torch import nn\nimport torch\n"),
     ("tuning/result/plots.py", '"""', '"""Changed. '),
     ("tuning/result/plots.py", "import", "SURPRISE = 1\nimport"),
     ("data/system/files.py", "import", "SURPRISE = 1\nimport"),
@@ -104,7 +112,7 @@ def test_code_that_no_trial_imports_does_not_count(package, project, of_now):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("reid_train.optim", "reid_train.optimizers"),
+        ("reid_train.training.optim", "reid_train.optimizers"),
         ("reid_train.model.foundation", "reid_train.model.timm_models"),  # imported within functions, too
         ("tuning.space.schedules", "tuning.record.cycles"),
         ("data.sets.samples", "data.samples"),
@@ -117,7 +125,7 @@ def test_a_module_may_be_renamed_and_moved(old, new, project, of_now):
 
 
 def test_a_name_that_is_called_otherwise_may_come_from_elsewhere(project):
-    replace(project / "reid_train/optim.py", "network import ReIDModel", "network import ReIDModel as Network")
+    replace(project / "reid_train/training/optim.py", "network import ReIDModel", "network import ReIDModel as Network")
     before = digest()
     move(project, "reid_train.model.network", "reid_train.model.reid")
     assert digest() == before
@@ -137,17 +145,21 @@ def test_a_function_may_move_to_another_module(project, of_now):
 CHANGES = [
     ("reid_train/model/network.py", "import torch\n", "import torch\n\nSURPRISE = 1\n"),
     ("reid_train/objective/losses.py", "clamp(min=1e-12)", "clamp(min=1e-11)"),
-    ("reid_train/optim.py", "parameter.ndim >= 2", "parameter.ndim > 2"),
-    ("reid_train/optim_settings.py", "layer_decay: float = Field(1.0", "layer_decay: float = Field(0.9"),
-    ("reid_train/optim_settings.py", "learning_rate: float = Field(1e-3", "learning_rate: float = Field(2e-3"),
+    ("reid_train/training/optim.py", "parameter.ndim >= 2", "parameter.ndim > 2"),
+    ("reid_train/settings/optim.py", "layer_decay: float = Field(1.0", "layer_decay: float = Field(0.9"),
+    ("reid_train/settings/optim.py", "learning_rate: float = Field(1e-3", "learning_rate: float = Field(2e-3"),
     ("reid_train/objective/losses.py", "from torch.nn import functional as F", "from torch.nn import functional_ as F"),
     ("reid_train/objective/losses.py", "from torch.nn import functional as F", "import torch.nn.functional as F"),
-    ("reid_train/optim.py", "    for parameter in also:\n", "    for parameter in ():\n"),
+    ("reid_train/training/optim.py", "    for parameter in also:\n", "    for parameter in ():\n"),
     ("tuning/run/climb.py", "                remove_state(place)\n", ""),
     ("tuning/run/climb.py", "seed=job.config.seed + schedule.begins", "seed=job.config.seed"),
     ("data/sets/market1501.py", "import", "SURPRISE = 1\nimport"),
     ("data/pixels/sampler.py", "if batch_size // k < 2:", "if batch_size // k < 3:"),
-    ("reid_train/optim.py", "from reid_train.model.network import ReIDModel", "from x import other as ReIDModel"),
+    (
+        "reid_train/training/optim.py",
+        "from reid_train.model.network import ReIDModel",
+        "from x import other as ReIDModel",
+    ),
     ("tuning/record/job.py", "    rungs: tuple[int, ...]\n", ""),
 ]
 
@@ -160,7 +172,9 @@ def test_what_may_change_a_number_changes_it(file, old, new, project, of_now):
 
 def test_another_name_of_our_own_counts(project, of_now):
     """The statement that names it does: where it comes from does not."""
-    replace(project / "reid_train/optim.py", "_groups(model, settings, also)\n", "others(model, settings, also)\n")
+    replace(
+        project / "reid_train/training/optim.py", "_groups(model, settings, also)\n", "others(model, settings, also)\n"
+    )
     assert digest() != of_now
 
 

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from data.pixels.cache import open_pixels
-from reid_train.checkpoint import WEIGHTS
-from reid_train.config import TrainConfig, read_config
-from reid_train.history import read_history
-from reid_train.run_folder import train_into
-from reid_train.training_images import read_training
+from reid_train.checkpoints.checkpoint import WEIGHTS
+from reid_train.settings.config import TrainConfig, read_config
+from reid_train.training.folder import train_into
+from reid_train.training.history import read_history
+from reid_train.training.images import read_training
 from tuning.record.study import Study
 from tuning.result.ablation import ablate, plan_steps, read_ablation
 from tuning.result.summary import summary_text

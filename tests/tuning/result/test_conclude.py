@@ -5,7 +5,7 @@ import json
 import pytest
 
 from data.system.errors import UserError
-from reid_train.evaluation_count import record_evaluation
+from reid_train.inference.evaluation_count import record_evaluation
 from tuning.record.study import Study
 from tuning.result import conclude
 from tuning.result.summary import test_lines as lines_of_test

@@ -11,10 +11,10 @@ from PIL import Image
 from data.pixels.cache import open_pixels
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
-from reid_train.checkpoint import WEIGHTS, load_checkpoint
-from reid_train.config import TrainConfig
-from reid_train.loop import train_epochs
+from reid_train.checkpoints.checkpoint import WEIGHTS, load_checkpoint
 from reid_train.model.backbones import BACKBONES
+from reid_train.settings.config import TrainConfig
+from reid_train.training.loop import train_epochs
 from tests.narrow_resnet import NarrowResNet
 from tuning.record.folders import rung_folder, weights_folder
 from tuning.record.job import TrialJob

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data.system.errors import UserError
-from reid_train.checkpoint import load_checkpoint
+from reid_train.checkpoints.checkpoint import load_checkpoint
 from tests.clusters import cluster
 from tests.commands import ROOT, start_command
 from tuning.record.study import Study

@@ -10,7 +10,7 @@ import pytest
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
-from reid_train.config import FIELD_NAMES, TrainConfig
+from reid_train.settings.config import FIELD_NAMES, TrainConfig
 from tuning.space.batches import fit_to_data
 from tuning.space.parameter import Parameter
 from tuning.space.plan import Plan

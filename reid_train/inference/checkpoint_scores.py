@@ -1,0 +1,76 @@
+"""How well a checkpoint's model retrieves: on query and gallery images, and on the validation images of its training.
+
+metrics = evaluate_checkpoint("results/sample/best", query, gallery, flip_tta=True)
+summary(metrics)["mAP"]  # reid_train/measure/scores.py
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from data.pixels.cache import Pixels, open_pixels
+from data.sets.samples import Sample
+from data.sets.splits import TrainingData
+from reid_train.checkpoints.checkpoint import load_network
+from reid_train.measure.features import extract_features
+from reid_train.measure.metrics import RetrievalMetrics
+from reid_train.measure.scores import COUNTS, LABELS, score
+from reid_train.model.device import choose_device, choose_precision
+from reid_train.training.inputs import Pictures
+from reid_train.training.validation import retrieve
+
+
+def evaluate_checkpoint(
+    checkpoint: str | Path,
+    query: Sequence[Sample],
+    gallery: Sequence[Sample],
+    *,
+    flip_tta: bool = False,
+    rerank: bool = False,
+    device: str = "auto",
+    num_threads: int | None = None,
+    cache_dir: Path | None = None,
+    limit_bytes: int | None = None,
+) -> RetrievalMetrics:
+    """Evaluates the model of a checkpoint folder on query and gallery images. Raises UserError."""
+    model, loaded = load_network(checkpoint)
+    config = loaded.config
+    if num_threads:
+        torch.set_num_threads(num_threads)
+    where = choose_device(device)
+    model.to(where).to(memory_format=torch.channels_last)
+    samples = [*query, *gallery]
+    size = {"height": config.image_height, "width": config.image_width}
+    pixels = open_pixels(samples, **size, cache_dir=cache_dir, limit_bytes=limit_bytes)
+    precision = choose_precision(config.precision, where)
+    feature_ND = extract_features(model, pixels, samples, device=where, precision=precision, flip_tta=flip_tta)
+    with torch.inference_mode():
+        return score(model.neck(feature_ND), query, gallery, rerank=rerank)
+
+
+def validation_metrics(folder: str | Path, data: TrainingData, pixels: Pixels) -> RetrievalMetrics:
+    """Each validation query's figures, by the checkpoint in `folder`, computed as its configuration says."""
+    model, loaded = load_network(folder)
+    config = loaded.config
+    device = choose_device(config.device)
+    pixels = pixels.at(config.image_height, config.image_width)
+    inputs = Pictures(pixels, device, choose_precision(config.precision, device))
+    with torch.inference_mode():
+        return retrieve(model.to(device), data, inputs)[1]
+
+
+def print_summary(figures: dict[str, Any], title: str) -> None:
+    """The figures as a table, in percent."""
+    table = Table(title=title)
+    table.add_column("metric")
+    table.add_column("test", justify="right")
+    table.add_column("95 % interval", justify="right")
+    intervals = figures["intervals"] or {}
+    for key, label in LABELS.items():
+        value = str(figures[key]) if key in COUNTS else f"{100 * figures[key]:.2f} %"
+        table.add_row(label, value, " to ".join(f"{100 * bound:.2f}" for bound in intervals.get(key, ())))
+    Console().print(table)

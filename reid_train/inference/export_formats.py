@@ -1,0 +1,190 @@
+"""A checkpoint's embedding as one file that runs without this project: ONNX, TorchScript or PyTorch's own.
+
+    description, difference = export("results/sample/best", "pt2", Path("model.pt2"))
+
+Before the file takes its place, its embeddings are compared with PyTorch's.
+"""
+
+import io
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from data.system.errors import UserError
+from data.system.files import replacing
+from reid_train.checkpoints.checkpoint import Checkpoint, load_network
+from reid_train.settings.config import ARCHITECTURE
+
+Run = Callable[[torch.Tensor], torch.Tensor]
+"""uint8 images (B x 3 x H x W) -> embeddings of unit length (B x D)."""
+TOLERANCE = 1e-4
+"""Largest Euclidean distance between an exported embedding and PyTorch's, both of unit length."""
+CHECKED_BATCHES = (1, 5)
+"""Images of the batches that are compared; the model is exported with another number."""
+LARGEST_ONNX_BYTES = 2**31
+"""A file of ONNX holds less."""
+DESCRIPTION = "description"
+INPUT, OUTPUT = "images", "embeddings"
+
+
+class Format(NamedTuple):
+    """A kind of file."""
+
+    ending: str
+    write: Callable[[nn.Module, torch.Tensor, str], bytes]
+    """From module, example images and description."""
+    read: Callable[[Path], Run]
+
+
+def write_onnx(module: nn.Module, example: torch.Tensor, description: str) -> bytes:
+    """Needs the packages of the extra `export`. Raises UserError."""
+    if sum(weight.nbytes for weight in module.state_dict().values()) >= LARGEST_ONNX_BYTES:
+        raise UserError("--format onnx: the model is larger than the 2 GiB of an ONNX file; choose --format pt2")
+    program = torch.onnx.export(
+        module,
+        (example,),
+        dynamo=True,
+        verbose=False,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
+    )
+    assert program is not None
+    model = program.model_proto
+    model.metadata_props.add(key=DESCRIPTION, value=description)
+    return bytes(model.SerializeToString())
+
+
+def read_onnx(file: Path) -> Run:
+    """Runs in onnxruntime, on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+
+
+def write_torchscript(module: nn.Module, example: torch.Tensor, description: str) -> bytes:
+    class Checked(torch.nn.Module):
+        """Refuses images that the trace would give wrong numbers for; the other formats refuse them by themselves."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            # `export` compares it with PyTorch, and with other batches.
+            self.traced = torch.jit.trace(module, (example,), check_trace=False)
+            self.size: list[int] = list(example.shape[1:])
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1:] != self.size:
+                raise ValueError(f"images: uint8, B x {self.size} is needed, this is {images.dtype}, {images.shape}")
+            return self.traced(images)
+
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(Checked()), buffer, _extra_files={DESCRIPTION: description})
+    return buffer.getvalue()
+
+
+def read_torchscript(file: Path) -> Run:
+    run: Run = torch.jit.load(file)
+    return run
+
+
+def write_pt2(module: nn.Module, example: torch.Tensor, description: str) -> bytes:
+    buffer = io.BytesIO()
+    exported = torch.export.export(module, (example,), dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}})
+    torch.export.save(exported, buffer, extra_files={DESCRIPTION: description})
+    return buffer.getvalue()
+
+
+def read_pt2(file: Path) -> Run:
+    with file.open("rb") as opened:  # a path must end in .pt2
+        run: Run = torch.export.load(opened).module()
+    return run
+
+
+FORMATS = {
+    "onnx": Format(".onnx", write_onnx, read_onnx),
+    "torchscript": Format(".pt", write_torchscript, read_torchscript),
+    "pt2": Format(".pt2", write_pt2, read_pt2),
+}
+
+
+def describe(loaded: Checkpoint, width: int) -> dict[str, Any]:
+    """What goes into the file, what comes out of it, and where it is from."""
+    config = loaded.config
+    height, image_width = config.image_height, config.image_width
+    return {
+        "input": f"{INPUT}: uint8 RGB, B x 3 x {height} x {image_width}, any B; resize pictures bilinearly with "
+        "antialiasing to that height and width; the colours' normalisation is part of the model",
+        "output": f"{OUTPUT}: float32, B x {width}, of unit length: the product of two is their cosine similarity",
+        "image_height": height,
+        "image_width": image_width,
+        "embedding_width": width,
+        "settings": {name: getattr(config, name) for name in ARCHITECTURE},
+        "weights_sha256": loaded.digest,
+    }
+
+
+def export(checkpoint: str | Path, format: str, file: Path) -> tuple[dict[str, Any], float]:
+    """Writes `file` in one of FORMATS, once its embeddings are PyTorch's; gives its description, and by how much
+    they differ. Raises UserError."""
+    network, loaded = load_network(checkpoint)
+    description = describe(loaded, network.neck.num_features)
+    module = unit_embedding(network)
+    size = (description["image_height"], description["image_width"])
+    with warnings.catch_warnings(), torch.no_grad(), replacing(file) as temporary:
+        warnings.simplefilter("ignore")  # exporters warn about what they will do differently one day
+        content = FORMATS[format].write(module, check_images(2, *size), json.dumps(description))
+        temporary.write_bytes(content)
+        run = FORMATS[format].read(temporary)
+        differences = [
+            torch.linalg.vector_norm(run(images) - module(images), dim=1).max().item()
+            for images in (check_images(count, *size) for count in CHECKED_BATCHES)
+        ]
+        if not max(differences) <= TOLERANCE:
+            raise UserError(
+                f"{file}: not written: its embeddings differ from PyTorch's by {max(differences):.2g}, more than "
+                f"{TOLERANCE:g}; choose another --format"
+            )
+    return description, max(differences)
+
+
+def unit_embedding(network: nn.Module) -> nn.Module:
+    """uint8 images (B x 3 x H x W) -> embeddings of unit length (B x D)."""
+
+    class UnitEmbedding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+            network.classifier = nn.Identity()  # only training needs it
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return F.normalize(self.network(images))
+
+    return UnitEmbedding().eval()
+
+
+def check_images(count: int, height: int, width: int) -> torch.Tensor:
+    """Pictures of coloured clouds, always the same ones: to a network, pictures of noise would all look alike."""
+    coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(count))
+    return (255 * F.interpolate(coarse, (height, width), mode="bilinear")).to(torch.uint8)
+
+
+def check_packages(format: str) -> None:
+    """Raises UserError where what writes the format is not installed."""
+    if format != "onnx":
+        return
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"--format onnx needs {error.name or 'onnx'}, which is not installed: "
+            "pip install --constraint constraints.txt --editable '.[export]', or choose --format pt2"
+        ) from error

@@ -1,0 +1,81 @@
+"""One run in a folder of its own: history, log, plot and checkpoint, and going on where it was interrupted.
+
+train_into(config, data, pixels, Path("results/one"))
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from data.pixels.cache import Pixels
+from data.sets.splits import TrainingData
+from data.system.errors import UserError
+from reid_train.checkpoints.checkpoint import WEIGHTS, load_checkpoint, remove_state
+from reid_train.measure.epoch_report import EpochReport
+from reid_train.objective.losses import NonFiniteLoss
+from reid_train.settings.config import TrainConfig, difference
+from reid_train.training.history import read_history, write_history
+from reid_train.training.loop import train_epochs
+from reid_train.training.plots import plot_history
+
+logger = logging.getLogger(__name__)
+HISTORY = "history.csv"
+
+
+class Diverged(UserError):
+    """Training that came to a loss which is no finite number: with these settings it always does."""
+
+
+def log_to(file: Path) -> None:
+    """Sends what this process logs to a file, and what the run and its images have to tell to the terminal as well."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written: {error.strerror}; choose another --out") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    terminal = logging.StreamHandler(sys.stdout)
+    terminal.addFilter(lambda record: record.name.startswith(("data.", "reid_train.")) and record.name != __name__)
+    logging.basicConfig(handlers=[handler, terminal], level=logging.INFO, format="%(message)s")
+
+
+def train_into(config: TrainConfig, data: TrainingData, pixels: Pixels, out: Path) -> None:
+    """Trains `config` into the folder `out`, printing a line an epoch: history, plot and checkpoint.
+
+    Goes on from the state that an interrupted run left there; does nothing when the run is finished. Raises
+    UserError when the folder holds a run with other settings, and Diverged when training diverges.
+    """
+    if (out / WEIGHTS).is_file():
+        finished = load_checkpoint(out)
+        if changed := difference(finished.config.model_dump(mode="json"), config):
+            raise UserError(f"{out}: holds a run with other settings: {changed}; choose another folder, or remove it")
+        print(f"{out}: this run is finished")
+        _record(finished.metrics, out)  # it may have been interrupted between the weights and the table
+    else:
+        try:
+            for report in train_epochs(config, data, pixels, out_dir=out):
+                _record(report.to_record(), out)
+                logger.info(line := _epoch_line(report))
+                print(line, flush=True)
+        except NonFiniteLoss as error:
+            raise Diverged(f"{out}: training diverged: {error}; try a smaller learning_rate") from error
+    remove_state(out)
+    plot_history(read_history(out / HISTORY), out / "history.png", title=f"Training history: {out.name}")
+
+
+def _record(report: dict[str, Any], out: Path) -> None:
+    """Puts an epoch's report in the table, in place of what an interrupted run left there."""
+    rows = [row for row in read_history(out / HISTORY) if row["epoch"] < report["epoch"]]
+    known = rows[-1]["epoch"] if rows else 0
+    if known < report["epoch"] - 1:
+        rows_lost = f"rows {known + 1} to {report['epoch'] - 1} are missing"
+        print(f"{out / HISTORY}: damaged: {rows_lost}", flush=True)
+    write_history(out / HISTORY, [*rows, report])
+
+
+def _epoch_line(report: EpochReport) -> str:
+    line = f"epoch {report.epoch}/{report.num_epochs}  loss {report.loss:.3f}  accuracy {report.accuracy:.1%}"
+    if report.val_mAP is not None:
+        line += f"  val mAP {report.val_mAP:.1%}  rank 1 {report.val_rank1:.1%}"
+    return f"{line}  {report.images_per_s:.0f} images/s"

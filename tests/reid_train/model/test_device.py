@@ -1,0 +1,81 @@
+"""Where and how to compute: what "auto" takes, and what it refuses."""
+
+import os
+
+import pytest
+import torch
+
+from data.system.errors import UserError
+from reid_train.model import device
+from reid_train.model.device import COMPILED_STEPS, choose_compiling, choose_device, choose_precision
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def compilers(monkeypatch):
+    """Says whether a C++ compiler and triton are there; the cache's place is put back afterwards."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "unused")
+    monkeypatch.delenv("CXX", raising=False)
+
+    def there(cpp: bool, triton: bool) -> None:
+        monkeypatch.setattr(device.shutil, "which", lambda name: f"/usr/bin/{name}" if cpp else None)
+        monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: object() if triton else None)
+
+    return there
+
+
+def test_auto_compiles_long_runs_on_a_gpu_alone(compilers):
+    compilers(cpp=True, triton=True)
+    assert choose_compiling("auto", CUDA, COMPILED_STEPS)
+    assert not choose_compiling("auto", CUDA, COMPILED_STEPS - 1)
+    assert not choose_compiling("auto", CPU, 10**9)
+
+
+@pytest.mark.parametrize(("cpp", "triton", "missing"), [(False, True, "a C\\+\\+ compiler"), (True, False, "triton")])
+def test_what_compiling_needs_is_named_and_auto_does_without(compilers, cpp, triton, missing):
+    compilers(cpp=cpp, triton=triton)
+    assert not choose_compiling("auto", CUDA, COMPILED_STEPS)
+    with pytest.raises(UserError, match=f"compile=true needs {missing}"):
+        choose_compiling(True, CUDA, 1)
+    assert not choose_compiling(False, CUDA, COMPILED_STEPS)
+
+
+def test_a_cpu_needs_no_triton(compilers):
+    compilers(cpp=True, triton=False)
+    assert choose_compiling(True, CPU, 1)
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="device=cuda is not available here"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize(("there", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_cpu_computes_in_bfloat16_where_it_multiplies_it(monkeypatch, there, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": there})
+    assert choose_precision("auto", CPU) == choose_precision("auto", CPU, trains_width=17) == expected
+    assert choose_precision("auto", CPU, trains_width=16) == torch.float32
+    assert choose_precision("float32", CPU) == torch.float32
+
+
+def test_a_cpu_trains_on_no_narrow_images_in_bfloat16():
+    with pytest.raises(UserError) as caught:
+        choose_precision("bfloat16", CPU, trains_width=16)
+    assert str(caught.value) == (
+        "precision=bfloat16: a CPU computes wrong gradients in it for images 16 pixels wide; set precision=float32, or "
+        "image_width to 17 or more"
+    )
+    assert choose_precision("bfloat16", CPU, trains_width=17) == torch.bfloat16
+    assert choose_precision("bfloat16", CPU) == torch.bfloat16, "to use a model is no matter of gradients"
+    assert choose_precision("float16", CPU, trains_width=16) == torch.float16
+    assert choose_precision("bfloat16", CUDA, trains_width=16) == torch.bfloat16
+
+
+def test_a_cpu_computes_without_amx_whatever_comes_first(monkeypatch):
+    """oneDNN reads the variable once: float32 before bfloat16 in one process must not leave AMX on."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    choose_device("cpu")
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_BF16"
