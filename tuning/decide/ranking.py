@@ -58,16 +58,16 @@ class _Standing:
 
     def holds_for(self, trials: Sequence[TrialRecord]) -> bool:
         """Whether these trials have the same scores, and the same of them are complete."""
-        complete = TrialState.COMPLETE
-        return len(trials) == len(self.trials) and all(
-            new is old
-            or (
-                new.scores is old.scores
-                and new.number == old.number
-                and (new.state is complete) == (old.state is complete)
-            )
-            for new, old in zip(trials, self.trials, strict=True)
+        if len(trials) != len(self.trials):
+            return False
+        changed = [(new, old) for new, old in zip(trials, self.trials, strict=True) if new is not old]
+        holds = all(
+            new.scores is old.scores and new.number == old.number and new.is_complete == old.is_complete
+            for new, old in changed
         )
+        if holds and changed:
+            self.trials = list(trials)
+        return holds
 
     def order(self, rung: int) -> list[int]:
         """Numbers of the trials with a score at the rung, best first."""
@@ -81,12 +81,12 @@ class _Standing:
         """`estimated_finals`."""
         rungs = sorted({rung for trial in self.trials for rung in trial.scores})
         gains = {lower: _gain(self.trials, lower, upper) for lower, upper in itertools.pairwise(rungs)}
+        to_come = {rung: [gains[between] for between in rungs[place:-1]] for place, rung in enumerate(rungs)}
         estimates = {}
         for trial in self.trials:
             if (score := trial.score) is not None:
-                if not trial.is_complete:
-                    for rung in rungs[rungs.index(trial.rung) : -1]:
-                        score = gains[rung].after(score)
+                for gain in () if trial.is_complete else to_come[trial.rung]:
+                    score = gain.after(score)
                 estimates[trial.number] = score
         return estimates
 
@@ -112,10 +112,10 @@ def best_first(
 
     def worth(trial: TrialRecord) -> tuple[bool, bool, bool, float]:
         cheap = not limits or within(trial.costs, limits)
-        failed, pruned = trial.state is TrialState.FAILED, trial.state is TrialState.PRUNED
-        return not failed, cheap, not pruned, estimates[trial.number]
+        state = trial.state
+        return state is not TrialState.FAILED, cheap, state is not TrialState.PRUNED, estimates[trial.number]
 
-    scored = (trial for trial in trials if trial.number in estimates)
+    scored = [trial for trial in trials if trial.number in estimates]
     return sorted(scored, key=worth, reverse=True) if most is None else heapq.nlargest(most, scored, key=worth)
 
 

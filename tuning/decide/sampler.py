@@ -49,6 +49,8 @@ SAMPLERS: dict[SamplerName, Callable[[int, int, int], BaseSampler]] = {
     "nsga2": lambda seed, startup, number: optuna.samplers.NSGAIISampler(seed=seed, population_size=max(startup, 8)),
 }
 """By name: from a seed, the number of startup trials and the number of the trial to propose."""
+BLIND: tuple[SamplerName, ...] = ("random", "qmc")
+"""Those whose proposals do not depend on scores: they are shown none."""
 
 
 class Sampler:
@@ -69,7 +71,9 @@ class Sampler:
         open is sampled.
         """
         number, study = len(trials), self._shown.study
-        self._show(trials)
+        self._show_parameters(trials)
+        if self.space.study.sampler not in BLIND:
+            self._show_scores(trials)
         if number < len(self.space.first):
             first = self.space.first[number]
             own = [p for p in self.space.parameters if p.name in first and p.contains(first[p.name])]
@@ -91,15 +95,8 @@ class Sampler:
         seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
         return SAMPLERS[settings.sampler](seed, startup_trials(settings.trials), number)
 
-    def _show(self, trials: Sequence[TrialRecord]) -> None:
-        """Brings what Optuna's sampler sees up to date: estimated final values; none for running trials.
-
-        Trials that failed because of their configuration are shown below the worst score, by the range of all scores.
-        """
-        estimates = estimated_finals(trials)
-        scores = [estimates[t.number] for t in trials if t.number in estimates and t.state is not TrialState.FAILED]
-        worst, best = min(scores, default=0.0), max(scores, default=0.0)
-        bad = worst - (best - worst or worst)
+    def _show_parameters(self, trials: Sequence[TrialRecord]) -> None:
+        """Brings the parameters that Optuna's sampler sees up to date, and forgets what it kept of the rows before."""
         self._shown.forget_sampler()
         known = {parameter.key: distribution(parameter) for parameter in self.space.parameters}
         for trial in trials[len(self._shown.rows()) :]:  # an earlier process asked for these
@@ -113,7 +110,17 @@ class Sampler:
         for trial, row in zip(trials[self._with_parameters :], rows[self._with_parameters :], strict=True):
             row.params = self.space.by_key(trial.parameters)  # what is trained, not what was proposed
         self._with_parameters = len(trials)
-        for trial, row in zip(trials, rows, strict=True):
+
+    def _show_scores(self, trials: Sequence[TrialRecord]) -> None:
+        """Shows estimated final values; none for running trials.
+
+        Trials that failed because of their configuration are shown below the worst score, by the range of all scores.
+        """
+        estimates = estimated_finals(trials)
+        scores = [estimates[t.number] for t in trials if t.number in estimates and t.state is not TrialState.FAILED]
+        worst, best = min(scores, default=0.0), max(scores, default=0.0)
+        bad = worst - (best - worst or worst)
+        for trial, row in zip(trials, self._shown.rows(), strict=True):
             if trial.state is TrialState.FAILED and trial.cause is not None and trial.cause.shows_bad_region:
                 row.state, row.values = OptunaState.COMPLETE, [bad, *trial.costs.values()]
             elif trial.state is TrialState.FAILED or (trial.state is TrialState.PRUNED and trial.score is None):
