@@ -200,7 +200,7 @@ def test_two_ranges_of_one_setting_are_searched_each_under_its_condition(name, t
 
 
 def test_failed_configurations_are_shown_as_worse_than_all_others_and_faults_are_not_shown(make_space):
-    sampler, records = Sampler(make_space("random")), []
+    sampler, records = Sampler(make_space("tpe")), []
     for scores, state, kind in [
         ({1: 0.5, 3: 0.6}, TrialState.COMPLETE, None),
         ({1: 0.3, 3: 0.4}, TrialState.COMPLETE, None),
