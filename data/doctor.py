@@ -12,7 +12,7 @@ from pathlib import Path
 
 from data.sets.readers import READERS
 from data.system.errors import exit_on_user_error
-from data.system.options import add_image_options, image_options
+from data.system.options import CommandParser, add_image_options, image_options
 
 
 @exit_on_user_error
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m data.doctor",
         description="Says what a data set holds and what is wrong with it. Exit code 0: training can start; "
         "1: training or the final evaluation would fail; 2: there is no data set there.",

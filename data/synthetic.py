@@ -11,6 +11,7 @@ from pathlib import Path
 
 from data.drawing.layouts import LAYOUTS
 from data.system.errors import exit_on_user_error
+from data.system.options import CommandParser
 
 
 @exit_on_user_error
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m data.synthetic", description=__doc__.split("\n\n")[0])
+    parser = CommandParser(prog="python -m data.synthetic", description=__doc__.split("\n\n")[0])
     parser.add_argument("--layout", choices=LAYOUTS, required=True, help="market1501: pedestrians; veri: vehicles")
     parser.add_argument(
         "--out", dest="out_dir", metavar="OUT", type=Path, required=True, help="folder to make; must be absent or empty"

@@ -10,14 +10,22 @@ from pathlib import Path
 
 from data.sets.readers import READERS
 from data.system.errors import UserError, exit_on_user_error
-from data.system.options import add_cache_options, add_image_options, cache_options, image_options
+from data.system.options import (
+    CommandParser,
+    add_cache_options,
+    add_checkpoint_option,
+    add_image_options,
+    cache_options,
+    checkpoint_option,
+    image_options,
+)
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m reid_train.evaluate", description="Evaluates a checkpoint on the query and gallery images."
     )
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="checkpoint folder, e.g. results/NAME/best")
+    add_checkpoint_option(parser)
     parser.add_argument("--data-dir", required=True, metavar="DIR", help="the data set or its parent folder")
     parser.add_argument("--dataset", choices=list(READERS), help="the reader; default: detected")
     parser.add_argument("--flip-tta", action="store_true", help="mean of the picture's and its mirror image's features")
@@ -32,9 +40,7 @@ def parse_arguments() -> argparse.Namespace:
 @exit_on_user_error
 def main() -> None:
     arguments = parse_arguments()
-    folder = Path(arguments.checkpoint)
-    if not folder.exists():
-        raise UserError(f"--checkpoint {folder}: no such folder")
+    folder = checkpoint_option(arguments)
 
     from data.pixels.bad_images import describe_left_out, usable_test
     from data.system.files import write_json

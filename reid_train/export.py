@@ -10,15 +10,16 @@ import argparse
 from pathlib import Path
 
 from data.system.errors import UserError, exit_on_user_error, printable
+from data.system.options import CommandParser, add_checkpoint_option, checkpoint_option
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m reid_train.export",
         description="Writes a checkpoint's embedding as one file that runs without this project, for batches of any "
         "size, and compares its embeddings with PyTorch's.",
     )
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="checkpoint folder, e.g. results/NAME/best")
+    add_checkpoint_option(parser)
     parser.add_argument("--format", default="onnx", choices=("onnx", "torchscript", "pt2"), help="default: onnx")
     parser.add_argument("--out", metavar="FILE", help="default: model.onnx, .pt or .pt2 in the checkpoint's folder")
     return parser.parse_args()
@@ -27,9 +28,7 @@ def parse_arguments() -> argparse.Namespace:
 @exit_on_user_error
 def main() -> None:
     arguments = parse_arguments()
-    folder = Path(arguments.checkpoint)
-    if not folder.exists():
-        raise UserError(f"--checkpoint {folder}: no such checkpoint; give a folder that holds model.safetensors")
+    folder = checkpoint_option(arguments)
     from reid_train.inference.export_formats import FORMATS, TOLERANCE, check_packages, export
 
     check_packages(arguments.format)

@@ -11,14 +11,20 @@ from pathlib import Path
 
 from data.sets.readers import READERS
 from data.system.errors import UserError, exit_on_user_error, printable
-from data.system.options import add_image_options, image_options
+from data.system.options import (
+    CommandParser,
+    add_checkpoint_option,
+    add_image_options,
+    checkpoint_option,
+    image_options,
+)
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m reid_train.query", description="Ranks a gallery's images by their similarity to a picture."
     )
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="checkpoint folder, e.g. results/NAME/best")
+    add_checkpoint_option(parser)
     parser.add_argument("--gallery", required=True, metavar="DIR", help="any folder of images, or a data set")
     parser.add_argument("--image", required=True, metavar="FILE", help="the picture whose likes are looked for")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="images that are shown; default: 10")
@@ -40,10 +46,7 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top}: at least 1")
-    if not Path(arguments.checkpoint).exists():
-        raise UserError(
-            f"--checkpoint {arguments.checkpoint}: no such checkpoint; give a folder that holds model.safetensors"
-        )
+    checkpoint = checkpoint_option(arguments)
 
     from data.pixels.bad_images import describe_left_out
     from data.pixels.decoding import load_image
@@ -57,7 +60,7 @@ def main() -> None:
     if gallery.left_out:
         print(describe_left_out(gallery.left_out, "gallery"), flush=True)
     ranked, same_camera = search(
-        arguments.checkpoint, arguments.image, gallery, device=arguments.device, cache_dir=arguments.cache_dir
+        checkpoint, arguments.image, gallery, device=arguments.device, cache_dir=arguments.cache_dir
     )
     if not ranked:
         raise UserError(f"gallery {arguments.gallery}: holds nothing that {arguments.image} can be compared with")

@@ -8,11 +8,11 @@ import logging
 from pathlib import Path
 
 from data.system.errors import UserError, exit_on_user_error
-from data.system.options import add_cache_options, cache_options
+from data.system.options import CommandParser, add_cache_options, cache_options
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m reid_train.train",
         description="Trains one model. The same command goes on where an interrupted one stopped.",
         epilog="A setting is a line `name: value` of the file; reid_train/settings/config.py explains them all.",

@@ -7,10 +7,11 @@ import argparse
 from pathlib import Path
 
 from data.system.errors import UserError, exit_on_user_error
+from data.system.options import CommandParser
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m tuning.report", description="Prints a study's results and rebuilds its tables and plots."
     )
     parser.add_argument("study", metavar="results/NAME", help="the study's folder")

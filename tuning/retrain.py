@@ -10,11 +10,11 @@ import json
 from pathlib import Path
 
 from data.system.errors import UserError, exit_on_user_error
-from data.system.options import add_cache_options, add_image_options, cache_options, image_options
+from data.system.options import CommandParser, add_cache_options, add_image_options, cache_options, image_options
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m tuning.retrain",
         description="Trains the best configuration on all training identities, those of validation included; an image "
         "of each is kept out for the accuracy curve. Every seed's model is evaluated on query and gallery and none is "

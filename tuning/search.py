@@ -7,7 +7,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from data.system.errors import exit_on_user_error
-from data.system.options import add_cache_options
+from data.system.options import CommandParser, add_cache_options
 
 if TYPE_CHECKING:
     from tuning.prepare.begin import Prepared
@@ -17,7 +17,7 @@ DEFAULT_SPACE = "search_spaces/sample.yaml"
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m tuning.search",
         description="Searches a space of training settings. The same command goes on where an interrupted search "
         "stopped, and prints the result when it is finished.",

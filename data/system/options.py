@@ -1,12 +1,40 @@
-"""Options that several commands share.
+"""A command's options, and those that several commands share.
 
+parser = CommandParser(prog="python -m reid_train.query", description="Finds the nearest gallery images.")
 add_cache_options(parser)
 pixels = open_pixels(samples, height=64, width=32, **cache_options(parser.parse_args()))
 """
 
 import argparse
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from data.system.errors import UserError, suggestion
+
+
+class CommandParser(argparse.ArgumentParser):
+    """argparse's, with a mistake told as all others are: a UserError of one line, which names the nearest option."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        if unknown or message.startswith("the following arguments are required"):
+            near = suggestion(unknown[1], re.findall(r"--[\w-]+", self.format_usage())) if unknown else ""
+            raise UserError(f"{message}{near or f'; {self.prog} --help lists the options'}")
+        raise UserError(message.removeprefix("argument "))
+
+
+def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
+    """Adds --checkpoint."""
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="checkpoint folder, e.g. results/NAME/best")
+
+
+def checkpoint_option(arguments: argparse.Namespace) -> Path:
+    """The checkpoint's folder or file. Raises UserError where it is not there, before anything large is imported."""
+    folder = Path(arguments.checkpoint)
+    if not folder.exists():
+        raise UserError(f"--checkpoint {folder}: no such checkpoint; give a folder that holds model.safetensors")
+    return folder
 
 
 def add_cache_options(parser: argparse.ArgumentParser) -> None:

@@ -66,7 +66,7 @@ def rank(query: str | Path, query_D: np.ndarray, gallery: Gallery, gallery_ND: n
 
 
 def search(
-    checkpoint: str, image: str, gallery: Gallery, *, device: str = "auto", cache_dir: Path | None = None
+    checkpoint: str | Path, image: str, gallery: Gallery, *, device: str = "auto", cache_dir: Path | None = None
 ) -> tuple[list[Ranked], int]:
     """`rank` of the image by the checkpoint's model; prints a line about what was embedded for it."""
     model = load_model(checkpoint, device=device)

@@ -92,7 +92,7 @@ def read_space_of(arguments: argparse.Namespace) -> SearchSpace:
             raise UserError(f"--trials {arguments.trials}: at least 1")
         changes["trials"] = arguments.trials
     if arguments.time_budget is not None:
-        changes["time_budget"] = parse_duration(arguments.time_budget)
+        changes["time_budget"] = parse_duration(arguments.time_budget, "--time-budget")
     return replace(space, study=space.study.model_copy(update=changes))
 
 
