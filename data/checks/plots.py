@@ -1,4 +1,7 @@
-"""Draws how many images each identity has."""
+"""Draws how many images each identity has.
+
+plot_distribution(report, Path("results/images.png"))
+"""
 
 import statistics
 from collections import Counter

@@ -1,4 +1,7 @@
-"""Turns the sampler's indices into batches of pixels and labels. They do not depend on how many processes do it."""
+"""Turns the sampler's indices into batches of pixels and labels. They do not depend on how many processes do it.
+
+for images_B, labels_B in training_batches(batches, batch_size=32, images_per_identity=4, epochs=range(0, 60), ...):
+"""
 
 import multiprocessing
 from collections.abc import Iterator, Sequence

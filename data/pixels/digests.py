@@ -1,4 +1,7 @@
-"""What image files hold, as digests: of each file, and the fingerprint of a whole set."""
+"""What image files hold, as digests: of each file, and the fingerprint of a whole set.
+
+fingerprint(samples)  # 64 hex digits, the same for a copy of the images in another folder
+"""
 
 import hashlib
 import json

@@ -1,4 +1,7 @@
-"""Batches of P identities x K images, as a pure function of (seed, epoch): nothing to save, nothing to restore."""
+"""Batches of P identities x K images, as a pure function of (seed, epoch): nothing to save, nothing to restore.
+
+epoch_batches([0, 0, 1, 1, 2, 2], batch_size=4, images_per_identity=2, seed=0, epoch=0)  # 2 batches: 2 x 2 indices
+"""
 
 import math
 from collections.abc import Sequence

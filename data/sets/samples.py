@@ -1,4 +1,7 @@
-"""Sample: an image and who is on it. Readers give samples, all other modules take them."""
+"""Sample: an image and who is on it. Readers give samples, all other modules take them.
+
+Sample(path="/data/VeRi/image_train/0001_c002_00030600_0.jpg", identity=1, camera=2)
+"""
 
 from typing import NamedTuple
 

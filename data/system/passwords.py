@@ -1,4 +1,7 @@
-"""Keeps passwords out of what is printed and recorded."""
+"""Keeps passwords out of what is printed and recorded.
+
+without_passwords("postgresql://ann:secret@host/db")  # "postgresql://ann@host/db"
+"""
 
 import re
 from typing import Any

@@ -1,4 +1,7 @@
-"""How times and settings are written for people."""
+"""How times and settings are written for people.
+
+clock(750), counted(2, "epoch"), show_parameters({"margin": 0.3})  # "12:30", "2 epochs", "margin 0.3"
+"""
 
 from typing import TYPE_CHECKING, Any
 

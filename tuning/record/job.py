@@ -1,6 +1,8 @@
 """TrialJob: what a trial is given to train.
 
 The driver makes it from the study; it travels through Ray to the process that trains.
+
+job = policy.job(7)  # trial 7: its config, its rungs, the folder of its weights
 """
 
 from dataclasses import dataclass, replace

@@ -1,4 +1,7 @@
-"""What configurations cost: a look-up among the prices of architectures that were measured before the search."""
+"""What configurations cost: a look-up among the prices of architectures that were measured before the search.
+
+costs_of(study, {"backbone": "resnet50"})  # {"latency_ms": 8.1}, where the study minimises latency_ms
+"""
 
 from collections.abc import Mapping
 from typing import Any

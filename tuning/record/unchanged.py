@@ -2,6 +2,8 @@
 
 That is the space, which tuning/record/study.py compares, and here the training images, the validation split, the code
 that trains, and the teachers of a study that distils.
+
+check_unchanged(study, fingerprint(samples), describe_split(data))  # a UserError says what is another now
 """
 
 from collections.abc import Mapping

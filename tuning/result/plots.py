@@ -1,4 +1,7 @@
-"""The pictures of a study, drawn from its record alone."""
+"""The pictures of a study, drawn from its record alone.
+
+plot_study(study, Path("results/sample/plots"))  # the files that it wrote
+"""
 
 import json
 import math

@@ -1,4 +1,7 @@
-"""The tables of a study, made from its record alone."""
+"""The tables of a study, made from its record alone.
+
+trials_table(study.trials()).to_csv("trials.csv", index=False)
+"""
 
 import math
 from collections.abc import Mapping, Sequence

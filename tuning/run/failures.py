@@ -1,4 +1,7 @@
-"""What went wrong in a trial's training, as a Cause. Runs in the trial's process."""
+"""What went wrong in a trial's training, as a Cause. Runs in the trial's process.
+
+failure_cause(torch.OutOfMemoryError(), batch_size=64)  # Cause(OUT_OF_MEMORY, "batch_size=64 is too large here: ...")
+"""
 
 import torch
 

@@ -1,4 +1,7 @@
-"""Asks torch for the GPUs, in a process of its own: one that has asked keeps memory of each GPU."""
+"""Asks torch for the GPUs, in a process of its own: one that has asked keeps memory of each GPU.
+
+names()  # ["NVIDIA H100 80GB HBM3"]; [] without a GPU
+"""
 
 import torch
 

@@ -2,6 +2,9 @@
 
 A search's trials (tuning/decide/policy.py) and repeats (tuning/confirm/repeats.py) are both Work: one searcher,
 scheduler and display serve both.
+
+number = work.next_trial()
+work.at_rung_end(number, rung=12)  # whether it trains on
 """
 
 from typing import Protocol

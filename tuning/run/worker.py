@@ -1,4 +1,7 @@
-"""What a trial's own process does: it trains a job, and tells of every epoch and of what goes wrong."""
+"""What a trial's own process does: it trains a job, and tells of every epoch and of what goes wrong.
+
+for told in train(job, data, pixels, storage=None):  # EpochEnded(rung, report), ..., or Failed(cause)
+"""
 
 import logging
 from collections.abc import Generator
