@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def server(password: str) -> Iterator[str]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        run = {"check": True, "capture_output": True, "text": True, "cwd": folder}
+        run: dict[str, Any] = {"check": True, "capture_output": True, "text": True, "cwd": folder}
         made = [place / "initdb", "-D", folder / "data", "-U", "ann", "-A", "scram-sha-256", "--pwfile", secret, "-N"]
         subprocess.run([*user, *map(str, made)], **run)
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"

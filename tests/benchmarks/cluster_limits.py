@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from data.drawing.datasets import draw_dataset
 from data.pixels.cache import open_pixels
-from data.sets.market1501 import read_train
-from data.synthetic import draw_dataset
+from data.sets.readers import read_train
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.search_overhead import FIGURES, drive, write_space
 

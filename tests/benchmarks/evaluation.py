@@ -37,15 +37,18 @@ NOISE = 2.0
 """Standard deviation around identity centres of standard deviation 1, in re-ranking's features."""
 
 
-def labels(queries: int, gallery: int, identities: int, cameras: int, distractors: int) -> list[torch.Tensor]:
+Labels = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def labels(queries: int, gallery: int, identities: int, cameras: int, distractors: int) -> Labels:
     """Identities and cameras of queries, then of the gallery, at random; distractors have identity 0."""
     generator = torch.Generator().manual_seed(0)
-    sides = []
+    sides = list[tuple[torch.Tensor, torch.Tensor]]()
     for count, unknown in ((queries, 0), (gallery, distractors)):
         identity = torch.randint(1, identities + 1, (count,), generator=generator)
         identity[torch.randperm(count, generator=generator)[:unknown]] = 0
-        sides += [identity, torch.randint(1, cameras + 1, (count,), generator=generator)]
-    return sides
+        sides.append((identity, torch.randint(1, cameras + 1, (count,), generator=generator)))
+    return *sides[0], *sides[1]
 
 
 def random_features(count: int, seed: int) -> torch.Tensor:
@@ -162,7 +165,7 @@ def compare_evaluators(name: str, size: dict[str, int], repeats: int) -> tuple[f
     arrays = [label.numpy() for label in truth]
     some = np.random.default_rng(0).choice(len(query), min(SUBSET, len(query)), replace=False)
     products, ours, loops, published = [], [], [], []
-    metrics.evaluate_retrieval(query[:50], *(label[:50] for label in truth[:2]), gallery, *truth[2:])
+    metrics.evaluate_retrieval(query[:50], truth[0][:50], truth[1][:50], gallery, *truth[2:])
     for _ in range(repeats):
         with product_timer() as spent:
             seconds, result = timed(lambda: metrics.evaluate_retrieval(query, *truth[:2], gallery, *truth[2:]))

@@ -249,7 +249,7 @@ def main() -> None:
     table = Table.read(read_space(arguments.space))
     print(table.describe(), flush=True)
     final = table.final_means()[table.complete]
-    regret = {int(number): float(final.max() - score) for number, score in final.items()}
+    regret = {number: float(final.max() - final[number]) for number in table.complete}
     print(f"good: {sum(value <= CLOSE for value in regret.values())} of {len(regret)} configurations")
     medians: dict[str, float] = {}
     for name, search in searches(table, arguments.trials, variants=arguments.variants).items():

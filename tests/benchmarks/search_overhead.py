@@ -381,7 +381,7 @@ def write_stub_weights(folder: Path) -> float:
 
 def measure_drivers(trials: int) -> dict[str, float]:
     """A long study in a fresh process, by sampler."""
-    figures = {}
+    figures = dict[str, float]()
     for sampler, suffix in (("random", ""), ("tpe", "_tpe")):
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-m", __spec__.name, "--drive", sampler, str(trials), folder]
