@@ -16,6 +16,7 @@ from data.system.options import (
     add_checkpoint_option,
     add_image_options,
     cache_options,
+    check_out,
     checkpoint_option,
     image_options,
 )
@@ -41,6 +42,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     folder = checkpoint_option(arguments)
+    out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / "evaluation.json"
+    check_out(out)
 
     from data.pixels.bad_images import describe_left_out, usable_test
     from data.system.files import write_json
@@ -55,7 +58,6 @@ def main() -> None:
         print(describe_left_out(left_out, "test"), flush=True)
     options = {name: getattr(arguments, name) for name in ("flip_tta", "rerank", "device")}
     figures = summary(evaluate_checkpoint(folder, query, gallery, **options, **cache_options(arguments)))
-    out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / "evaluation.json"
     settings = {"data_dir": arguments.data_dir, "flip_tta": arguments.flip_tta, "rerank": arguments.rerank}
     settings |= {"images_left_out": [Path(path).name for path in left_out]} if left_out else {}
     ways = [*(["flipped too"] if arguments.flip_tta else []), *(["re-ranked"] if arguments.rerank else [])]

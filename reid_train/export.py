@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from data.system.errors import UserError, exit_on_user_error, printable
-from data.system.options import CommandParser, add_checkpoint_option, checkpoint_option
+from data.system.options import CommandParser, add_checkpoint_option, check_out, checkpoint_option
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -34,6 +34,7 @@ def main() -> None:
     check_packages(arguments.format)
     ending = FORMATS[arguments.format].ending
     out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / f"model{ending}"
+    check_out(out)
     try:
         description, difference = export(folder, arguments.format, out)
     except OSError as error:

@@ -15,6 +15,7 @@ from data.system.options import (
     CommandParser,
     add_checkpoint_option,
     add_image_options,
+    check_out,
     checkpoint_option,
     image_options,
 )
@@ -47,6 +48,7 @@ def main() -> None:
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top}: at least 1")
     checkpoint = checkpoint_option(arguments)
+    out = check_out(Path(arguments.out or f"results/query/{Path(arguments.image).stem}.png"), ".png")
 
     from data.pixels.bad_images import describe_left_out
     from data.pixels.decoding import load_image
@@ -70,7 +72,6 @@ def main() -> None:
     print_ranking(shown, f"{Path(arguments.image).name}{known} in {arguments.gallery}", arguments.gallery)
     for line in [*remarks(ranked, shown, same_camera), *counted]:
         print(line)
-    out = Path(arguments.out or f"results/query/{Path(arguments.image).stem}.png")
     try:
         plot_ranking(arguments.image, own, shown, out)
     except OSError as error:

@@ -1,5 +1,6 @@
 """What all tests share: the order in which they run, a tiny data set and a space to search over it."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from tests import order
 from tests.commands import run_command
 from tests.made_once import made_once
 from tests.tiny_space import TINY_SPACE
+
+# Tests compute before the product chooses a device, which is too late to do without AMX.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
 
 @pytest.hookimpl(trylast=True)

@@ -10,7 +10,7 @@ lines:
         pattern=re.compile(r"(?P<identity>[0-9]{4})_c(?P<camera>[0-9])_"),
     )
 
-A set is recognised by the folder of its training images. Where two kinds share that name, the user sets `dataset`.
+A set is recognised by the folder of its training images and, where two kinds share that name, by its files' names.
 Other kinds derive from Reader, as data/sets/manifest.py does. A new one gets its line in data/sets/readers.py.
 """
 
@@ -48,6 +48,10 @@ class Reader(ABC):
     @abstractmethod
     def is_here(self, place: Path) -> bool:
         """Whether `place` holds such a set."""
+
+    def names_fit(self, place: Path) -> bool:
+        """Whether the images in `place`, which has this kind's sign, are named as this kind's are."""
+        return True
 
     @abstractmethod
     def list_split(self, place: Path, split: str, *, outside_images: bool = False) -> Listing:
@@ -90,6 +94,10 @@ class FolderReader(Reader):
 
     def is_here(self, place: Path) -> bool:
         return (place / self.folders[TRAIN]).is_dir()
+
+    def names_fit(self, place: Path) -> bool:
+        names = sorted(_images_in(place / self.folders[TRAIN]))
+        return sum(self.pattern.match(name) is not None for name in names) > len(names) / 2
 
     def folders_in(self, place: Path) -> list[Path]:
         return [place / folder for folder in self.folders.values()]

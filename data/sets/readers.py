@@ -56,10 +56,16 @@ def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str,
 
 def _places(root: Path, readers: list[Reader]) -> list[tuple[str, Path]]:
     """The sets that `root` is or, where it is none, those that its children are: the reader's name and the place."""
-    if here := [(reader.name, root) for reader in readers if reader.is_here(root)]:
-        return here
+    if here := _readers_of(root, readers):
+        return [(reader.name, root) for reader in here]
     children = sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else []
-    return [(reader.name, child) for child in children for reader in readers if reader.is_here(child)]
+    return [(reader.name, child) for child in children for reader in _readers_of(child, readers)]
+
+
+def _readers_of(place: Path, readers: list[Reader]) -> list[Reader]:
+    """Those whose sign `place` shows: where there are several, those whose names its images have, else the first."""
+    here = [reader for reader in readers if reader.is_here(place)]
+    return here if len(here) < 2 else [reader for reader in here if reader.names_fit(place)] or here[:1]
 
 
 def read_train(data_dir: str | Path, dataset: str | None = None, *, outside_images: bool = False) -> list[Sample]:

@@ -6,7 +6,10 @@ pixels = open_pixels(samples, height=64, width=32, **cache_options(parser.parse_
 """
 
 import argparse
+import itertools
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,12 +19,32 @@ from data.system.errors import UserError, suggestion
 class CommandParser(argparse.ArgumentParser):
     """argparse's, with a mistake told as all others are: a UserError of one line, which names the nearest option."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse, which would first ask for what is missing: an option that is not known may be that, mistyped."""
+        known = ["--help", *re.findall(r"--[\w-]+", self.format_usage())]
+        for word in itertools.takewhile(lambda word: word != "--", sys.argv[1:] if args is None else args):
+            name = word.partition("=")[0]
+            if name.startswith("--") and not any(option.startswith(name) for option in known):
+                way_out = suggestion(name, known) or f"; {self.prog} --help lists the options"
+                raise UserError(f"{name}: no such option{way_out}")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
-        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
-        if unknown or message.startswith("the following arguments are required"):
-            near = suggestion(unknown[1], re.findall(r"--[\w-]+", self.format_usage())) if unknown else ""
-            raise UserError(f"{message}{near or f'; {self.prog} --help lists the options'}")
-        raise UserError(message.removeprefix("argument "))
+        raise UserError(f"{message.removeprefix('argument ')}; {self.prog} --help lists the options")
+
+
+def check_out(file: Path, kind: str = "") -> Path:
+    """The file to write, of this kind (".png") if one is given. UserError where that cannot be, before the work."""
+    above = next(folder for folder in (file.parent, *file.parents) if folder.exists())
+    problem = (
+        (f"the name must end in {kind}" if kind and file.suffix.lower() != kind else "")
+        or ("is a folder" if file.is_dir() else "")
+        or (f"{above} is no folder" if not above.is_dir() else "")
+        or ("" if os.access(above, os.W_OK) else f"{above} cannot be written to")
+    )
+    if problem:
+        raise UserError(f"{file}: cannot be written: {problem}; choose another --out")
+    return file
 
 
 def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:

@@ -37,7 +37,11 @@ class DamagedFile(UserError):
 
     def __init__(self, file: Path, message: str):
         super().__init__(f"{file}: {message}")
-        self.file = file
+        self.file, self._message = file, message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it travels from one process to another."""
+        return DamagedFile, (self.file, self._message)
 
 
 class Checkpoint(NamedTuple):

@@ -5,10 +5,12 @@ precision = choose_precision("auto", device)
 """
 
 import ctypes
+import functools
 import importlib.util
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -21,6 +23,8 @@ from data.system.kept import default_cache_dir
 COMPILERS = ("g++", "clang++", "c++")
 COMPILED_STEPS = 50_000
 """Compiling takes a minute and saves an H100 1.7 ms a step: it pays in runs of this many steps or more."""
+ISA = ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+"""The variable by which oneDNN does without AMX, and its value."""
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -58,7 +62,7 @@ def choose_precision(name: str, device: torch.device, *, trains_width: int | Non
     """The autocast type that "auto", "float32", "bfloat16" or "float16" means on `device`.
 
     `trains_width` is the width of the images that are to be trained on, in pixels. Raises UserError for bfloat16 on a
-    CPU where that is below NARROWEST_BFLOAT16.
+    CPU where that is below NARROWEST_BFLOAT16, and for bfloat16 on one that computes with AMX; "auto" is float32 there.
     """
     if device.type == "cpu" and trains_width is not None and trains_width < NARROWEST_BFLOAT16:
         if name == "bfloat16":
@@ -67,8 +71,15 @@ def choose_precision(name: str, device: torch.device, *, trains_width: int | Non
                 f"precision=float32, or image_width to {NARROWEST_BFLOAT16} or more"
             )
         name = "float32" if name == "auto" else name
+    amx = device.type == "cpu" and name in ("auto", "bfloat16") and computes_with_amx()
+    if name == "bfloat16" and amx:
+        raise UserError(
+            "precision=bfloat16: PyTorch began to compute here before AMX was left out, and is wrong with it; call "
+            f"load_model before anything else, set {ISA[0]}={ISA[1]} before Python starts, or precision=float32"
+        )
     if name == "auto":
-        name = "bfloat16" if computes_in_bfloat16(device) else "float16" if device.type == "cuda" else "float32"
+        name = "float16" if device.type == "cuda" else "float32"
+        name = "bfloat16" if computes_in_bfloat16(device) and not amx else name
     return PRECISIONS[name]
 
 
@@ -79,7 +90,32 @@ def leave_out_amx() -> None:
     these kernels. oneDNN reads the variable when it computes for the first time, in whatever precision: so it is set
     where a CPU is chosen.
     """
-    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+    os.environ.setdefault(*ISA)
+
+
+@functools.cache
+def computes_with_amx() -> bool:
+    """Whether oneDNN takes AMX for bfloat16 in this process: then it computed before `leave_out_amx` was called.
+
+    Nothing but its own account of a convolution tells, which it writes to the process's standard output.
+    """
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if not capabilities.get("amx_tile"):
+        return False
+    image, weight = (torch.zeros(32, 32, size, size, dtype=torch.bfloat16) for size in (16, 3))
+    flush, kept = ctypes.CDLL(None).fflush, os.dup(1)
+    with tempfile.TemporaryFile() as told:
+        flush(None)
+        os.dup2(told.fileno(), 1)
+        try:
+            with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON), torch.no_grad():
+                nn.functional.conv2d(image, weight)
+            flush(None)
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+        told.seek(0)
+        return b"_amx" in told.read()
 
 
 def choose_compiling(wanted: bool | Literal["auto"], device: torch.device, steps: int) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
+from data.system.options import check_out
 from reid_train.checkpoints.checkpoint import WEIGHTS, load_checkpoint, remove_state
 from reid_train.measure.epoch_report import EpochReport
 from reid_train.objective.losses import NonFiniteLoss
@@ -27,13 +28,20 @@ class Diverged(UserError):
     """Training that came to a loss which is no finite number: with these settings it always does."""
 
 
+class _Log(logging.FileHandler):
+    """Makes its folder with the file."""
+
+    def _open(self) -> Any:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return super()._open()
+
+
 def log_to(file: Path) -> None:
-    """Sends what this process logs to a file, and what the run and its images have to tell to the terminal as well."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(file, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{file}: cannot be written: {error.strerror}; choose another --out") from error
+    """Sends what this process logs to a file, and what the run and its images have to tell to the terminal as well.
+
+    The file and its folder appear with the first line. Raises UserError where they cannot.
+    """
+    handler = _Log(check_out(file), encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = logging.StreamHandler(sys.stdout)
     terminal.addFilter(lambda record: record.name.startswith(("data.", "reid_train.")) and record.name != __name__)

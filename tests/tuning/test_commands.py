@@ -118,7 +118,7 @@ ANY = "search:\n  margin: [0.3, soft]\n"
         ),
         (ANY, ["--warm-start", "/nowhere"], "/nowhere: holds no study (study.db is missing)"),
         (ANY, ["--trials", "0"], "--trials 0: at least 1"),
-        (ANY, ["--trails", "4"], "unrecognized arguments: --trails 4; did you mean --trials?"),
+        (ANY, ["--trails", "4"], "--trails: no such option; did you mean --trials?"),
         (ANY, ["--time-budget", "soon"], "--time-budget 'soon' should be a number with s, m, h or d"),
         (ANY, ["--name", "../elsewhere"], "--name ../elsewhere: a folder's name is needed"),
         (
@@ -127,6 +127,12 @@ ANY = "search:\n  margin: [0.3, soft]\n"
             "needs 16 identities a batch, the training set has 4",
         ),
         (ANY, ["--data-dir", "{data}", "--cpus-per-trial", "4096", "--set", "batch_size=8"], "--cpus-per-trial 4096: "),
+        (ANY, ["--data-dir", "{data}", "--set", "batch_size=8", "--set", "device=mps"], "device=mps is not available"),
+        (
+            ANY,
+            ["--data-dir", "{data}", "--set", "batch_size=8", "--storage", "/dev/null"],
+            "--storage /dev/null: cannot",
+        ),
     ],
 )
 def test_mistakes_of_a_search_give_one_line_and_leave_nothing(tmp_path, small_data, space, arguments, message):

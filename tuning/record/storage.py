@@ -94,6 +94,12 @@ class Storage:
         if self.filesystem.get_file_info(self.path(place)).type == fs.FileType.Directory:
             self.filesystem.delete_dir(self.path(place))
 
+    def check(self) -> None:
+        """Raises UserError where nothing can be written."""
+        marker = f"checked-{uuid.uuid4().hex[:8]}.txt"
+        self.write(marker, "")
+        self.filesystem.delete_file(self.path(marker))
+
     def write(self, place: str, text: str) -> None:
         """Writes a small file. Raises UserError when that cannot be done."""
         try:

@@ -45,6 +45,8 @@ def plan_resources(
     has.
     """
     cpus, gpu_count = usable_cpus(), len(gpus()) if device in ("auto", "cuda") else 0
+    if (device == "cuda" and not gpu_count) or (device == "mps" and sys.platform != "darwin"):
+        raise UserError(f"device={device} is not available here; use device=auto or device=cpu")
     asked = (("--cpus-per-trial", cpus_per_trial, cpus), ("--gpus-per-trial", gpus_per_trial, gpu_count))
     for name, value, there in asked:
         if value is not None and value > there:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -448,3 +449,15 @@ def test_a_set_without_its_test_folders_tells_which_are_missing(tmp_path: Path, 
     root = MAKERS[kind](tmp_path)
     folders = READERS[kind].folders_in(root)
     assert all(folder.is_dir() for folder in folders) and len(folders) == (0 if kind == "manifest" else 3)
+
+
+def test_kinds_with_the_same_folders_are_told_apart_by_their_files_names(tmp_path: Path, monkeypatch) -> None:
+    yard = replace(MARKET1501, name="yard", pattern=re.compile(r"(?P<identity>\d{4})_c(?P<camera>\d)_f\d+"))
+    monkeypatch.setitem(READERS, "yard", yard)
+    market = make_market(tmp_path / "market")
+    folder = tmp_path / "other" / "bounding_box_train"
+    folder.mkdir(parents=True)
+    (folder / "0002_c1_f0044158.jpg").touch()
+    (tmp_path / "empty" / "bounding_box_train").mkdir(parents=True)
+    found = [find_dataset(place)[0] for place in (market, folder.parent, tmp_path / "empty")]
+    assert found == ["market1501", "yard", "market1501"]

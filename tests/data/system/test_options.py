@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data.system.options import add_cache_options
+from data.system.errors import UserError
+from data.system.options import CommandParser, add_cache_options, check_out
 
 
 def parse(*arguments: str) -> argparse.Namespace:
@@ -29,3 +30,52 @@ def test_a_size_that_is_none_is_refused(size, capsys):
         parse("--cache-limit", size)
     assert refused.value.code == 2
     assert f"{size} is not a number of GiB" in capsys.readouterr().err
+
+
+@pytest.fixture
+def parser() -> CommandParser:
+    made = CommandParser(prog="python -m one")
+    made.add_argument("--config", required=True)
+    made.add_argument("--top", type=int)
+    made.add_argument("--names", nargs="*")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["--confg", "a"], "--confg: no such option; did you mean --config?"),
+        (["--config", "a", "--tpo=3"], "--tpo: no such option; did you mean --top?"),
+        (["--config", "a", "--xyz"], "--xyz: no such option; python -m one --help lists the options"),
+        (["--config", "a", "b"], "unrecognized arguments: b; python -m one --help lists the options"),
+        (["--top", "3"], "the following arguments are required: --config; python -m one --help lists the options"),
+        (["--config", "a", "--top", "x"], "--top: invalid int value: 'x'; python -m one --help lists the options"),
+    ],
+)
+def test_a_mistake_in_the_options_is_one_line_that_names_the_way_out(parser, typed, told):
+    with pytest.raises(UserError) as error:
+        parser.parse_args(typed)
+    assert str(error.value) == told
+
+
+def test_what_argparse_takes_is_taken(parser):
+    assert parser.parse_args(["--conf", "a", "--top=3", "--names", "b", "c"]).names == ["b", "c"]  # shortened, too
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("a.txt", "the name must end in .png"),
+        ("folder.png", "is a folder"),
+        ("file/b.png", "file is no folder"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path: Path, file: str, told: str):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=told):
+        check_out(tmp_path / file, ".png")
+    assert check_out(tmp_path / "new" / "c.PNG", ".png") == tmp_path / "new" / "c.PNG"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]

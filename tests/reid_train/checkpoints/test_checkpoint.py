@@ -1,6 +1,8 @@
 """Checkpoints: what comes back is what was written, and a damaged file is one clear line."""
 
 import json
+import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from data.system.errors import UserError
 from data.system.files import replacing, write_json
 from reid_train.checkpoints.checkpoint import (
     WEIGHTS,
+    DamagedFile,
     build_model,
     load_checkpoint,
     load_network,
@@ -121,3 +124,8 @@ def test_a_state_of_plain_values_and_tensors_comes_back_and_none_is_none(tmp_pat
     state = load_state(tmp_path)
     assert state is not None and state["epoch"] == 3 and state["x"] == [1.5, None, "a"]
     assert torch.equal(state["t"], torch.arange(3))
+
+
+def test_a_damaged_file_is_told_across_processes():
+    error = pickle.loads(pickle.dumps(DamagedFile(Path("a/model.safetensors"), "cut")))
+    assert (str(error), error.file) == ("a/model.safetensors: cut", Path("a/model.safetensors"))

@@ -1,6 +1,8 @@
 """Where and how to compute: what "auto" takes, and what it refuses."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -79,3 +81,30 @@ def test_a_cpu_computes_without_amx_whatever_comes_first(monkeypatch):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
     choose_device("cpu")
     assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_BF16"
+
+
+PROGRAM = """
+import torch
+if {before}:
+    torch.nn.functional.conv2d(torch.zeros(32, 16, 32, 32), torch.zeros(16, 16, 3, 3))
+from reid_train.model.device import choose_device, choose_precision
+print(choose_precision("auto", choose_device("cpu")))
+try:
+    print(choose_precision("bfloat16", torch.device("cpu")))
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_bfloat16_is_not_used_with_amx_which_another_computation_switched_on(before):
+    """A program that computes before it loads a model got embeddings that are not finite."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ONEDNN")}
+    command = [sys.executable, "-c", PROGRAM.format(before=before)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    auto = "bfloat16" if capabilities.get("avx512_bf16") else "float32"
+    with_amx = before and capabilities.get("amx_tile", False)
+    told = "precision=bfloat16: PyTorch began to compute here before AMX" if with_amx else "torch.bfloat16"
+    first, second = done.stdout.splitlines()
+    assert (first, second[: len(told)]) == (f"torch.{'float32' if with_amx else auto}", told), done.stderr

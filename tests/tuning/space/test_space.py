@@ -43,7 +43,7 @@ def values_of(field: str) -> list[Any] | dict[str, float]:
         return names
     numbers = next(kind for kind in kinds if kind.get("type") in ("number", "integer"))
     low = numbers.get("minimum", numbers.get("exclusiveMinimum"))
-    high = numbers.get("maximum", numbers.get("exclusiveMaximum"))
+    high = numbers.get("maximum", numbers.get("exclusiveMaximum", low + 1))
     ends = [low + share * (high - low) for share in (0.25, 0.5)]
     return dict(zip(("low", "high"), map(round, ends) if numbers["type"] == "integer" else ends, strict=True))
 
