@@ -24,10 +24,9 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top}: at least 1")
-    from tuning.record.folders import DATABASE
+    from tuning.record.folders import check_study
 
-    if not (Path(arguments.study) / DATABASE).is_file():
-        raise UserError(f"{arguments.study}: holds no study ({DATABASE} is missing)")
+    check_study(Path(arguments.study))
     from data.system.wording import open_console
     from tuning.record.study import Study
     from tuning.result.summary import print_results, write_results

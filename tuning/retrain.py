@@ -68,11 +68,10 @@ def main() -> None:
 
 def check_arguments(arguments: argparse.Namespace) -> Path:
     """The study's folder. Raises UserError for what cannot be retrained."""
-    from tuning.record.folders import BEST_CONFIG, DATABASE
+    from tuning.record.folders import BEST_CONFIG, check_study
 
     study = Path(arguments.study)
-    if not (study / DATABASE).is_file():
-        raise UserError(f"{study}: holds no study ({DATABASE} is missing); give a search's folder, results/NAME")
+    check_study(study)
     if not (study / BEST_CONFIG).is_file():
         raise UserError(
             f"{study}: holds no {BEST_CONFIG}; finish its search first: `tuning.report {study}` names the command"

@@ -8,6 +8,8 @@ results/NAME/best/                   the winner's checkpoint; trial.json beside 
 
 from pathlib import Path
 
+from data.system.errors import UserError
+
 DATABASE = "study.db"
 ENVIRONMENT = "environment.json"
 SPACE = "space.yaml"
@@ -16,6 +18,12 @@ BEST_LABEL = "trial.json"
 BEST_CONFIG = "best_config.yaml"
 WEIGHTS = "model.safetensors"
 """reid_train.checkpoints.checkpoint.WEIGHTS, here without loading torch; a test compares the two."""
+
+
+def check_study(folder: Path) -> None:
+    """Raises UserError where a folder holds no study."""
+    if not (folder / DATABASE).is_file():
+        raise UserError(f"{folder}: holds no study ({DATABASE} is missing); give a search's folder, results/NAME")
 
 
 def trial_folder(study: Path, number: int) -> Path:

@@ -33,7 +33,7 @@ from reid_train.settings.config import TrainConfig
 from tuning.record.cause import Cause
 from tuning.record.drivers import Team
 from tuning.record.facts import Facts
-from tuning.record.folders import DATABASE
+from tuning.record.folders import DATABASE, check_study
 from tuning.record.old_studies import identity_of_description, space_of_description
 from tuning.record.place import check_place, open_storage, write_copy
 from tuning.record.sqlite_file import check_database
@@ -85,8 +85,8 @@ class Study:
         damaged, or when it belongs to another space.
         """
         self.folder = Path(folder)
-        if space is None and not (self.folder / DATABASE).is_file():
-            raise UserError(f"{self.folder}: holds no study ({DATABASE} is missing)")
+        if space is None:
+            check_study(self.folder)
         if not in_memory and server is None:
             check_database(self.folder / DATABASE)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
