@@ -17,6 +17,7 @@ from data.system.options import (
     add_image_options,
     check_out,
     checkpoint_option,
+    folder,
     image_options,
 )
 
@@ -34,7 +35,7 @@ def parse_arguments() -> argparse.Namespace:
     add_image_options(parser)
     parser.add_argument(
         "--cache-dir",
-        type=Path,
+        type=folder,
         metavar="DIR",
         help="where embeddings are kept; default: reid-tuning/pixels in $XDG_CACHE_HOME or ~/.cache",
     )

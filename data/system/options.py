@@ -64,7 +64,7 @@ def add_cache_options(parser: argparse.ArgumentParser) -> None:
     """Adds --cache-dir and --cache-limit."""
     parser.add_argument(
         "--cache-dir",
-        type=Path,
+        type=folder,
         metavar="DIR",
         help="where decoded pixels are kept; default: reid-tuning/pixels in $XDG_CACHE_HOME or ~/.cache",
     )
@@ -75,6 +75,13 @@ def add_cache_options(parser: argparse.ArgumentParser) -> None:
         metavar="GIB",
         help="decodes anew at every read instead of keeping more than this; default: 32, and half of the free disk",
     )
+
+
+def folder(text: str) -> Path:
+    """The type of an option that names a folder, which may be there or not."""
+    if Path(text).exists() and not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder")
+    return Path(text)
 
 
 def cache_options(arguments: argparse.Namespace) -> dict[str, Any]:

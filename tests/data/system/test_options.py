@@ -10,7 +10,7 @@ from data.system.options import CommandParser, add_cache_options, check_out
 
 
 def parse(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
+    parser = CommandParser()
     add_cache_options(parser)
     return parser.parse_args(arguments)
 
@@ -25,11 +25,9 @@ def test_a_folder_and_a_size_in_gib():
 
 
 @pytest.mark.parametrize("size", ["much", "-1", "nan", "inf"])
-def test_a_size_that_is_none_is_refused(size, capsys):
-    with pytest.raises(SystemExit) as refused:
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(UserError, match=f"^--cache-limit: {size} is not a number of GiB"):
         parse("--cache-limit", size)
-    assert refused.value.code == 2
-    assert f"{size} is not a number of GiB" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -79,3 +77,10 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path: Path, f
         check_out(tmp_path / file, ".png")
     assert check_out(tmp_path / "new" / "c.PNG", ".png") == tmp_path / "new" / "c.PNG"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
+
+
+def test_a_cache_that_is_a_file_is_refused(tmp_path: Path):
+    (tmp_path / "file").touch()
+    assert parse("--cache-dir", str(tmp_path / "new")).cache_dir == tmp_path / "new"
+    with pytest.raises(UserError, match=r"^--cache-dir: .*file is no folder"):
+        parse("--cache-dir", str(tmp_path / "file"))
