@@ -96,7 +96,7 @@ class FolderReader(Reader):
         return (place / self.folders[TRAIN]).is_dir()
 
     def names_fit(self, place: Path) -> bool:
-        names = sorted(_images_in(place / self.folders[TRAIN]))
+        names = _images_in(place / self.folders[TRAIN])
         return sum(self.pattern.match(name) is not None for name in names) > len(names) / 2
 
     def folders_in(self, place: Path) -> list[Path]:

@@ -47,9 +47,13 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16. A CPU that has to emulate it is some ten times slower."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    # A torch that does not tell (before 2.11) counts as one without.
+    return device.type == "cpu" and bool(_capabilities().get("avx512_bf16"))
+
+
+def _capabilities() -> dict[str, Any]:
+    """What the CPU can do, by torch's names; a torch that does not tell (before 2.11) counts as one without."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return device.type == "cpu" and bool(capabilities.get("avx512_bf16"))
+    return capabilities
 
 
 NARROWEST_BFLOAT16 = 17
@@ -97,13 +101,17 @@ def leave_out_amx() -> None:
 def computes_with_amx() -> bool:
     """Whether oneDNN takes AMX for bfloat16 in this process: then it computed before `leave_out_amx` was called.
 
-    Nothing but its own account of a convolution tells, which it writes to the process's standard output.
+    Nothing but its own account of a convolution tells, which it writes to the process's standard output. True where that
+    is closed: then nothing tells.
     """
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    if not capabilities.get("amx_tile"):
+    if not _capabilities().get("amx_tile"):
         return False
     image, weight = (torch.zeros(32, 32, size, size, dtype=torch.bfloat16) for size in (16, 3))
-    flush, kept = ctypes.CDLL(None).fflush, os.dup(1)
+    try:
+        kept = os.dup(1)
+    except OSError:  # a process without standard output
+        return True
+    flush = ctypes.CDLL(None).fflush
     with tempfile.TemporaryFile() as told:
         flush(None)
         os.dup2(told.fileno(), 1)

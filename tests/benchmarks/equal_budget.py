@@ -9,7 +9,7 @@ hands over one configuration; its regret is how far the truth's mean after one f
 A method that hands over nothing is given the regret of the default, which its user had before.
 
 Compared: random search, its best single score, and with a short rung first; Optuna's TPE and GPSampler at full length;
-Ray's OptunaSearch with its ASHAScheduler; SMAC3's multi-fidelity facade where it is installed; this project's default.
+Ray's OptunaSearch with its ASHAScheduler; this project's default. Missing yet: SMAC3, and a model of our own.
 """
 
 import argparse
@@ -28,6 +28,7 @@ import numpy as np
 
 from data.system.errors import exit_on_user_error
 from tests.benchmarks.curve_table import CURVES, from_unit, path_to
+from tests.benchmarks.search_efficiency import StubTrial
 from tests.benchmarks.truth import Kind, Task, Truth, describe_gates, path_end
 from tests.reports import epoch_report
 from tuning.space.read import read_space
@@ -150,12 +151,12 @@ class RayAsha:
     def next_part(self, left: float) -> Part | None:
         if self._waiting:
             return self._waiting.pop()
-        trial = RayTrial(str(next(self._number)), {})
+        trial = StubTrial(str(next(self._number)), {})
         trial.config = self._search.suggest(trial.trial_id)
         self._scheduler.on_trial_add(None, trial)
         return self._part(trial, None)
 
-    def _part(self, trial: "RayTrial", before: Part | None) -> Part:
+    def _part(self, trial: StubTrial, before: Part | None) -> Part:
         begin = path_end(before.path) if before else 0
         rung = next(rung for rung in self._rungs if rung > begin)
         path = self._task.top if rung == self._rungs[-1] else f"{self._task.top}@{rung}"
@@ -174,13 +175,6 @@ class RayAsha:
 
     def choice(self) -> Mapping[str, Any] | None:
         return max(self._last.values(), key=lambda pair: pair[0])[1] if self._last else None
-
-
-class RayTrial:
-    """What Ray's classes look at of a trial."""
-
-    def __init__(self, trial_id: str, config: dict[str, Any]):
-        self.trial_id, self.config = trial_id, config
 
 
 class Ours:

@@ -117,11 +117,11 @@ def start_warm(arguments: argparse.Namespace, space: SearchSpace, folder: Path) 
 def find_machines(arguments: argparse.Namespace, space: SearchSpace, folder: Path) -> tuple[Resources, Storage | None]:
     """What each trial gets, here or on a cluster, and the storage, where one is given."""
     storage = None if arguments.storage is None else Storage(arguments.storage)
-    if storage is not None:
-        storage.check()
     device = space.base_config().device
     asked = arguments.cpus_per_trial, arguments.gpus_per_trial, space.study.concurrency, device
     if not arguments.address:
+        if storage is not None:
+            storage.check()
         resources = plan_resources(*asked, trial_memory_bytes(space))
         set_variables(None, resources)  # nothing has imported Ray yet
         return resources, storage
