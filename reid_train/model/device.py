@@ -101,8 +101,8 @@ def leave_out_amx() -> None:
 def computes_with_amx() -> bool:
     """Whether oneDNN takes AMX for bfloat16 in this process: then it computed before `leave_out_amx` was called.
 
-    Nothing but its own account of a convolution tells, which it writes to the process's standard output. True where that
-    is closed: then nothing tells.
+    Nothing but its own account of a convolution tells, which it writes to the process's standard output; where that is
+    closed nothing does, and the answer is True.
     """
     if not _capabilities().get("amx_tile"):
         return False
