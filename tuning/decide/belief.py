@@ -1,0 +1,169 @@
+"""What the scores so far make believe of every configuration: one model over settings and lengths of schedule.
+
+    belief = Belief(places_NP, sources_N, scores_N, sources=2)  # source 0: 12 epochs; the last, 1, the top: 36 epochs
+    mean_Q, covariance_QQ = belief.at_top(places_QP)            # the expected mean over seeds at 36 epochs
+
+A source is where a score comes from: a length of schedule. The score at the top is a Gaussian process f in the settings
+(Matern 5/2, a length scale for each column). Another source t is believed to follow it: b_t f + d_t, where d_t is a
+process of its own (Kennedy and O'Hagan 2000). A part of f and of each d_t belongs to a configuration alone, whatever its
+neighbours score: where settings explain nothing, a configuration's scores still tell of it. Seeds add noise, for each
+source its own. All this is fitted to the scores, by maximum posterior; the priors below say that shorter schedules rank
+much as longer ones do, and that noise is about a tenth of what configurations differ by.
+"""
+
+import math
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+# N scores, P columns of a place, Q queried places, T sources
+
+
+class Prior(NamedTuple):
+    """A normal distribution of a parameter's logarithm."""
+
+    middle: float
+    sd: float
+
+
+LENGTH = Prior(math.log(1.0), 1.0)
+"""A length scale, in widths of the unit cube."""
+SIZE = Prior(0.0, 1.0)
+"""f's standard deviation, in standard deviations of the scores; what follows is in units of it."""
+ALONE = Prior(math.log(0.05), 0.7)
+"""Standard deviation of the part that belongs to a configuration alone."""
+FOLLOWS = Prior(0.0, 0.3)
+"""b_t."""
+APART = Prior(math.log(0.35), 0.5)
+"""d_t's standard deviation."""
+NOISE = Prior(math.log(0.1), 0.7)
+"""Standard deviation of seeds, in standard deviations of the scores."""
+MIDDLE_VARIANCE = 1.0
+"""Variance of the scores' middle, and of each source's distance from it, in the scores' variances."""
+JITTER = 1e-6
+STEPS = 60
+"""Most steps of the fit."""
+ROOT_5 = math.sqrt(5.0)
+
+
+class Belief:
+    """The model, fitted; a function of its scores alone."""
+
+    def __init__(self, places_NP: np.ndarray, sources_N: np.ndarray, scores_N: np.ndarray, sources: int):
+        """`sources_N` are numbers below `sources`, the top last. At least one score is needed."""
+        self.sources, self.top = sources, sources - 1
+        self._places, self._sources = _double(places_NP), torch.as_tensor(np.asarray(sources_N, dtype=int))
+        self._middle, self._unit = float(np.mean(scores_N)), _spread(np.asarray(scores_N), np.asarray(sources_N))
+        self._scores = (_double(scores_N) - self._middle) / self._unit
+        self._priors = _layout(places_NP.shape[1], sources)
+        self._fit()
+
+    def at(self, places_QP: np.ndarray, sources_Q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Expected means over seeds at these places and sources, and the covariance of what they may be."""
+        places, sources = _double(places_QP), torch.as_tensor(np.asarray(sources_Q, dtype=int))
+        with torch.no_grad():
+            across = self._covariance(self._theta, places, sources, self._places, self._sources)
+            mean = self._middle + self._unit * across @ self._weights
+            seen = torch.linalg.solve_triangular(self._root, across.T, upper=False)
+            rest = self._covariance(self._theta, places, sources, places, sources) - seen.T @ seen
+        return mean.numpy(), self._unit**2 * rest.numpy()
+
+    def at_top(self, places_QP: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`at` the top."""
+        return self.at(places_QP, np.full(len(places_QP), self.top))
+
+    @cached_property
+    def noise(self) -> np.ndarray:
+        """Standard deviation of a run's score around the mean over seeds, by source."""
+        return self._unit * np.exp(self._parameters(self._theta)["noise"].numpy())
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Length scales, by column."""
+        found: np.ndarray = np.exp(self._parameters(self._theta)["lengths"].numpy())
+        return found
+
+    @cached_property
+    def correlations(self) -> np.ndarray:
+        """How the means of each source go along with those at the top, over all configurations: 0 to 1."""
+        between = self._between(self._theta)
+        found: np.ndarray = (between[-1] / torch.sqrt(between.diag() * between[-1, -1])).numpy()
+        return found
+
+    # The model
+
+    def _fit(self) -> None:
+        """Finds the parameters of highest posterior density, from the middle of the priors."""
+        middles, sds = (_double([getattr(prior, name) for prior in self._priors.values()]) for name in Prior._fields)
+        counts = torch.tensor([len(range(*part)) for part in self._parts()])
+        middles, sds = middles.repeat_interleave(counts), sds.repeat_interleave(counts)
+
+        def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+            theta = torch.tensor(values, requires_grad=True)
+            root = torch.linalg.cholesky(self._noisy(theta))
+            whitened = torch.linalg.solve_triangular(root, self._scores[:, None], upper=False)
+            lost = (whitened**2).sum() / 2 + root.diag().log().sum() + (((theta - middles) / sds) ** 2).sum() / 2
+            lost.backward()  # type: ignore[no-untyped-call]
+            assert theta.grad is not None
+            return float(lost), theta.grad.numpy()
+
+        bounds = [(middle - 4 * sd, middle + 4 * sd) for middle, sd in zip(middles, sds, strict=True)]
+        found = minimize(
+            loss, middles.numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS}
+        )
+        self._theta = _double(found.x)
+        with torch.no_grad():
+            self._root = torch.linalg.cholesky(self._noisy(self._theta))
+            self._weights = torch.cholesky_solve(self._scores[:, None], self._root)[:, 0]
+
+    def _parts(self) -> list[tuple[int, int]]:
+        """Where each kind of parameter lies in theta."""
+        columns, others = self._places.shape[1], self.sources - 1
+        ends = np.cumsum([0, columns, 1, 1, others, others, self.sources]).tolist()
+        return list(zip(ends[:-1], ends[1:], strict=True))
+
+    def _parameters(self, theta: Tensor) -> dict[str, Tensor]:
+        """Logarithms, by name."""
+        return {name: theta[low:high] for name, (low, high) in zip(self._priors, self._parts(), strict=True)}
+
+    def _between(self, theta: Tensor) -> Tensor:
+        """Covariance of the sources, T x T."""
+        known = self._parameters(theta)
+        follows, apart = torch.cat([known["follows"].exp(), theta.new_ones(1)]), (2 * known["apart"]).exp()
+        return torch.outer(follows, follows) + torch.diag(torch.cat([apart, theta.new_zeros(1)]))
+
+    def _covariance(self, theta: Tensor, places1: Tensor, sources1: Tensor, places2: Tensor, sources2: Tensor) -> Tensor:
+        """Of the means over seeds."""
+        known = self._parameters(theta)
+        apart = ((places1[:, None] - places2[None]) ** 2 * (-2 * known["lengths"]).exp()).sum(-1)
+        steps = ROOT_5 * torch.sqrt(apart + 1e-12)
+        shape = (1 + steps + steps**2 / 3) * torch.exp(-steps)
+        shape = shape + (2 * known["alone"]).exp() * (apart < 1e-12)
+        same = (sources1[:, None] == sources2[None]).to(shape)
+        between = self._between(theta)[sources1][:, sources2]
+        return (2 * known["size"]).exp() * shape * between + MIDDLE_VARIANCE * (1 + same)
+
+    def _noisy(self, theta: Tensor) -> Tensor:
+        """Of the scores."""
+        noise = (2 * self._parameters(theta)["noise"]).exp()[self._sources]
+        return self._covariance(theta, self._places, self._sources, self._places, self._sources) + torch.diag(
+            noise + JITTER
+        )
+
+
+def _layout(columns: int, sources: int) -> dict[str, Prior]:
+    return {"lengths": LENGTH, "size": SIZE, "alone": ALONE, "follows": FOLLOWS, "apart": APART, "noise": NOISE}
+
+
+def _double(values: object) -> Tensor:
+    return torch.as_tensor(np.asarray(values, dtype=float))
+
+
+def _spread(scores_N: np.ndarray, sources_N: np.ndarray) -> float:
+    """The largest standard deviation of a source's scores; 0.1 where no source has three."""
+    found = [float(scores_N[sources_N == s].std(ddof=1)) for s in np.unique(sources_N) if (sources_N == s).sum() > 2]
+    return max([*found, 1e-3]) if found else 0.1
