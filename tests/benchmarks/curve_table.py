@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tuning.decide.places import Places
+from tuning.space.batches import nearest_trainable
 from tuning.space.parameter import Parameter
 from tuning.space.schedules import Mode, schedules
 from tuning.space.space import SearchSpace
@@ -65,16 +67,54 @@ def from_unit(parameter: Parameter, place: float) -> Any:
     return float(f"{parameter.low + place * (parameter.high - parameter.low):.4g}")
 
 
+def configuration_at(space: SearchSpace, point: Sequence[float]) -> dict[str, Any]:
+    """The configuration that a point in [0, 1)^P stands for, P parameters: every point has one that can be trained.
+
+    What a condition rules out is left out, whatever the point has there.
+    """
+    chosen: dict[str, Any] = {}
+    for parameter, place in zip(space.parameters, point, strict=True):
+        if parameter.applies({**space.settings, **chosen}):
+            chosen[parameter.name] = nearest_trainable(space, parameter, from_unit(parameter, place), chosen)
+    return chosen
+
+
 def sobol_configurations(space: SearchSpace, count: int) -> list[dict[str, Any]]:
     """The space's first trials, then `count` points of a scrambled Sobol sequence (seed 0)."""
     from scipy.stats import qmc
 
     points = qmc.Sobol(len(space.parameters), scramble=True, seed=0).random_base2(int(np.ceil(np.log2(count))))
-    drawn = [
-        {parameter.name: from_unit(parameter, place) for parameter, place in zip(space.parameters, point, strict=True)}
-        for point in points[:count].tolist()
-    ]
-    return [*space.first_trials, *drawn]
+    return [*space.first_trials, *(configuration_at(space, point) for point in points[:count].tolist())]
+
+
+@dataclass(frozen=True)
+class Cube:
+    """Where a space's configurations lie, for models of the response: Places, or `to_unit` of each parameter.
+
+    The latter where the space is `plain`, as the first tables were: what was measured with them stays comparable.
+    """
+
+    space: SearchSpace
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether all parameters always apply, and each is one column."""
+        parameters = self.space.parameters
+        return not any(parameter.when for parameter in parameters) and len(self._places.keys) == len(parameters)
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places(self.space)
+
+    def place(self, values: Mapping[str, Any]) -> np.ndarray:
+        """A configuration's."""
+        if self.is_plain:
+            return np.array([to_unit(parameter, values[parameter.name]) for parameter in self.space.parameters])
+        return self._places.of(values)
+
+    def places_at(self, points_NP: np.ndarray) -> np.ndarray:
+        """The places of the configurations that points stand for."""
+        return np.array([self.place(configuration_at(self.space, point)) for point in points_NP.tolist()])
 
 
 @dataclass(frozen=True)
@@ -96,8 +136,9 @@ class Table:
 
     @cached_property
     def places(self) -> np.ndarray:
-        """The configurations in the unit cube: configurations x parameters."""
-        return np.array([[to_unit(p, values[p.name]) for p in self.space.parameters] for values in self.configurations])
+        """The configurations in the unit cube: configurations x columns."""
+        cube = Cube(self.space)
+        return np.array([cube.place(values) for values in self.configurations])
 
     @cached_property
     def curves(self) -> dict[tuple[str, int], dict[tuple[int, int], float]]:

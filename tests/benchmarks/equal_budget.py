@@ -27,13 +27,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from data.system.errors import exit_on_user_error
-from tests.benchmarks.curve_table import CURVES, from_unit, path_to
+from tests.benchmarks.curve_table import CURVES, configuration_at, path_to
 from tests.benchmarks.search_efficiency import StubTrial
 from tests.benchmarks.truth import Kind, Task, Truth, describe_gates, path_end
 from tests.reports import epoch_report
+from tuning.space.batches import nearest_trainable
 from tuning.space.read import read_space
 from tuning.space.schedules import Mode
 from tuning.space.settings import StudySettings
+from tuning.space.space import SearchSpace
 
 BUDGETS = (4, 6, 10, 14, 20, 30, 40, 60)
 """In full lengths."""
@@ -69,23 +71,31 @@ class Method(Protocol):
         """What is handed over."""
 
 
+def suggested(space: SearchSpace, trial: Any) -> dict[str, Any]:
+    """What an Optuna trial suggests, setting by setting as conditions have them; a batch that can be trained."""
+    from tuning.decide.sampler import _suggest
+
+    chosen: dict[str, Any] = {}
+    for parameter in space.parameters:
+        if parameter.applies({**space.settings, **chosen}):
+            chosen[parameter.name] = nearest_trainable(space, parameter, _suggest(trial, parameter), chosen)
+    return chosen
+
+
 class FullLength:
     """One of Optuna's samplers; every trial at full length; the best single score is handed over."""
 
     def __init__(self, task: Task, sampler: Any):
         import optuna
 
-        from tuning.record.trial import distribution
-
         self._task = task
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
-        self._study.enqueue_trial(dict(task.space.first_trials[0]))
-        self._distributions = {p.name: distribution(p) for p in task.space.parameters}
+        self._study.enqueue_trial(task.space.by_key(task.space.first_trials[0]))
         self._best: tuple[float, Any] = (-1.0, None)
 
     def next_part(self, left: float) -> Part | None:
-        trial = self._study.ask(self._distributions)
-        return Part(trial.params, self._task.top, path_end(self._task.top), about=trial)
+        trial = self._study.ask()
+        return Part(suggested(self._task.space, trial), self._task.top, path_end(self._task.top), about=trial)
 
     def tell(self, part: Part) -> None:
         self._study.tell(part.about, part.score)
@@ -107,8 +117,9 @@ class ShortFirst:
 
     def next_part(self, left: float) -> Part | None:
         if left > (1 - self._share) * self._budget:
-            drawn = {p.name: from_unit(p, self._rng.random()) for p in self._task.space.parameters}
-            drawn, self._first = (dict(self._task.space.first_trials[0]) if self._first else drawn), False
+            space = self._task.space
+            drawn = configuration_at(space, self._rng.random(len(space.parameters)).tolist())
+            drawn, self._first = (dict(space.first_trials[0]) if self._first else drawn), False
             return Part(drawn, self._path, path_end(self._path))
         for part in sorted(self._short, key=lambda part: -part.score):
             if id(part) not in self._begun:
@@ -131,14 +142,12 @@ class RayAsha:
         from ray.tune.schedulers import ASHAScheduler
         from ray.tune.search.optuna import OptunaSearch
 
-        from tuning.record.trial import distribution
-
         self._task, self._rungs = task, [rung for rung in task.table.rungs if rung >= grace]
         self._search = OptunaSearch(
-            {p.name: distribution(p) for p in task.space.parameters},
+            lambda trial: suggested(task.space, trial),
             metric="val_mAP",
             mode="max",
-            points_to_evaluate=[dict(task.space.first_trials[0])],
+            points_to_evaluate=[task.space.by_key(task.space.first_trials[0])],
             seed=seed,
         )
         self._scheduler = ASHAScheduler(
@@ -152,7 +161,8 @@ class RayAsha:
         if self._waiting:
             return self._waiting.pop()
         trial = StubTrial(str(next(self._number)), {})
-        trial.config = self._search.suggest(trial.trial_id)
+        answer = self._search.suggest(trial.trial_id)
+        trial.config = {name: answer[name] for name in self._task.space.searched if name in answer}
         self._scheduler.on_trial_add(None, trial)
         return self._part(trial, None)
 
