@@ -1,9 +1,10 @@
-"""Searches a space, keeps the best trial's weights, and evaluates them once on the test images.
+"""Searches a space within a budget, keeps the winner's weights, and evaluates them once on the test images.
 
-python -m tuning.search [--space FILE] [--data-dir DIR] [--set name=value ...] [--trials N] [--time-budget 2h]
+python -m tuning.search [--space FILE] [--data-dir DIR] [--set name=value ...] [--time-budget 2h]
 """
 
 import argparse
+import time
 from typing import TYPE_CHECKING
 
 from data.system.errors import exit_on_user_error
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from tuning.record.study import Study
 
 DEFAULT_SPACE = "search_spaces/sample.yaml"
+BEGAN = time.monotonic()
+"""When the command was given: its time counts."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -31,8 +34,14 @@ def parse_arguments() -> argparse.Namespace:
         metavar="NAME=VALUE",
         help="fixes a training setting (it is then not searched); may be repeated",
     )
-    parser.add_argument("--trials", type=int, metavar="N", help="configurations to try; default: the space's")
-    parser.add_argument("--time-budget", metavar="TIME", help="e.g. 45m or 2h; default: the space's")
+    parser.add_argument(
+        "--time-budget",
+        metavar="TIME",
+        help="for the whole command, e.g. 45m or 2h; it always hands over a model. Default: the space's",
+    )
+    parser.add_argument("--epochs", type=int, metavar="N", help="to train in all, repeats included; default: the space's")
+    parser.add_argument("--trials", type=int, metavar="N", help="configurations to try, at most; default: the space's")
+    parser.add_argument("--plan", action="store_true", help="says what the budget would buy, and ends; leaves nothing")
     parser.add_argument(
         "--warm-start",
         nargs="+",
@@ -84,6 +93,11 @@ def search(arguments: argparse.Namespace) -> None:
     from tuning.prepare.begin import prepare
     from tuning.run.ray_process import stop_ray
 
+    if arguments.plan:
+        from tuning.prepare.rehearsal import rehearse
+
+        rehearse(arguments)
+        return
     try:
         ready = prepare(arguments)
         try:
@@ -99,7 +113,7 @@ def search_prepared(arguments: argparse.Namespace, ready: "Prepared") -> None:
     from tuning.prepare.records import open_records
     from tuning.run.ray_process import stop_ray
 
-    study, record = open_records(arguments, ready)
+    study, record = open_records(arguments, ready, BEGAN)
     train_all(study, record, ready, arguments.address)
     stop_ray()
 
@@ -113,9 +127,9 @@ def search_prepared(arguments: argparse.Namespace, ready: "Prepared") -> None:
 
 
 def train_all(study: "Study", record: "Study", ready: "Prepared", address: str | None) -> None:
-    """The three stages: noise runs of the default, the trials, and the confirmation of the best."""
-    from tuning.confirm.candidates import confirmation_runs, expectations, noise_runs, reserved_epochs
+    """The two stages: the trials, and repeats of the best."""
     from tuning.confirm.repeats import Repeats
+    from tuning.decide.budget import Purse
     from tuning.decide.policy import Policy
     from tuning.run.trials import run_trials
     from tuning.run.work import Work
@@ -123,13 +137,10 @@ def train_all(study: "Study", record: "Study", ready: "Prepared", address: str |
     def run(work: Work) -> None:
         run_trials(work, ready.data, ready.pixels, ready.resources, address=address)
 
-    at_once = ready.resources.concurrency
+    purse = Purse(study, record, ready.resources.concurrency)
     try:
-        run(Repeats(record, study.plan, noise_runs(study.space), "noise of the default"))
-        for line in expectations(study, record, at_once):
-            print(line, flush=True)
-        run(Policy(study, reserved_epochs=reserved_epochs(study, at_once)))
-        run(Repeats(record, study.plan, confirmation_runs(study), "confirmation"))
+        run(Policy(study, purse))
+        run(Repeats(record, study, purse))
     finally:
         study.save_elapsed()
         study.write_copy()

@@ -1,142 +1,138 @@
-"""Which configurations are trained again, with which seeds, and what that takes and tells.
+"""What the winner is chosen from: the configurations that were trained to the top, and how sure their order is.
 
-noise_runs(space)  # the default with 3 seeds, before the search
-confirmation_runs(study)  # the best and the default with the same 3 seeds, after it
+found = candidates(study, record)         # trials at the top, each with its repeats
+compared = Comparison(study, record, found)
+compared.p_best_C, compared.interval(0)
 """
 
-import math
-import statistics
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from scipy import stats
 
-from data.system.wording import clock, counted, show_value
-from tuning.confirm.repeats import Repeat, notes_of
-from tuning.decide.forecast import forecast
-from tuning.decide.pareto import best_trials, limits_of
-from tuning.decide.ranking import within
+from tuning.decide.pareto import limits_of
+from tuning.decide.proposals import draws_of
+from tuning.decide.ranking import Run, standing_of, within
+from tuning.record.folders import repeat_folder, trial_folder, weights_folder
+from tuning.record.prices import costs_of
 from tuning.record.study import Study
-from tuning.record.trial import TrialState
-from tuning.space.space import SearchSpace
+from tuning.record.trial import TrialRecord, TrialState
+
+# C configurations, S draws
 
 DEFAULT = "default"
-TOLD_APART = 0.975
-"""Probability from which one is called better than another: the 95 % interval of their difference leaves 0 out."""
+DRAWS = 4096
+LEVEL = 0.9
+"""Of the intervals that are stated."""
 
 
-class Noise(NamedTuple):
-    """How much seeds alone change the default's score."""
+class TopRun(NamedTuple):
+    """One run at the top."""
 
-    mean: float
-    sd: float
-    runs: int
+    seed: int
+    score: float
+    seconds: float
+    folder: Path
+    """Where its weights are, if they are kept."""
 
-
-def noise_runs(space: SearchSpace) -> list[Repeat]:
-    """The default configuration with the first new seeds."""
-    return _with_seeds(space, DEFAULT, space.default, space.study.noise_seeds)
-
-
-def confirmation_runs(study: Study) -> list[Repeat]:
-    """The best configurations and the default, each with the same new seeds; none without `top_k` or trials."""
-    return [run for runs in candidates(study) for run in runs]
+    @property
+    def weights(self) -> Path | None:
+        """The folder of its checkpoint; None where it is gone."""
+        return weights_folder(self.folder)
 
 
-def candidates(study: Study) -> list[list[Repeat]]:
-    """The runs of each candidate, the default last; a candidate that is the default is not run twice."""
-    space, default = study.space, study.space.default
-    trials = [trial for trial in best_trials(study) if trial.state is not TrialState.FAILED]
-    limits = cost_limits(study)
-    trials = [trial for trial in trials if within(trial.costs, limits)] or trials
-    top = [trial for trial in trials if {**default, **trial.parameters} != default][: space.study.top_k]
-    if not space.study.top_k or not trials:
-        return []
-    chosen = [(f"trial {trial.number}", trial.parameters) for trial in top] + [(DEFAULT, default)]
-    return [_with_seeds(space, name, parameters, space.study.seeds) for name, parameters in chosen]
+class Candidate(NamedTuple):
+    """A configuration that was trained to the top."""
+
+    of: str
+    """trial 7, or default."""
+    parameters: dict[str, Any]
+    runs: list[TopRun]
+    costs: dict[str, float]
+    eligible: bool
+    """Whether it keeps the limits of costs, and so may win."""
 
 
-def cost_limits(study: Study) -> dict[str, float]:
-    """The most that the winner may cost."""
-    return limits_of(study.trials(), study.space.study.pick)
+def candidates(study: Study, record: Study | None) -> list[Candidate]:
+    """Trials that were trained to the highest rung that any trial reached, each with its repeats, by their numbers."""
+    trials = [trial for trial in study.trials() if trial.scores and trial.state is not TrialState.FAILED]
+    if not study.space.searches_length:
+        top = max((trial.rung for trial in trials), default=0)
+        trials = [trial for trial in trials if trial.rung == top]
+    limits, default = limits_of(study), study.space.default
+    keeping = [trial for trial in trials if within(trial.costs, limits)] or trials
+    found = []
+    for trial in trials:
+        of = DEFAULT if {**default, **trial.parameters} == default else f"trial {trial.number}"
+        runs = [_run_of(study, trial), *_repeats_of(record, trial.parameters)]
+        found.append(Candidate(of, trial.parameters, runs, costs_of(study, trial.parameters), trial in keeping))
+    return found
 
 
-def _with_seeds(space: SearchSpace, of: str, parameters: dict[str, Any], seeds: int) -> list[Repeat]:
-    """New seeds follow the one that all trials have."""
-    first = space.config(parameters).seed + 1
-    return [Repeat(of, parameters, seed) for seed in range(first, first + seeds)]
+def _run_of(study: Study, trial: TrialRecord) -> TopRun:
+    seed, folder = study.config(trial.number).seed, trial_folder(study.folder, trial.number)
+    return TopRun(seed, trial.score or 0.0, trial.seconds, folder)
 
 
-def intention(space: SearchSpace) -> list[str]:
-    """What is trained besides the trials, in lines for people."""
-    settings, lines = space.study, []
-    if settings.noise_seeds:
-        lines.append(f"first: the default with {counted(settings.noise_seeds, 'seed')}, to know the noise")
-    if settings.top_k:
-        count = f"the {settings.top_k} best" if settings.top_k > 1 else "the best"
-        known = "; the default's first runs count" if settings.noise_seeds else ""
-        seeds = counted(settings.seeds, "new seed")
-        lines.append(f"last: {count} and the default with {seeds} each, at full length{known}")
-    outside = [p.name for p in space.counting(space.default) if not p.contains(space.default[p.name])]
-    if (settings.noise_seeds or settings.top_k) and outside:
-        values = ", ".join(f"{name} {show_value(space.default[name])}" for name in outside)
-        lines.append(f"note: the default lies outside of what is searched: {values}; a first trial would replace it")
-    return lines
-
-
-def noise(record: Study) -> Noise | None:
-    """Mean and standard deviation of the default's scores; None below 2 runs of it."""
-    runs = [r for r in record.trials() if notes_of(r)["of"] == DEFAULT and r.state is TrialState.COMPLETE]
-    scores = [run.score for run in runs if run.score is not None]
-    return Noise(statistics.fmean(scores), statistics.stdev(scores), len(scores)) if len(scores) > 1 else None
-
-
-def reserved_epochs(study: Study, concurrency: int) -> int:
-    """Epochs, one after the other, that the confirmation will take: what a time budget keeps free for it."""
-    space, settings = study.space, study.space.study
-    if not settings.top_k:
-        return 0
-    runs = (settings.top_k + 1) * settings.seeds - min(settings.noise_seeds, settings.seeds)
-    longest = max(
-        study.plan.rungs_of(space.base_config())[-1], space.largest("num_epochs") if not study.plan.rungs else 0
-    )
-    return math.ceil(runs / concurrency) * int(longest)
-
-
-def expectations(study: Study, record: Study, concurrency: int) -> list[str]:
-    """What the default's runs let expect of the search, in lines for people; none without such runs."""
-    found, space, settings = noise(record), study.space, study.space.study
-    if found is None:
-        return []
-    least = smallest_difference(space, found)
-    lines = [
-        f"noise: {settings.metric} of the default {found.mean:.3f} ± {found.sd:.3f} over {found.runs} seeds; with "
-        f"{counted(settings.seeds, 'seed')} each, differences below {least:.3f} cannot be told apart"
-    ]
-    if space.searches_length:
-        return lines
-    plan = study.plan.with_rungs(study.plan.rungs_of(space.base_config()))
-    paces = [run.seconds / run.epochs for run in record.trials() if run.state is TrialState.COMPLETE]
-    epochs = forecast(plan, settings.trials).epochs / concurrency + reserved_epochs(study, concurrency)
-    low, middle, high = (clock(epochs * pace) for pace in (min(paces), statistics.mean(paces), max(paces)))
-    budget = f"; the budget is {clock(settings.time_budget)}" if settings.time_budget else ""
+def _repeats_of(record: Study | None, parameters: dict[str, Any]) -> list[TopRun]:
+    runs = [run for run in complete_repeats(record) if run.notes["parameters"] == parameters]
     return [
-        *lines,
-        f"expected: {middle} of training ({low} to {high} at single runs' pace), confirmation included{budget}",
+        TopRun(run.notes["seed"], run.score or 0.0, run.seconds, repeat_folder(record.folder, run.number))
+        for run in runs
+        if record is not None
     ]
 
 
-def smallest_difference(space: SearchSpace, found: Noise) -> float:
-    """How far two configurations' means must lie apart to be told apart (95 %) by the confirmation's seeds.
-
-    By the t distribution with the degrees of freedom of all runs that will show the variance between seeds.
-    """
-    freedom = found.runs - 1 + space.study.top_k * (space.study.seeds - 1)
-    return may_be_luck(found.sd, space.study.seeds, freedom)
+def complete_repeats(record: Study | None) -> list[TrialRecord]:
+    """The repeats that ended well."""
+    return [] if record is None else [run for run in record.trials() if run.state is TrialState.COMPLETE]
 
 
-def may_be_luck(sd: float, seeds: int, freedom: int) -> float:
-    """The difference between two means, each over `seeds` runs, that luck alone exceeds in 5 % of cases.
+def repeated_scores(study: Study, record: Study | None) -> list[Run]:
+    """The repeats' scores, as the model takes them."""
+    top = max(len(study.plan.rungs or ()) - 1, 0)
+    return [Run(run.notes["parameters"], top, run.score or 0.0) for run in complete_repeats(record)]
 
-    `sd` is the standard deviation of one run, known with `freedom` degrees of freedom.
-    """
-    return float(stats.t.ppf(TOLD_APART, freedom) * sd * math.sqrt(2 / seeds))
+
+class Comparison:
+    """What the true means of configurations may be: the posterior of the model, given trials and repeats."""
+
+    def __init__(self, study: Study, record: Study | None, compared: Sequence[Candidate]):
+        self._standing = standing_of(study, repeated_scores(study, record))
+        places = self._standing.places.of_all([one.parameters for one in compared])
+        sources = np.full(len(compared), self._standing.reached)
+        self.mean_C, self.covariance_CC = self._standing.belief.at(places, sources)
+        self.eligible_C = np.array([one.eligible for one in compared])
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of a run at the top."""
+        return float(self._standing.belief.noise[self._standing.reached])
+
+    @cached_property
+    def draws_SC(self) -> np.ndarray:
+        """Joint draws of the means."""
+        return draws_of(self.mean_C, self.covariance_CC, DRAWS, np.random.default_rng(0))
+
+    @cached_property
+    def p_best_C(self) -> np.ndarray:
+        """The probability that each configuration is the best of the eligible."""
+        places = np.where(self.eligible_C, self.draws_SC, -np.inf).argmax(axis=1)
+        return np.bincount(places, minlength=len(self.mean_C)) / len(places)
+
+    def sd_of_difference(self, one: int, other: int) -> float:
+        """Of how much the first is above the other."""
+        covariance = self.covariance_CC
+        return float(np.sqrt(max(covariance[one, one] + covariance[other, other] - 2 * covariance[one, other], 1e-18)))
+
+    def p_better(self, one: int, other: int) -> float:
+        """The probability that the first is better than the other."""
+        return float(stats.norm.cdf((self.mean_C[one] - self.mean_C[other]) / self.sd_of_difference(one, other)))
+
+    def interval(self, one: int) -> tuple[float, float]:
+        """Where the mean over seeds lies with probability LEVEL."""
+        half = float(stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(max(self.covariance_CC[one, one], 0.0)))
+        return float(self.mean_C[one]) - half, float(self.mean_C[one]) + half

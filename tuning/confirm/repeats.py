@@ -1,17 +1,19 @@
-"""Repeats: configurations that are trained again with new seeds, at full length.
+"""Repeats: configurations at the top that are trained again with new seeds, one run at a time.
 
-Before the search they show how much seeds change the default's score, after it they confirm the best. They have a
-record of their own beside the study's trials, in the same file.
+Which one follows from all that is known so far: the leader, or the one most likely to be better than it, whichever has
+fewer runs. The runs have a record of their own beside the study's trials, in the same file.
 
-    Repeats(record, study.plan, confirmation_runs(study), "confirmation")  # Work for run_trials
+    Repeats(record, study, purse)  # Work for run_trials
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, cast
 
 from data.system.wording import counted
 from reid_train.settings.config import TrainConfig
+from tuning.confirm.candidates import Candidate, Comparison, candidates
+from tuning.decide.budget import Purse
+from tuning.decide.stopping import has_settled
 from tuning.record.folders import repeat_folder
 from tuning.record.job import TrialJob
 from tuning.record.study import Study
@@ -21,7 +23,7 @@ from tuning.space.space import SearchSpace
 
 
 class Repeat(NamedTuple):
-    """One repeat that is wanted."""
+    """One repeat."""
 
     of: str
     """What is trained again: default, or trial 7."""
@@ -39,22 +41,22 @@ class RepeatNotes(TypedDict):
 
 
 class Repeats:
-    """The repeats that are wanted, as Work: for them what Policy is for a search's trials."""
+    """What is left of the budget, spent on repeats: for them what Policy is for a search's trials."""
 
-    def __init__(self, record: Study, plan: Plan, wanted: Sequence[Repeat], purpose: str):
-        """`record` is open_record's; what it holds is not run again. `plan` is the study's; `purpose` is for people."""
-        self.study, self.settings, self.plan, self.wanted = record, record.space.study, plan, wanted
-        self.purpose = purpose
+    def __init__(self, record: Study, search: Study, purse: Purse):
+        """`record` is open_record's, `search` has the trials."""
+        self.study, self.search, self.purse = record, search, purse
+        self.settings, self.plan = search.space.study, search.plan
 
     @property
     def planned(self) -> int:
         """Number of runs in all, with those that are done."""
-        return len(self.study.trials()) + len(self._missing())
+        return len(self.study.trials()) + max(0, int(self.purse.left() / self.purse.longest))
 
     @property
     def announcement(self) -> str:
         """What is to be done, in a few words."""
-        return f"{self.purpose}, {counted(len(self._missing()) + len(self._waiting()), 'run')}"
+        return f"repeats of the best, {counted(self.planned, 'run')} at most"
 
     def name(self, number: int) -> str:
         """What a run is called."""
@@ -62,13 +64,14 @@ class Repeats:
         return f"{notes['of']}, seed {notes['seed']}"
 
     def job(self, number: int) -> TrialJob:
-        """One complete schedule of full length."""
-        config = repeat_config(self.study.space, self.plan, self.study.trial(number))
+        """The way to the top, as trials went it, but without a stop between."""
+        config = repeat_config(self.search.space, self.plan, self.study.trial(number))
+        rungs = self.plan.rungs_of(config)
         return TrialJob(
             number=number,
             config=config,
-            rungs=(config.num_epochs,),
-            promotion="restart",
+            rungs=rungs if self.plan.promotion == "continue" else rungs[-1:],
+            promotion=self.plan.promotion,
             behind=0,
             folder=str(repeat_folder(self.study.folder, number).absolute()),
             state_interval_s=self.settings.state_interval,
@@ -79,29 +82,57 @@ class Repeats:
 
     def has_work(self) -> bool:
         """Whether `next_trial` would give a run."""
-        return bool(self._waiting() or self._missing())
+        return bool(self.study.in_state(TrialState.WAITING)) or self._next() is not None
 
     def next_trial(self) -> int | None:
         """The run to train now; None for none."""
-        for number in self._waiting():
+        for number in self.study.in_state(TrialState.WAITING):
             self.study.go_on(number)
             return number
-        for repeat in self._missing():
-            return self.study.add({}, repeat._asdict())
-        return None
+        repeat = self._next()
+        return None if repeat is None else self.study.add({}, repeat._asdict())
 
     def at_rung_end(self, number: int, rung: int) -> bool:
-        """Ends the run: its only rung is the last."""
+        """Ends the run at its last rung."""
+        if rung < self.job(number).rungs[-1]:
+            return True
         self.study.finish(number, TrialState.COMPLETE)
         return False
 
-    def _waiting(self) -> list[int]:
-        """Runs that were interrupted and are still wanted."""
-        runs = (find(self.study, repeat) for repeat in self.wanted)
-        return [run.number for run in runs if run is not None and run.state is TrialState.WAITING]
+    def _next(self) -> Repeat | None:
+        if self.search.space.searches_length or not self.purse.holds(self.purse.longest):
+            return None
+        return None if has_settled(self.search, self.study) else next_repeat(self.search, self.study)
 
-    def _missing(self) -> list[Repeat]:
-        return [repeat for repeat in self.wanted if find(self.study, repeat) is None]
+
+def next_repeat(study: Study, record: Study) -> Repeat | None:
+    """The leader, or the one most likely to be better than it, whichever has fewer runs; None without a candidate."""
+    found = [one for one in candidates(study, record) if one.eligible]
+    if not found:
+        return None
+    compared = Comparison(study, record, found)
+    leader = int(compared.mean_C.argmax())
+    chosen = found[leader]
+    if len(found) > 1:
+        better = [compared.p_better(place, leader) if place != leader else -1.0 for place in range(len(found))]
+        challenger = found[better.index(max(better))]
+        chosen = challenger if _runs(record, challenger) < _runs(record, chosen) else chosen
+    return Repeat(chosen.of, chosen.parameters, _new_seed(study, record, chosen))
+
+
+def _runs(record: Study, candidate: Candidate) -> int:
+    """Its runs, with those that still run and those that failed."""
+    return 1 + sum(notes_of(run)["parameters"] == candidate.parameters for run in record.trials())
+
+
+def _new_seed(study: Study, record: Study, candidate: Candidate) -> int:
+    """The first seed that the configuration was not trained with; the same for all, so that runs pair."""
+    used = {run.seed for run in candidate.runs}
+    used |= {notes_of(run)["seed"] for run in record.trials() if notes_of(run)["parameters"] == candidate.parameters}
+    seed = study.space.config(candidate.parameters).seed + 1
+    while seed in used:
+        seed += 1
+    return seed
 
 
 def open_record(folder: Path, space: SearchSpace, server: tuple[str, str] | None = None) -> Study:
@@ -115,12 +146,6 @@ def open_record(folder: Path, space: SearchSpace, server: tuple[str, str] | None
 def notes_of(run: TrialRecord) -> RepeatNotes:
     """What a run repeats."""
     return cast(RepeatNotes, run.notes)
-
-
-def find(record: Study, repeat: Repeat) -> TrialRecord | None:
-    """The run of this configuration and seed, whatever it was made for; None without one."""
-    wanted = repeat.parameters, repeat.seed
-    return next((t for t in record.trials() if (notes_of(t)["parameters"], notes_of(t)["seed"]) == wanted), None)
 
 
 def repeat_config(space: SearchSpace, plan: Plan, run: TrialRecord) -> TrainConfig:

@@ -1,8 +1,8 @@
-"""The winner: the best configurations and the default are compared by their runs with new seeds, and one becomes best/.
+"""The winner: of the configurations that were trained to the top, the one of which most is expected becomes best/.
 
     winner = confirm(study, record, data, pixels)  # writes confirmation.csv
 
-The search's own scores are set aside: the best of many noisy scores is mostly luck.
+What is expected is the mean over seeds, by the model and all runs: the best of many noisy scores is mostly luck.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
@@ -18,22 +19,15 @@ from data.system.wording import counted, show_value
 from reid_train.inference.checkpoint_scores import validation_metrics
 from reid_train.measure.scores import query_figures
 from reid_train.settings.config import TrainConfig
-from tuning.confirm.candidates import DEFAULT, TOLD_APART, candidates, cost_limits
-from tuning.confirm.repeats import find, notes_of, repeat_config
-from tuning.confirm.statistics import Comparison
+from tuning.confirm.candidates import DEFAULT, LEVEL, Candidate, Comparison, TopRun, candidates
+from tuning.confirm.statistics import identities_sd
 from tuning.decide.pareto import best_trials
-from tuning.decide.ranking import within
 from tuning.record.facts import IdentityScores
-from tuning.record.folders import repeat_folder, trial_folder, weights_folder
-from tuning.record.old_studies import identity_scores_of
 from tuning.record.prices import costs_of
 from tuning.record.study import Study
-from tuning.record.trial import TrialRecord, TrialState
 
-TIE = 0.4
-"""A configuration is as good as the leader if it is better with at least this probability."""
-CHEAPER = 0.9
-"""Such a configuration wins if it needs at most this share of the leader's time, and none of its runs needs more."""
+TOLD_APART = 0.975
+"""Probability from which one is called better than another: the 95 % interval of their difference leaves 0 out."""
 
 
 class Winner(NamedTuple):
@@ -47,157 +41,120 @@ class Winner(NamedTuple):
     score: float
 
 
-class Confirmed(NamedTuple):
-    """The candidates all of whose runs are complete, and how they compare. C of them."""
-
-    names: list[str]
-    runs: list[list[TrialRecord]]
-    """By configuration, one for each seed."""
-    costs: list[dict[str, float]]
-    sure: Comparison
-
-    @property
-    def seconds_CS(self) -> list[list[float]]:
-        """Training time of each run."""
-        return [[run.seconds for run in runs] for runs in self.runs]
-
-
 def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> Winner:
-    """Compares the candidates by their repeats, records the result and writes confirmation.csv; gives the winner.
+    """Compares the configurations at the top, records the result and writes confirmation.csv; gives the winner.
 
-    Without a confirmation, or where no candidate's runs are all complete, the winner is the best trial.
+    Where every trial failed after its first rung, the winner is the best of them all the same.
     """
-    wanted = candidates(study)
-    found = [[find(record, repeat) for repeat in repeats] for repeats in wanted]
-    done = [[r for r in runs if r is not None and r.state is TrialState.COMPLETE] for runs in found]
-    whole = [runs for runs, repeats in zip(done, wanted, strict=True) if len(runs) == len(repeats)]
-    if not whole:
-        study.note(confirmation={})
-        (study.folder / "confirmation.csv").unlink(missing_ok=True)
-        return _best_trial(study)
-    confirmed = _compare(study, record, whole, data, pixels)
-    place = choose(confirmed.sure, confirmed.seconds_CS)
-    rows = _table(study, confirmed, place)
+    found = candidates(study, record)
+    if not found:
+        best = best_trials(study)[0]
+        config = study.config(best.number).changed(num_epochs=best.rung)
+        return Winner(f"trial {best.number}", config, None, best.score or 0.0)
+    default = next((place for place, one in enumerate(found) if one.of == DEFAULT), None)
+    if default is None:  # compared with all the same, by what its shorter schedules tell
+        parameters = study.space.default
+        found.append(Candidate(DEFAULT, parameters, [], costs_of(study, parameters), False))
+        default = len(found) - 1
+    compared = Comparison(study, record, found)
+    place = choose(found, compared)
+    own = _own_sd(study, found[place], found[default], data, pixels)
+    rows = _table(study, found, compared, place)
     with replacing(study.folder / "confirmation.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
-    sentences = [_sentence(confirmed, place)]
-    missing = [repeats[0].of for repeats, runs in zip(wanted, done, strict=True) if len(runs) < len(repeats)]
-    sentences += [f"{name} was not confirmed: a run of it failed" for name in missing]
-    if study.space.study.seeds == 1:
-        sentences.append("with one seed each, what seeds alone change is not in these intervals and probabilities")
-    study.note(confirmation={"rows": rows, "sentences": sentences})
-    return _median_run(study, record, confirmed.names[place], confirmed.runs[place])
+    study.note(confirmation={"rows": rows, "sentences": [_sentence(study, found, compared, place, default, own)]})
+    run = _median_run(found[place])
+    config = study.space.config(found[place].parameters)
+    length = config.num_epochs if study.space.searches_length else max(t.rung for t in study.trials())
+    return Winner(found[place].of, config.changed(num_epochs=length, seed=run.seed), run.weights, run.score)
 
 
-def choose(sure: Comparison, seconds_CS: list[list[float]]) -> int:
-    """The configuration most likely to be the best, or the cheapest of those that are as good; its place."""
-    leader = int(sure.p_best_C.argmax())
-    others = [c for c in range(len(seconds_CS)) if c != leader and sure.eligible_C[c]]
-    as_good = [c for c in others if sure.p_better(c, leader) >= TIE]
-    mean_C = [sum(seconds) / len(seconds) for seconds in seconds_CS]
-    # Times vary with what else a machine does: what is cheaper shows in every run.
-    cheaper = [c for c in as_good if mean_C[c] <= CHEAPER * mean_C[leader] and max(seconds_CS[c]) <= mean_C[leader]]
-    return min([leader, *cheaper], key=lambda c: mean_C[c])
+def choose(found: list[Candidate], compared: Comparison) -> int:
+    """The place of the candidate of which most is expected, among those that may win and whose weights are kept."""
+    may_win = [place for place, one in enumerate(found) if one.runs and one.eligible]
+    kept = [place for place in may_win if any(run.weights is not None for run in found[place].runs)]
+    return max(kept or may_win, key=lambda place: compared.mean_C[place])
 
 
-def _compare(
-    study: Study, record: Study, whole: list[list[TrialRecord]], data: TrainingData, pixels: Pixels
-) -> Confirmed:
-    known = [_identity_scores(record, run.number, data, pixels) for runs in whole for run in runs]
-    queries = [int(count) for count in known[-1]["queries"]]
-    scores_CSI = np.array([one["scores"] for one in known]).reshape(len(whole), len(whole[0]), len(queries))
-    names = [notes_of(runs[0])["of"] for runs in whole]
-    costs = [costs_of(study, notes_of(runs[0])["parameters"]) for runs in whole]
-    limits = cost_limits(study)
-    sure = Comparison(
-        scores_CSI,
-        queries,
-        chosen=[name != DEFAULT for name in names],
-        eligible=[name != DEFAULT or within(cost, limits) for name, cost in zip(names, costs, strict=True)],
-    )
-    return Confirmed(names, whole, costs, sure)
+def _median_run(winner: Candidate) -> TopRun:
+    """The run whose score is in the middle, of those whose weights are kept."""
+    kept = [run for run in winner.runs if run.weights is not None] or winner.runs
+    return sorted(kept, key=lambda run: run.score)[(len(kept) - 1) // 2]
 
 
-def _identity_scores(record: Study, number: int, data: TrainingData, pixels: Pixels) -> IdentityScores:
+def _own_sd(study: Study, winner: Candidate, default: Candidate, data: TrainingData, pixels: Pixels) -> float:
+    """How much their difference may be another on other validation identities; 0 where weights are gone."""
+    runs = [one.runs and _median_run(one) for one in (winner, default)]
+    if winner is default or not all(run and run.weights for run in runs):
+        return 0.0
+    one, other = (_identity_scores(study, run, data, pixels) for run in runs if run)
+    return identities_sd(one["scores"], other["scores"], one["queries"])
+
+
+def _identity_scores(study: Study, run: TopRun, data: TrainingData, pixels: Pixels) -> IdentityScores:
     """Mean score and number of each validation identity's queries, by the run's weights; recorded once measured."""
-    of_all = record.facts.get("identity_scores") or identity_scores_of(record.facts)
-    if str(number) in of_all:
-        return of_all[str(number)]
-    folder = weights_folder(repeat_folder(record.folder, number))
-    assert folder is not None, f"the weights of run {number} are gone"
-    metrics = validation_metrics(folder, data, pixels)
-    figures = query_figures(metrics)[record.space.study.metric.removeprefix("val_")]
+    of_all, key = study.facts.get("identity_scores", {}), f"{run.folder.parent.name}/{run.folder.name}"
+    if key in of_all:
+        return of_all[key]
+    assert run.weights is not None, f"the weights of {key} are gone"
+    metrics = validation_metrics(run.weights, data, pixels)
+    figures = query_figures(metrics)[study.space.study.metric.removeprefix("val_")]
     grouped = pd.Series(figures.double().numpy()).groupby(metrics.identity.numpy())
     known: IdentityScores = {
         "scores": [round(mean, 6) for mean in grouped.mean()],
         "queries": [int(count) for count in grouped.size()],
     }
-    record.note(identity_scores={**of_all, str(number): known})
+    study.note(identity_scores={**of_all, key: known})
     return known
 
 
-def _table(study: Study, confirmed: Confirmed, place: int) -> list[dict[str, Any]]:
-    """The rows of confirmation.csv: the winner's first, then by mean."""
-    sure, rows = confirmed.sure, list[dict[str, Any]]()
-    for c, (name, runs) in enumerate(zip(confirmed.names, confirmed.runs, strict=True)):
-        low, high = sure.interval(c)
-        parameters = notes_of(runs[0])["parameters"]
+def _table(study: Study, found: list[Candidate], compared: Comparison, winner: int) -> list[dict[str, Any]]:
+    """The rows of confirmation.csv: the winner's first, then by what is expected."""
+    rows = list[dict[str, Any]]()
+    for place, one in enumerate(found):
+        low, high = compared.interval(place)
         rows.append(
             {
-                "configuration": name,
-                "mean": round(float(np.mean([run.score for run in runs])), 6),
+                "configuration": one.of,
+                "mean": round(float(compared.mean_C[place]), 6),
                 "low": round(low, 6),
                 "high": round(high, 6),
-                "p_best": round(float(sure.p_best_C[c]), 4) if sure.eligible_C[c] else None,
-                **confirmed.costs[c],
-                "minutes": round(float(np.mean(confirmed.seconds_CS[c])) / 60, 2),
-                **{f"seed {notes_of(run)['seed']}": run.score for run in runs},
-                **{parameter: parameters.get(parameter) for parameter in study.space.searched},
+                "p_best": round(float(compared.p_best_C[place]), 4) if one.eligible else None,
+                **one.costs,
+                "runs": len(one.runs),
+                "scores": " ".join(f"{run.score:.4f}" for run in one.runs),
+                "minutes": round(float(np.mean([run.seconds for run in one.runs])) / 60, 2) if one.runs else None,
+                **{name: one.parameters.get(name) for name in study.space.searched},
             }
         )
-    return [rows[place], *sorted(rows[:place] + rows[place + 1 :], key=lambda row: -row["mean"])]
+    return [rows[winner], *sorted(rows[:winner] + rows[winner + 1 :], key=lambda row: -row["mean"])]
 
 
-def _median_run(study: Study, record: Study, name: str, runs: list[TrialRecord]) -> Winner:
-    """The winner by the run whose score is in the middle."""
-    middle = sorted(runs, key=lambda run: run.score or 0.0)[(len(runs) - 1) // 2]
-    weights = weights_folder(repeat_folder(record.folder, middle.number))
-    return Winner(name, repeat_config(study.space, study.plan, middle), weights, middle.score or 0.0)
-
-
-def _best_trial(study: Study) -> Winner:
-    best = best_trials(study)[0]
-    weights = weights_folder(trial_folder(study.folder, best.number))
-    config = study.config(best.number).changed(num_epochs=best.rung)
-    return Winner(f"trial {best.number}", config, weights, best.score or 0.0)
-
-
-def _sentence(confirmed: Confirmed, place: int) -> str:
+def _sentence(
+    study: Study, found: list[Candidate], compared: Comparison, place: int, default: int, own_sd: float
+) -> str:
     """What can be said of the winner, compared with the default."""
-    names, costs, sure = confirmed.names, confirmed.costs, confirmed.sure
-    count = int(sure.eligible_C.sum())
-    said = f"winner: {names[place]}, the best of {counted(count, 'configuration')} with probability"
-    said += f" {sure.p_best_C[place]:.2f}"
-    if count == 1:
-        said = f"winner: {names[place]}, the only configuration that was confirmed within the limits of costs"
-    if place != (leader := int(sure.p_best_C.argmax())):
-        said += f", as good as {names[leader]} ({sure.p_best_C[leader]:.2f}) in less time"
-    if DEFAULT not in names:
-        return said
-    if names[place] == DEFAULT:
+    metric, count = study.space.study.metric, sum(one.eligible for one in found)
+    low, high = compared.interval(place)
+    said = f"winner: {found[place].of}, {metric} {compared.mean_C[place]:.3f} expected over seeds"
+    said += f" ({LEVEL:.0%} interval {low:.3f} to {high:.3f})"
+    if count > 1:
+        said += f", the best of {count} at full length with probability {compared.p_best_C[place]:.2f}"
+    if place == default:
         return f"{said}: nothing that was found is better than the default"
-    default = names.index(DEFAULT)
-    low, high = sure.interval(place, default)
-    above = sure.means_C[place] - sure.means_C[default]
-    difference = f"its mean is {above:+.3f} from the default's (95% interval {low:+.3f} to {high:+.3f})"
-    for name, cost in costs[place].items():
-        if cost != costs[default][name]:
-            difference += f", {name} {show_value(cost)} instead of {show_value(costs[default][name])}"
-    if not sure.eligible_C[default]:
-        difference += "; the default exceeds the limits and could not win"
-    better = sure.p_better(place, default)
+    above = float(compared.mean_C[place] - compared.mean_C[default])
+    sd = float(np.hypot(compared.sd_of_difference(place, default), own_sd))
+    half = float(stats.norm.ppf(TOLD_APART)) * sd
+    difference = f"{above:+.3f} from the default's (95% interval {above - half:+.3f} to {above + half:+.3f})"
+    for name, cost in found[place].costs.items():
+        if cost != found[default].costs[name]:
+            difference += f", {name} {show_value(cost)} instead of {show_value(found[default].costs[name])}"
+    if not found[default].runs:
+        shortest = counted(study.plan.rungs[0], "epoch") if study.plan.rungs else "other trials"
+        difference += f"; the default was trained for {shortest} alone"
+    better = float(stats.norm.cdf(above / sd))
     if better <= 1 - TOLD_APART:
-        return f"{said}; worse than the default, which costs more than was picked: {difference}"
+        return f"{said}; worse than the default: {difference}"
     if better < TOLD_APART:
         return f"{said}; it cannot be told from the default: {difference}"
     return f"{said}; better than the default: {difference}"

@@ -79,7 +79,7 @@ class Belief:
     @cached_property
     def noise(self) -> np.ndarray:
         """Standard deviation of a run's score around the mean over seeds, by source."""
-        return self._unit * np.exp(self._parameters(self._theta)["noise"].numpy())
+        return np.asarray(self._unit * np.exp(self._parameters(self._theta)["noise"].numpy()))
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -91,8 +91,7 @@ class Belief:
     def correlations(self) -> np.ndarray:
         """How the means of each source go along with those at the top, over all configurations: 0 to 1."""
         between = self._between(self._theta)
-        found: np.ndarray = (between[-1] / torch.sqrt(between.diag() * between[-1, -1])).numpy()
-        return found
+        return np.asarray((between[-1] / torch.sqrt(between.diag() * between[-1, -1])).numpy())
 
     # The model
 
@@ -107,7 +106,7 @@ class Belief:
             root = torch.linalg.cholesky(self._noisy(theta))
             whitened = torch.linalg.solve_triangular(root, self._scores[:, None], upper=False)
             lost = (whitened**2).sum() / 2 + root.diag().log().sum() + (((theta - middles) / sds) ** 2).sum() / 2
-            lost.backward()  # type: ignore[no-untyped-call]
+            lost.backward()
             assert theta.grad is not None
             return float(lost), theta.grad.numpy()
 

@@ -1,130 +1,70 @@
-"""Forecast: what a budget buys. How many trials reach each rung of a plan, and the epochs and time that this takes.
+"""Forecast: what a budget buys. The rungs that fit it, and about how many trials reach each of them.
 
-    forecast(plan, trials=40).describe(epoch_s=12.0, concurrency=1)
-    # plan: 40 trials to 12 epochs, 13 of them to 36 (792 epochs instead of 1440; continue, best 1 in 4), about 2:38:24
-
-`rungs: auto` chooses the rungs and the reduction here, once; the study keeps them.
+    choose_rungs(num_epochs=36, shortest=2, budget=400.0)  # (12, 36)
+    forecast((12, 36), [12, 36], epochs=400.0).describe()
+    # about 23 configurations for 12 epochs, 3 of them for 36, and no repeats
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from data.system.errors import UserError
-from data.system.wording import clock, counted
-from tuning.space.plan import Plan
-from tuning.space.settings import StudySettings
+from data.system.wording import counted
+from tuning.decide.budget import Shares
 
-MOST_RUNGS = 3
-REDUCTIONS = (2, 3, 4)
-FEWEST_AT_TOP = 2
-"""Trials that a chosen plan promotes to the longest schedule, beside the audited ones."""
-TIME_SHARE = 0.9
-"""Share of a time budget that a plan fills: the rest is for starting, evaluating and what runs longer."""
+STEP = 3
+"""The longest schedule is so many times the one below."""
+FULL_LENGTHS = 4
+"""A budget holds at least so many of the longest schedule; else that is made shorter."""
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """How many trials are expected at each rung of a plan."""
+class Forecast(NamedTuple):
+    """About how many schedules of each length a budget holds."""
 
-    plan: Plan
-    """With rungs."""
+    rungs: tuple[int, ...]
     trials: tuple[int, ...]
     """By rung."""
-
-    @property
-    def rungs(self) -> tuple[int, ...]:
-        assert self.plan.rungs is not None
-        return self.plan.rungs
+    repeats: int
 
     @property
     def epochs(self) -> int:
-        """Epochs of all trials together."""
-        return sum(count * length for count, length in zip(self.trials, self.plan.lengths(), strict=True))
+        """Of one trial at least, those that must follow each other."""
+        return sum(self.rungs)
 
-    @property
-    def promoted_to_top(self) -> int:
-        """Trials that reach the longest schedule for their scores and not because they are audited."""
-        return self.trials[-1] - (_audited(self.plan, self.trials[0]) if len(self.rungs) > 1 else 0)
-
-    def describe(self, epoch_s: float, concurrency: int) -> str:
-        """One line; `epoch_s` is 0 where the pace is not known yet."""
+    def describe(self) -> str:
+        """A few words."""
         first, *others = zip(self.trials, self.rungs, strict=True)
-        steps = [f"{counted(first[0], 'trial')} to {counted(first[1], 'epoch')}"]
-        steps += [f"{count} of them to {rung}" for count, rung in others]
-        trained = f"{self.epochs} epochs"
-        if others:
-            instead = self.trials[0] * self.rungs[-1]
-            trained += f" instead of {instead}; {self.plan.promotion}, best 1 in {self.plan.reduction}"
-        time_s = self.epochs * epoch_s / concurrency
-        time = f", about {clock(time_s)} of training at {epoch_s:.3g} s an epoch" if epoch_s else ""
-        return f"plan: {', '.join(steps)} ({trained}){time}"
+        said = [f"about {counted(first[0], 'configuration')} for {counted(first[1], 'epoch')}"]
+        said += [f"{count} of them for {rung}" for count, rung in others]
+        if self.repeats:
+            said.append(f"{counted(self.repeats, 'repeat')} of the best")
+        return ", ".join(said)
 
 
-class Budget(NamedTuple):
-    """Epochs that a time budget has room for."""
+def choose_rungs(num_epochs: int, shortest: int, budget: float | None) -> tuple[int, ...]:
+    """The rungs for `rungs: auto`: num_epochs and a third of it, or less where the budget, in epochs, is small.
 
-    epochs: float
-    """One after the other."""
-    at_once: int
-    """Trials side by side."""
-
-    def holds(self, expected: Forecast) -> bool:
-        """Whether all of its epochs fit, and those of one trial, which follow each other."""
-        return sum(expected.plan.lengths()) <= self.epochs and expected.epochs <= self.epochs * self.at_once
-
-
-def forecast(plan: Plan, trials: int) -> Forecast:
-    """What the plan makes of so many trials."""
-    audited, counts = _audited(plan, trials), [trials]
-    for _ in (plan.rungs or ())[1:]:
-        counts.append(min(counts[-1], max(1, (counts[-1] - audited) // plan.reduction) + audited))
-    return Forecast(plan, tuple(counts))
-
-
-def fitted(expected: Forecast, budget: Budget) -> Forecast | None:
-    """The same plan with as many of its trials as the budget holds; None where it holds not one."""
-    for trials in range(expected.trials[0], 0, -1):
-        fewer = forecast(expected.plan, trials)
-        if budget.holds(fewer):
-            return fewer
-    return None
-
-
-def choose_plan(settings: StudySettings, num_epochs: int, shortest: int, budget: Budget | None = None) -> Forecast:
-    """The plan for `rungs: auto`: the one that prunes least among those that fit the budget.
-
-    The longest rung has `num_epochs`; each other is a `reduction`th of the next one, `shortest` epochs at least; at
-    least FEWEST_AT_TOP trials are promoted to the top. Without a budget every plan fits, and the one with the fewest
-    epochs is taken. Where none fits, the plan has fewer trials than were asked for. Raises UserError where not even
-    one trial fits.
+    `shortest` is the least number of epochs that makes a schedule; None stands for any budget.
     """
-    found = [forecast(plan, settings.trials) for plan in _candidates(settings, num_epochs, shortest)]
-    found = [one for one in found if len(one.rungs) == 1 or one.epochs < settings.trials * num_epochs]
-    # Where enough trials can climb at all, plans in which too few do are left out.
-    found = [one for one in found if one.promoted_to_top >= FEWEST_AT_TOP] or found
-    if budget is None:
-        return min(found, key=lambda one: one.epochs)
-    if fitting := [one for one in found if budget.holds(one)]:
-        return max(fitting, key=lambda one: one.epochs)
-    for one in sorted(found, key=lambda one: one.epochs):
-        if fewer := fitted(one, budget):
-            return fewer
-    raise UserError(
-        f"time budget: no trial of {num_epochs} epochs fits, there is time for {max(0.0, budget.epochs):.1f} epochs; "
-        "raise --time-budget, or lower num_epochs or the image size"
-    )
+    full = num_epochs
+    if budget is not None:
+        full = max(min(num_epochs, int(budget / FULL_LENGTHS)), min(shortest, num_epochs))
+    lower = round(full / STEP)
+    return (lower, full) if shortest <= lower < full else (full,)
 
 
-def _candidates(settings: StudySettings, num_epochs: int, shortest: int) -> Iterator[Plan]:
-    """Plans to choose from."""
-    given = "reduction" in settings.model_fields_set
-    for reduction in (settings.reduction,) if given else REDUCTIONS:
-        for count in range(1, MOST_RUNGS + 1):
-            rungs = tuple(round(num_epochs / reduction**power) for power in range(count - 1, -1, -1))
-            if count == 1 or rungs[0] >= shortest:
-                yield Plan.of(settings, (rungs, reduction))
-
-
-def _audited(plan: Plan, trials: int) -> int:
-    return trials // plan.audit if plan.audit else 0
+def forecast(rungs: Sequence[int], lengths: Sequence[int], epochs: float, most_trials: int | None = None) -> Forecast:
+    """What so many epochs buy. `lengths` are the epochs from each rung to the next."""
+    shares = Shares.of(epochs / rungs[-1], len(rungs))
+    repeats = int(shares.repeats * epochs / rungs[-1])
+    lower = shares.lower * epochs
+    if len(rungs) == 1:
+        counts = [max(1, int(lower / rungs[0]))]
+    else:
+        counts = [max(1, int(lower / (len(rungs) - 1) / length)) for length in lengths[:-1]]
+        left = epochs - repeats * rungs[-1] - sum(c * length for c, length in zip(counts, lengths, strict=False))
+        counts.append(max(1, int(left / lengths[-1])))
+    if most_trials is not None:
+        counts = [min(count, most_trials) for count in counts]
+    for place in range(1, len(counts)):
+        counts[place] = min(counts[place], counts[place - 1])
+    return Forecast(tuple(rungs), tuple(counts), repeats)

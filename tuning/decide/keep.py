@@ -9,13 +9,15 @@ from tuning.decide.pareto import best_trials
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
 
-KEPT_TRIALS = 3
+KEPT_TRIALS = 5
 """Trials whose weights stay on disk: the best ones."""
 
 
 def best_few(study: Study) -> set[int]:
-    """The numbers of the trials whose weights the winner may have."""
-    return {trial.number for trial in best_trials(study, most=KEPT_TRIALS)}
+    """The numbers of the trials whose weights the winner may have, and of the default, which it is compared with."""
+    default = study.space.default
+    own = {trial.number for trial in study.trials() if trial.scores and {**default, **trial.parameters} == default}
+    return {trial.number for trial in best_trials(study, most=KEPT_TRIALS)} | own
 
 
 def prune_weights(study: Study) -> None:

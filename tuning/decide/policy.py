@@ -3,44 +3,50 @@
     number = policy.next_trial()  # made to run in the study; None for none
     policy.at_rung_end(number, rung=12)  # whether it trains on
 
-Every decision follows from the study's record and is written there before anything acts on it. So a search that was
-interrupted decides as it would have done.
+New configurations are tried at the first rung with a share of the budget, then the most promising are promoted, and what
+is left repeats the best (tuning/confirm/repeats.py). Every decision follows from the study's record, and is written
+there before anything acts on it. So a search that was interrupted decides as it would have done.
 """
 
-import math
-
-from data.system.wording import clock
+from data.system.wording import clock, counted
+from tuning.decide.budget import Phase, Purse
 from tuning.decide.keep import prune_weights
-from tuning.decide.rungs import Agreement, agreement, hopeless, promotable
+from tuning.decide.promotion import to_promote
 from tuning.decide.sampler import Sampler
-from tuning.record.cause import Cause, Kind
 from tuning.record.folders import trial_folder
 from tuning.record.job import TrialJob
 from tuning.record.prices import costs_of
-from tuning.record.study import Study
+from tuning.record.study import OWN_SEED, Study
 from tuning.record.trial import Decision, TrialState
+
+LENGTHS_FOR_DEFAULT = 14.0
+"""Full lengths of budget from which on the default is trained to the top whatever its scores: to compare with."""
 
 
 class Policy:
-    """Asynchronous successive halving over the study's rungs, with a fair sample that checks on it."""
+    """Tries configurations at the first rung, and promotes those that the model holds promising."""
 
-    def __init__(self, study: Study, *, reserved_epochs: int = 0):
-        """`reserved_epochs`, one after the other, are kept free in the time budget for what follows the trials."""
-        self.study, self.settings, self.reserved_epochs = study, study.space.study, reserved_epochs
+    def __init__(self, study: Study, purse: Purse):
+        self.study, self.settings, self.purse = study, study.space.study, purse
         self.plan = study.plan
         self.rungs = self.plan.rungs_of(study.space.base_config())
-        self.sampler = Sampler(study.space)
+        self.sampler = Sampler(study.space, self.plan)
+        self.exhausted = False
+        """Whether every configuration of the space has been tried."""
 
     @property
     def planned(self) -> int:
-        """Number of trials to run in all."""
-        return self.settings.trials
+        """Number of trials to run in all, as far as it is known."""
+        trials = len(self.study.trials())
+        to_come = max(0.0, self.purse.left() - (1 - self.purse.shares().lower) * self.purse.total())
+        planned = trials + (0 if self.exhausted else int(to_come / self.purse.shortest))
+        return planned if self.settings.most_trials is None else min(planned, self.settings.most_trials)
 
     @property
     def announcement(self) -> str:
         """What is to be done, in a few words."""
         budget_s = self.settings.time_budget
-        return f"up to {self.planned} trials" + (f", at most {clock(budget_s)}" if budget_s else "")
+        return f"about {counted(self.planned, 'trial')}" + (f", at most {clock(budget_s)}" if budget_s else "")
 
     def name(self, number: int) -> str:
         """What a trial is called."""
@@ -64,101 +70,67 @@ class Policy:
         prune_weights(self.study)
 
     def next_trial(self) -> int | None:
-        """The trial to train now, made to run: an interrupted one, a promoted one, or a new one; None for none.
-
-        None while trials are running means none for now: one of them may make another promotable.
-        """
-        number = next(iter(self.study.in_state(TrialState.WAITING)), None)
-        if number is None:
-            number = self._promotable()
-        if number is not None:
+        """The trial to train now, made to run: an interrupted one, a new one, or a promoted one; None for none."""
+        if (number := self._interrupted()) is not None:
             self.study.go_on(number)
             return number
-        if not self.may_start():
-            self._prune_hopeless()
-            return None
-        parameters, notes = self.sampler.propose(self.study.trials())
-        return self.study.add(parameters, notes, costs_of(self.study, parameters))
+        if self.may_start():
+            proposed = self.sampler.propose(self.study.trials())
+            if proposed is not None:
+                parameters, notes = proposed
+                return self.study.add(parameters, {**notes, OWN_SEED: True}, costs_of(self.study, parameters))
+            self.exhausted = True
+        if (number := self._promotable()) is not None:
+            self.study.go_on(number)
+        return number
 
     def has_work(self) -> bool:
         """Whether `next_trial` would give a trial."""
-        return bool(self.study.in_state(TrialState.WAITING)) or self.may_start() or self._promotable() is not None
+        return self._interrupted() is not None or self.may_start() or self._promotable() is not None
 
     def may_start(self) -> bool:
-        """Whether a new trial may begin: there are trials left, and time for its first rung.
+        """Whether a new trial may begin: it is time for it, and there is room for it.
 
-        While no trial has come to the top, the time that the best one needs to get there is kept for it.
+        While no trial has come to the top, the epochs that one needs to get there are kept for it.
         """
-        trials = self.study.trials()
-        if len(trials) >= self.settings.trials:
+        trials, most = self.study.trials(), self.settings.most_trials
+        if self.exhausted or (most is not None and len(trials) >= most):
             return False
-        if self.settings.time_budget is None:
-            return True
-        highest = max((trial.rung for trial in trials), default=0)
-        above = [self._epochs_to(rung) for rung in self.rungs if rung > max(highest, self.rungs[0])]
-        to_the_top = 0 if any(trial.state is TrialState.COMPLETE for trial in trials) else sum(above)
-        return self.has_time_for(self.rungs[0] + to_the_top)
+        if not any(trial.scores for trial in trials):
+            # Nothing to hand over yet: one schedule is better than none, but not one beside the other.
+            return self.purse.holds(self.purse.shortest) and (not trials or self._holds_another())
+        if self.purse.phase() is not Phase.TRY and self._promotable() is not None:
+            return False
+        return self.purse.phase() is not Phase.REPEAT and self._holds_another()
 
-    def has_time_for(self, epochs: int) -> bool:
-        """Whether this many epochs would end within the budget, at the pace of the study so far."""
-        budget_s = self.settings.time_budget
-        epochs += self.reserved_epochs
-        return budget_s is None or self.study.elapsed_s + epochs * self.study.epoch_s <= budget_s
+    def _holds_another(self) -> bool:
+        at_top = any(trial.rung == self.rungs[-1] or self._runs_to_top(trial.number) for trial in self.study.trials())
+        return self.purse.holds(self.purse.shortest + (0 if at_top else sum(self.plan.lengths()[1:])))
+
+    def _runs_to_top(self, number: int) -> bool:
+        trial = self.study.trial(number)
+        return trial.state is TrialState.RUNNING and len(self.rungs) > 1 and trial.rung >= self.rungs[-2]
 
     def at_rung_end(self, number: int, rung: int) -> bool:
-        """Whether the trial trains on. If not, it is on record as complete, paused or pruned."""
-        study = self.study
-        if rung not in self.rungs[:-1]:
-            study.finish(number, TrialState.COMPLETE)
-            self._prune_hopeless()
-            return False
-        decided = study.trial(number).decisions.get(rung)
-        if decided in (Decision.PROMOTED, Decision.FAIR):  # before an interruption
-            return True
-        following = self.rungs[self.rungs.index(rung) + 1]
-        climbs = self.plan.is_audited(number) or self.agreement(rung).too_low
-        if climbs and self.has_time_for(self._epochs_to(following)):
-            study.decide(number, rung, Decision.FAIR)
-            return True
-        study.decide(number, rung, Decision.PAUSED)
-        if self._promotable() == number:
-            study.go_on(number)
-            return True
-        self._prune_hopeless()
+        """Whether the trial trains on: never at once. It is on record as complete or paused."""
+        if rung in self.rungs[:-1]:
+            self.study.decide(number, rung, Decision.PAUSED)
+        else:
+            self.study.finish(number, TrialState.COMPLETE)
         return False
 
-    def agreement(self, rung: int) -> Agreement:
-        """How well the rung ranks, by the record so far."""
-        return agreement(self.study.trials(), rung, self.rungs[-1])
+    def _interrupted(self) -> int | None:
+        """A trial that was interrupted and would still end in time."""
+        waiting = self.study.in_state(TrialState.WAITING)
+        return next((number for number in waiting if self.purse.holds_promised(number)), None)
 
     def _promotable(self) -> int | None:
-        trials = self.study.trials()
-        last = not self.study.in_state(TrialState.RUNNING) and not self.may_start()
-        number = promotable(trials, self.rungs, self.plan.reduction, last=last, pick=self.settings.pick)
+        """The trial to promote now; None for none, and where it would not end in time."""
+        number = to_promote(self.study, self.purse, default_first=self._default_first())
         if number is None:
             return None
-        following = self.rungs[self.rungs.index(self.study.trial(number).rung) + 1]
-        return number if self.has_time_for(self._epochs_to(following)) else None
+        place = self.rungs.index(self.study.trial(number).rung)
+        return number if self.purse.holds(self.plan.lengths()[place + 1]) else None
 
-    def _prune_hopeless(self) -> None:
-        """Prunes the trials that can no longer be promoted, one rung after the other."""
-        reduction, to_come = self.plan.reduction, self._trials_to_come()
-        while numbers := hopeless(self.study.trials(), self.rungs, reduction, to_come):
-            for number in numbers:
-                rung = self.study.trial(number).rung
-                cause = Cause(Kind.NOT_PROMOTED, f"not among the best 1 in {reduction} at {rung} epochs")
-                self.study.finish(number, TrialState.PRUNED, cause)
-
-    def _trials_to_come(self) -> int:
-        """Trials that may still begin, as far as the time budget allows."""
-        to_come = max(0, self.settings.trials - len(self.study.trials()))
-        if self.settings.time_budget is not None and self.study.epoch_s:
-            spent_s = self.study.elapsed_s + self.reserved_epochs * self.study.epoch_s
-            left_s = max(0.0, self.settings.time_budget - spent_s)
-            at_once = max(1, len(self.study.in_state(TrialState.RUNNING)))
-            to_come = min(to_come, math.ceil(at_once * left_s / (self.rungs[0] * self.study.epoch_s)))
-        return to_come
-
-    def _epochs_to(self, rung: int) -> int:
-        """Epochs from the rung below to this one."""
-        return self.plan.lengths()[self.rungs.index(rung)]
+    def _default_first(self) -> bool:
+        return self.purse.total() / self.purse.longest >= LENGTHS_FOR_DEFAULT

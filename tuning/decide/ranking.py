@@ -1,136 +1,133 @@
-"""Which trial is best so far, although they have trained for different times. Pure functions of the study's record.
+"""Which trial is best so far, although they have trained for different times, by what the scores make believe.
 
-    best_first(study.trials())[0]  # the best trial
+    best_trials(study)[0]                # the best trial
+    standing_of(study).expected[7]       # the score to expect of trial 7's settings at the highest rung reached
 
-Scores at different rungs do not compare. So each trial is ranked by its expected score at the highest rung: its score,
-and what other trials gained from there.
+Scores at different rungs do not compare, and the best of many noisy scores is mostly luck. So each trial is ranked by
+the mean over seeds that tuning/decide/belief.py expects of its configuration.
 """
 
-import heapq
-import itertools
-import statistics
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from tuning.decide.belief import Belief
+from tuning.decide.places import Places
+from tuning.record.study import Study
 from tuning.record.trial import TrialRecord, TrialState
+from tuning.space.plan import Plan
+from tuning.space.space import SearchSpace
 
-PRIOR_PAIRS = 4
-"""How strongly a slope of 0 is believed in: as if so many pairs of scores spoke for it."""
-
-
-class Gain(NamedTuple):
-    """What trials gained from one rung to the next: a mean, and more or less of it the better they were before."""
-
-    before: float
-    """Mean score at the lower rung."""
-    mean: float
-    slope: float
-    """Gain for each unit of score above `before`, at least -1: a better score never makes a worse estimate."""
-
-    def after(self, score: float) -> float:
-        """The score to expect at the next rung."""
-        return score + self.mean + self.slope * (score - self.before)
+MOST_SCORES = 300
+"""Scores that the model is fitted to; the time that it takes grows with their third power."""
 
 
-def estimated_finals(trials: Sequence[TrialRecord]) -> dict[int, float]:
-    """By trial number: the score to expect at the highest rung that any trial has reached; a complete trial's own.
+class Run(NamedTuple):
+    """A score, and what it is the score of."""
 
-    From each rung to the next the estimate follows a straight line through the trials that have both scores. Its slope
-    is shrunk towards 0, a gain that is the same for all. Where no trial has both scores, the estimate is the score.
-    Trials without a score are left out.
-    """
-    return _standing(trials).estimates
-
-
-def by_score(trials: Sequence[TrialRecord], rung: int) -> list[TrialRecord]:
-    """The trials that have a score at the rung, best first; the earlier first where scores are equal."""
-    now = {trial.number: trial for trial in trials}
-    return [now[number] for number in _standing(trials).order(rung)]
+    parameters: Mapping[str, Any]
+    source: int
+    """The place of its rung among the plan's."""
+    score: float
 
 
-class _Standing:
-    """What follows from trials' scores, and from which of them are complete, alone."""
+class Standing:
+    """What is known of the configurations of a study; a function of its record alone."""
 
-    def __init__(self, trials: Sequence[TrialRecord]):
+    def __init__(self, space: SearchSpace, plan: Plan, trials: Sequence[TrialRecord], repeats: Sequence[Run] = ()):
+        """`repeats` are runs beside the trials."""
         self.trials = list(trials)
-        self._orders: dict[int, list[int]] = {}
+        self.places = Places(space)
+        # Where each trial has a length of its own, that length is one of the settings, and there is one source.
+        self.rungs = plan.rungs or ()
+        self.runs = [*runs_of(trials, self.rungs), *repeats]
 
-    def holds_for(self, trials: Sequence[TrialRecord]) -> bool:
-        """Whether these trials have the same scores, and the same of them are complete."""
-        if len(trials) != len(self.trials):
-            return False
-        changed = [(new, old) for new, old in zip(trials, self.trials, strict=True) if new is not old]
-        holds = all(
-            new.scores is old.scores and new.number == old.number and new.is_complete == old.is_complete
-            for new, old in changed
-        )
-        if holds and changed:
-            self.trials = list(trials)
-        return holds
-
-    def order(self, rung: int) -> list[int]:
-        """Numbers of the trials with a score at the rung, best first."""
-        if rung not in self._orders:
-            pairs = sorted((-trial.scores[rung], trial.number) for trial in self.trials if rung in trial.scores)
-            self._orders[rung] = [number for _, number in pairs]
-        return self._orders[rung]
+    @property
+    def top(self) -> int:
+        """The source of the last rung."""
+        return max(len(self.rungs) - 1, 0)
 
     @cached_property
-    def estimates(self) -> dict[int, float]:
-        """`estimated_finals`."""
-        rungs = sorted({rung for trial in self.trials for rung in trial.scores})
-        gains = {lower: _gain(self.trials, lower, upper) for lower, upper in itertools.pairwise(rungs)}
-        to_come = {rung: [gains[between] for between in rungs[place:-1]] for place, rung in enumerate(rungs)}
-        estimates = {}
-        for trial in self.trials:
-            if (score := trial.score) is not None:
-                for gain in () if trial.is_complete else to_come[trial.rung]:
-                    score = gain.after(score)
-                estimates[trial.number] = score
-        return estimates
+    def reached(self) -> int:
+        """The source of the highest rung that a run has reached."""
+        return max((run.source for run in self.runs), default=0)
+
+    @cached_property
+    def belief(self) -> Belief:
+        """Fitted to the scores; needs one at least."""
+        runs = self.runs
+        if len(runs) > MOST_SCORES:  # the top's first, then the best
+            runs = sorted(runs, key=lambda run: (run.source, run.score), reverse=True)[:MOST_SCORES]
+        places = self.places.of_all([run.parameters for run in runs])
+        return Belief(
+            places, np.array([run.source for run in runs]), np.array([run.score for run in runs]), self.top + 1
+        )
+
+    @cached_property
+    def expected(self) -> dict[int, float]:
+        """By trial number: the mean over seeds that is expected of its settings at the highest rung that any trial has
+        reached. Trials without a score are left out."""
+        scored = [trial for trial in self.trials if trial.score is not None]
+        if not scored:
+            return {}
+        places = self.places.of_all([trial.parameters for trial in scored])
+        means = self.belief.at(places, np.full(len(scored), self.reached))[0].tolist()
+        return {trial.number: mean for trial, mean in zip(scored, means, strict=True)}
 
 
-_last = [_Standing([])]
+def runs_of(trials: Sequence[TrialRecord], rungs: Sequence[int]) -> list[Run]:
+    """The scores of trials. One that failed because of its settings counts as bad as the worst at its rung."""
+    sources = {rung: source for source, rung in enumerate(rungs)}
+    runs = [
+        Run(trial.parameters, sources.get(rung, 0), score) for trial in trials for rung, score in trial.scores.items()
+    ]
+    for trial in trials:
+        if trial.state is TrialState.FAILED and trial.cause is not None and trial.cause.shows_bad_region:
+            source = min(len(trial.scores), max(len(rungs) - 1, 0))
+            worst = min((run.score for run in runs if run.source == source), default=0.0)
+            runs.append(Run(trial.parameters, source, worst))
+    return runs
+
+
+_last: list[tuple[Any, Standing]] = []
 """The last standing that was asked for: a decision asks several times, and only a rung's end makes another."""
 
 
-def _standing(trials: Sequence[TrialRecord]) -> _Standing:
-    if not _last[0].holds_for(trials):
-        _last[0] = _Standing(trials)
-    return _last[0]
+def standing(
+    space: SearchSpace, plan: Plan, trials: Sequence[TrialRecord], repeats: Sequence[Run] = ()
+) -> Standing:
+    """The standing of trials and repeats."""
+    key = id(space), plan.rungs, repeats, [(t.number, dict(t.scores), t.state is TrialState.FAILED) for t in trials]
+    if not _last or _last[0][0] != key:
+        _last[:] = [(key, Standing(space, plan, trials, repeats))]
+    return _last[0][1]
+
+
+def standing_of(study: Study, repeats: Sequence[Run] = ()) -> Standing:
+    """The standing of a study's trials."""
+    return standing(study.space, study.plan, study.trials(), repeats)
 
 
 def best_first(
-    trials: Sequence[TrialRecord], limits: Mapping[str, float] | None = None, *, most: int | None = None
+    study: Study, limits: Mapping[str, float] | None = None, *, most: int | None = None
 ) -> list[TrialRecord]:
-    """Trials that completed a schedule, the best estimated final score first; then the pruned, then the failed.
+    """Trials that completed a schedule: those of the highest rung first, at each the one of which most is expected.
 
-    Trials within the limits of costs come first; failed ones come last in any case. `most` of them, if given.
+    Trials within the limits of costs come before others; failed ones come last in any case. `most` of them, if given.
     """
-    estimates = estimated_finals(trials)
+    expected = standing_of(study).expected
 
-    def worth(trial: TrialRecord) -> tuple[bool, bool, bool, float]:
+    def worth(trial: TrialRecord) -> tuple[bool, bool, int, float]:
         cheap = not limits or within(trial.costs, limits)
-        state = trial.state
-        return state is not TrialState.FAILED, cheap, state is not TrialState.PRUNED, estimates[trial.number]
+        reached = 0 if study.space.searches_length else trial.rung
+        return trial.state is not TrialState.FAILED, cheap, reached, expected[trial.number]
 
-    scored = [trial for trial in trials if trial.number in estimates]
-    return sorted(scored, key=worth, reverse=True) if most is None else heapq.nlargest(most, scored, key=worth)
+    scored = [trial for trial in study.trials() if trial.number in expected]
+    return sorted(scored, key=worth, reverse=True)[:most]
 
 
 def within(costs: Mapping[str, float], limits: Mapping[str, float]) -> bool:
     """Whether all limits are kept."""
     return all(costs[name] <= limit for name, limit in limits.items())
-
-
-def _gain(trials: Sequence[TrialRecord], lower: int, upper: int) -> Gain:
-    reached = [trial.scores for trial in trials if lower in trial.scores and upper in trial.scores]
-    both = [(scores[lower], scores[upper] - scores[lower]) for scores in reached]
-    if not both:
-        return Gain(0.0, 0.0, 0.0)
-    before, mean = (statistics.fmean(column) for column in zip(*both, strict=True))
-    spread = sum((score - before) ** 2 for score, _ in both)
-    together = sum((score - before) * (gained - mean) for score, gained in both)
-    slope = together / spread * len(both) / (len(both) + PRIOR_PAIRS) if spread else 0.0
-    return Gain(before, mean, max(-1.0, slope))

@@ -1,9 +1,10 @@
 """Which configuration to try next: a function of the trials so far.
 
-    parameters, notes = Sampler(space).propose(study.trials())
+    parameters, notes = Sampler(space, plan).propose(study.trials())  # None where everything has been tried
 
-Optuna's samplers learn from trials that were told a final value. Most trials of a search with rungs never get one,
-so each is shown with an estimate of it.
+The space's first trials come first, then what the sampler proposes: the model (tuning/decide/proposals.py) or one of
+Optuna's. Those learn from trials that were told a final value. Most trials of a search with rungs never get one, so each
+is shown with the score that the model expects. No configuration is proposed twice.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,17 +18,19 @@ from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
 from tuning.decide.optuna_private import PlacedQMCSampler, RewritableStudy
-from tuning.decide.ranking import estimated_finals
+from tuning.decide.proposals import distinct, drawn, key_of, propose
+from tuning.decide.ranking import standing
 from tuning.record.trial import TrialRecord, TrialState, distribution
 from tuning.space.batches import nearest_trainable
 from tuning.space.parameter import Parameter
+from tuning.space.plan import Plan
 from tuning.space.settings import SamplerName
 from tuning.space.space import SearchSpace
 
-
-def startup_trials(trials: int) -> int:
-    """Trials before the sampler models anything: a third of those planned, 4 or 5."""
-    return max(4, min(5, trials // 3))
+STARTUP = 5
+"""Trials before one of Optuna's samplers models anything."""
+MOST_MODELLED = 300
+"""Trials from which on TPE proposes in the model's place, which would take seconds."""
 
 
 def _tpe(seed: int, startup: int, number: int) -> BaseSampler:
@@ -36,7 +39,7 @@ def _tpe(seed: int, startup: int, number: int) -> BaseSampler:
     )
 
 
-SAMPLERS: dict[SamplerName, Callable[[int, int, int], BaseSampler]] = {
+OPTUNAS: dict[SamplerName, Callable[[int, int, int], BaseSampler]] = {
     "tpe": _tpe,
     "gp": lambda seed, startup, number: optuna.samplers.GPSampler(
         seed=seed, n_startup_trials=startup, deterministic_objective=False
@@ -54,27 +57,45 @@ BLIND: tuple[SamplerName, ...] = ("random", "qmc")
 
 
 class Sampler:
-    """Proposes configurations. The same trials give the same proposal, whoever asked for the earlier ones."""
+    """Proposes configurations. The same record gives the same proposal, whoever asked for the earlier ones."""
 
-    def __init__(self, space: SearchSpace):
-        self.space = space
-        directions = [StudyDirection.MAXIMIZE, *(StudyDirection.MINIMIZE for _ in space.study.costs)]
+    def __init__(self, space: SearchSpace, plan: Plan):
+        self.space, self.plan = space, plan
+        directions = [StudyDirection.MAXIMIZE, *(StudyDirection.MINIMIZE for _ in self.space.study.costs)]
         self._shown = RewritableStudy(directions)
         """The trials as Optuna's sampler is shown them."""
         self._with_parameters = 0
         """How many of its rows have the parameters that were trained."""
 
-    def propose(self, trials: Sequence[TrialRecord]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The next trial's parameters, and notes that Optuna's sampler wants to find with the trial the next time.
+    def propose(self, trials: Sequence[TrialRecord]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The next trial's parameters, and notes that Optuna's sampler wants to find with the trial the next time;
+        None where every configuration of the space has been tried. `trials` are all so far, by number.
 
-        `trials` are all so far, by number. The space's first trials and warm starts come first; what they leave
-        open is sampled.
+        The space's first trials and warm starts come first; what they leave open is sampled.
         """
+        number, name = len(trials), self.space.study.sampler
+        known = {key_of(trial.parameters) for trial in trials}
+        if name == "model" and number >= len(self.space.first) and self._models(number):
+            rng = np.random.default_rng([self.space.study.sampler_seed, number])
+            proposed = propose(self.space, standing(self.space, self.plan, trials), rng)
+            return None if proposed is None else (proposed, {})
+        chosen, notes = self._ask(trials)
+        if key_of(chosen) not in known:
+            return chosen, notes
+        left = distinct(drawn(self.space, np.random.default_rng([self.space.study.sampler_seed, number])), known, 1)
+        return (left[0], notes) if left else None
+
+    def _models(self, number: int) -> bool:
+        """Whether the model proposes: it knows one metric, and takes too long for very many trials."""
+        return not self.space.study.costs and number < MOST_MODELLED
+
+    def _ask(self, trials: Sequence[TrialRecord]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What Optuna's sampler proposes, or the next first trial."""
         number, study = len(trials), self._shown.study
         self._show_parameters(trials)
         if self.space.study.sampler not in BLIND:
             self._show_scores(trials)
-        if number < len(self.space.first):
+        if number < len(self.space.first) :
             first = self.space.first[number]
             own = [p for p in self.space.parameters if p.name in first and p.contains(first[p.name])]
             study.enqueue_trial({parameter.key: first[parameter.name] for parameter in own})
@@ -93,7 +114,8 @@ class Sampler:
         # All points of one sequence need one seed.
         seeds = [settings.sampler_seed] if settings.sampler == "qmc" else [settings.sampler_seed, number]
         seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
-        return SAMPLERS[settings.sampler](seed, startup_trials(settings.trials), number)
+        name = "tpe" if settings.sampler == "model" else settings.sampler
+        return OPTUNAS[name](seed, STARTUP, number)
 
     def _show_parameters(self, trials: Sequence[TrialRecord]) -> None:
         """Brings the parameters that Optuna's sampler sees up to date, and forgets what it kept of the rows before."""
@@ -112,11 +134,11 @@ class Sampler:
         self._with_parameters = len(trials)
 
     def _show_scores(self, trials: Sequence[TrialRecord]) -> None:
-        """Shows estimated final values; none for running trials.
+        """Shows expected values; none for running trials.
 
         Trials that failed because of their configuration are shown below the worst score, by the range of all scores.
         """
-        estimates = estimated_finals(trials)
+        estimates = standing(self.space, self.plan, trials).expected
         scores = [estimates[t.number] for t in trials if t.number in estimates and t.state is not TrialState.FAILED]
         worst, best = min(scores, default=0.0), max(scores, default=0.0)
         bad = worst - (best - worst or worst)

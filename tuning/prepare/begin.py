@@ -38,7 +38,7 @@ class Prepared(NamedTuple):
     """What the trials need, and the lock on the study's folder."""
 
     space: SearchSpace
-    """With the command line's trials and time budget."""
+    """With the command line's budgets."""
     folder: Path
     samples: list[Sample]
     """All training images."""
@@ -55,8 +55,11 @@ class Prepared(NamedTuple):
     lock: FileLock
 
 
-def prepare(arguments: argparse.Namespace) -> Prepared:
-    """Reads and checks what the arguments name, and says what it found. Raises UserError."""
+def prepare(arguments: argparse.Namespace, *, trains: bool = True) -> Prepared:
+    """Reads and checks what the arguments name, and says what it found. Raises UserError.
+
+    `trains`: whether trials follow, for which Ray starts meanwhile.
+    """
     space = read_space_of(arguments)
     folder = study_folder(arguments, space)
     space, remarks = start_warm(arguments, space, folder)
@@ -78,19 +81,23 @@ def prepare(arguments: argparse.Namespace) -> Prepared:
     lock, prices = lock_folder(folder), None
     if not (folder / DATABASE).exists():
         prices = measure_prices(space)  # before Ray's processes compute
-        if space.study.rungs != "auto":
+        if trains and not space.study.time_budget:
             start_ray(arguments.address, resources)  # a new study runs trials for certain
     return Prepared(space, folder, samples, left_out, data, teachers, pixels, resources, storage, prices, lock)
 
 
 def read_space_of(arguments: argparse.Namespace) -> SearchSpace:
-    """The space, with the command line's trials and time budget in place of its own."""
+    """The space, with the command line's budgets in place of its own."""
     space = read_space(arguments.space, arguments.set, arguments.data_dir)
     changes: dict[str, Any] = {}
     if arguments.trials is not None:
         if arguments.trials < 1:
             raise UserError(f"--trials {arguments.trials}: at least 1")
         changes["trials"] = arguments.trials
+    if arguments.epochs is not None:
+        if arguments.epochs < 1:
+            raise UserError(f"--epochs {arguments.epochs}: at least 1")
+        changes["epochs"] = arguments.epochs
     if arguments.time_budget is not None:
         changes["time_budget"] = parse_duration(arguments.time_budget, "--time-budget")
     return replace(space, study=space.study.model_copy(update=changes))

@@ -1,6 +1,6 @@
 """Plans a study before its first trial, and times the steps that `rungs: auto` plans by.
 
-plan_study(study, data, pixels, probes=2, concurrency=2)  # "plan: 40 trials to 12 epochs, 13 of them to 36 (...)"
+plan_study(study, data, pixels, probes=2, concurrency=2)  # "plan: about 40 configurations for 12 epochs, ..."
 """
 
 import math
@@ -12,8 +12,10 @@ from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError, in_one_line
 from data.system.processes import in_processes
+from data.system.wording import clock, counted, show_value
 from reid_train.settings.config import TrainConfig
-from tuning.decide.forecast import TIME_SHARE, Budget, choose_plan, fitted, forecast
+from tuning.decide.budget import Purse, closing_s
+from tuning.decide.forecast import FULL_LENGTHS, STEP, choose_rungs, forecast
 from tuning.record.study import Study
 from tuning.space.space import SearchSpace
 
@@ -26,33 +28,75 @@ PROBE_STEPS = 4
 def plan_study(study: Study, data: TrainingData, pixels: Pixels, *, probes: int, concurrency: int) -> str | None:
     """The plan in one line; None where every trial has a length of its own.
 
-    With `rungs: auto` the plan is chosen when the study begins, and kept. For a time budget an epoch is timed first, in
-    `probes` processes at once; with 0 it is not timed, and the plan follows from the number of trials alone.
+    The rungs of `rungs: auto` are chosen when the study begins, and kept. For a time budget an epoch is timed first, in
+    `probes` processes at once; with 0 it is not timed, and the rungs are num_epochs and a third of it. Raises UserError
+    where not even one short schedule fits the budget.
     """
     space, settings = study.space, study.space.study
+    if settings.time_budget and probes and "plan" not in study.facts:
+        epoch_s = measure_epoch_s(space.default_config(), data, pixels, probes)
+    else:
+        epoch_s = Purse(study, None).pace_s()
+    if "plan" not in study.facts:
+        study.note(plan={"rungs": [], "epoch_s": epoch_s})
+        if settings.rungs == "auto" and not space.searches_length:
+            rungs = chosen_rungs(study, len(data.train), concurrency)
+            study.note(plan={"rungs": list(rungs), "epoch_s": epoch_s})
     if space.searches_length:
         return None
-    budget_s = settings.time_budget
-    if settings.rungs == "auto" and "plan" not in study.facts:
-        config = space.default_config()
-        epoch_s, budget = 0.0, None
-        if budget_s and probes:
-            epoch_s = measure_epoch_s(config, data, pixels, probes)
-            budget = Budget((budget_s - study.elapsed_s) * TIME_SHARE / epoch_s, concurrency)
-        plan = choose_plan(settings, config.num_epochs, shortest_schedule(space, len(data.train)), budget).plan
-        study.note(plan={"rungs": list(plan.rungs or ()), "reduction": plan.reduction, "epoch_s": epoch_s})
-    plan = study.plan
-    if plan.rungs is None:
-        plan = plan.with_rungs(plan.rungs_of(space.base_config()))
-    expected = forecast(plan, settings.trials)
-    chosen = study.facts.get("plan")
-    epoch_s = study.epoch_s or (chosen["epoch_s"] if chosen else 0.0)
-    if budget_s and epoch_s:
-        expected = fitted(expected, Budget(budget_s * TIME_SHARE / epoch_s, concurrency)) or expected
-    text = expected.describe(epoch_s, concurrency)
-    return (
-        text if expected.trials[0] == settings.trials else f"{text}; no time for more of the {settings.trials} trials"
+    purse, plan = Purse(study, None, concurrency), study.plan
+    rungs = plan.rungs_of(space.base_config())
+    check_room(purse, rungs[0])
+    expected = forecast(rungs, plan.lengths() or list(rungs), purse.total(), settings.most_trials)
+    return f"plan: {expected.describe()}; {describe_budget(purse)}"
+
+
+def chosen_rungs(study: Study, images: int, concurrency: int) -> tuple[int, ...]:
+    """Those of `rungs: auto`."""
+    space, settings = study.space, study.space.study
+    num_epochs, shortest = space.default_config().num_epochs, shortest_schedule(space, images)
+    if settings.trials is not None and settings.epochs is None and settings.time_budget is None:
+        return choose_rungs(num_epochs, shortest, None)  # so many configurations, whatever they take
+    budget, purse = float("inf"), Purse(study, None, concurrency)
+    if settings.epochs is not None:
+        budget = settings.epochs
+    if settings.time_budget and (pace_s := purse.pace_s()):
+        # One schedule after the other must end in time, too.
+        longest = STEP / (STEP + 1) * purse.left_s() / pace_s
+        budget = min(budget, purse.left_s() * concurrency / pace_s, FULL_LENGTHS * longest)
+    return choose_rungs(num_epochs, shortest, None if budget == float("inf") else max(budget, 0.0))
+
+
+def check_room(purse: Purse, shortest: int) -> None:
+    """Raises UserError where the budget of a new study holds no schedule at all."""
+    study, settings = purse.study, purse.settings
+    if study.trials() or purse.holds(shortest):
+        return
+    if settings.epochs is not None and settings.epochs < shortest:
+        raise UserError(f"--epochs {settings.epochs}: the shortest schedule has {shortest}; give at least that")
+    pace_s = purse.pace_s()
+    least_s = study.elapsed_s + closing_s(pace_s) + 1.1 * shortest * pace_s
+    raise UserError(
+        f"--time-budget {clock(settings.time_budget or 0)}: not even one schedule of {counted(shortest, 'epoch')} fits, "
+        f"at {pace_s:.3g} s an epoch; give at least {clock(least_s)}, or make the images smaller or num_epochs less"
     )
+
+
+def describe_budget(purse: Purse) -> str:
+    """The budget in words."""
+    settings, pace_s = purse.settings, purse.pace_s()
+    if settings.time_budget is None:
+        return f"{purse.total():.0f} epochs in all"
+    return f"{clock(settings.time_budget)} in all at {pace_s:.3g} s an epoch, {purse.at_once} at once"
+
+
+def default_outside(space: SearchSpace) -> list[str]:
+    """A line where the default, which the winner is compared with, lies outside of what is searched."""
+    outside = [p.name for p in space.counting(space.default) if not p.contains(space.default[p.name])]
+    if not outside:
+        return []
+    values = ", ".join(f"{name} {show_value(space.default[name])}" for name in outside)
+    return [f"note: the default lies outside of what is searched: {values}; a first trial would replace it"]
 
 
 def shortest_schedule(space: SearchSpace, training_images: int) -> int:

@@ -13,11 +13,10 @@ from data.pixels.digests import fingerprint
 from data.sets.splits import describe_split
 from data.system.errors import UserError, running_command
 from data.system.files import write_text
-from tuning.confirm.candidates import intention
 from tuning.confirm.repeats import open_record
 from tuning.prepare.begin import Prepared
 from tuning.prepare.costs import describe_prices, measure_prices
-from tuning.prepare.planning import plan_study
+from tuning.prepare.planning import default_outside, plan_study
 from tuning.record.environment import describe
 from tuning.record.storage import Storage
 from tuning.record.study import Study
@@ -25,14 +24,16 @@ from tuning.record.unchanged import check_unchanged
 from tuning.run.resources import gpus
 
 
-def open_records(arguments: argparse.Namespace, ready: Prepared) -> tuple[Study, Study]:
-    """The study and the record of its repeats, new or to be gone on with; says what is planned.
+def open_records(arguments: argparse.Namespace, ready: Prepared, began: float) -> tuple[Study, Study]:
+    """The study and the record of its repeats, new or to be gone on with; says what is planned. The study's time counts
+    from `began`, of time.monotonic.
 
     Raises UserError for a study of another space, other images or other code.
     """
     space, folder, resources = ready.space, ready.folder, ready.resources
     server = (arguments.study_storage, driver_name(folder)) if arguments.study_storage else None
     study = Study(folder, space, server=server)
+    study.count_from(began)
     with study.exclusive():
         settle_storage(study, ready.storage)
         if "prices" not in study.facts:
@@ -45,7 +46,7 @@ def open_records(arguments: argparse.Namespace, ready: Prepared) -> tuple[Study,
         describe(study, arguments.space, gpus())
         probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
         plan = plan_study(study, ready.data, ready.pixels, probes=probes, concurrency=resources.concurrency)
-        for line in (*describe_prices(study.facts["prices"]), *([plan] if plan else []), *intention(study.space)):
+        for line in (*describe_prices(study.facts["prices"]), *([plan] if plan else []), *default_outside(study.space)):
             print(line, flush=True)
     record = open_record(folder, study.space, server)
     record.storage = study.storage

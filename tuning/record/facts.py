@@ -14,7 +14,6 @@ class ChosenPlan(TypedDict):
     """What `rungs: auto` came to."""
 
     rungs: list[int]
-    reduction: int
     epoch_s: float
     """Seconds of an epoch by which it was chosen; 0 where none was measured."""
 

@@ -12,7 +12,7 @@ from reid_train.settings.file import SettingsFile
 from tuning.record.cause import WITHOUT_KIND, Cause, Kind
 from tuning.space.parameter import Parameter
 from tuning.space.read import field_kinds, with_batches
-from tuning.space.settings import StudySettings
+from tuning.space.settings import RETIRED, StudySettings
 from tuning.space.space import SearchSpace
 
 CODE_WITH_THE_SAME_NUMBERS = "fdc66205ba44f795834d9a5c12b792db48fe97394d370bcdf7057df0dcdfb283"
@@ -35,7 +35,7 @@ def space_of_description(description: Mapping[str, Any], facts: Mapping[str, Any
     """The space, from the description that such a study kept: study settings that change no trial are not in it."""
     settings: dict[str, Any] = {
         "metrics": {description["metric"]: "max", **dict.fromkeys(description.get("costs", ()), "min")},
-        **{name: description[name] for name in ("rungs", "promotion", "reduction", "audit", "sampler", "sampler_seed")},
+        **{name: description[name] for name in ("rungs", "promotion", "sampler", "sampler_seed")},
         **({"warm_start": description["warm_start"]} if "warm_start" in description else {}),
         **{name: facts[name] for name in ("trials", "pick") if name in facts},
     }
@@ -71,7 +71,7 @@ def identity_of_description(description: Mapping[str, Any]) -> dict[str, Any]:
     """The description as SearchSpace.identity gives it: without fixed settings that have TrainConfig's own value."""
     defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
     fixed = {name: value for name, value in description["fixed"].items() if value != defaults.get(name, ...)}
-    return {**description, "fixed": fixed}
+    return {name: value for name, value in description.items() if name not in RETIRED} | {"fixed": fixed}
 
 
 def ablation_of(facts: Mapping[str, Any]) -> dict[str, Any] | None:

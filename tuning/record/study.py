@@ -57,6 +57,8 @@ from tuning.space.space import SearchSpace
 
 logger = logging.getLogger(__name__)
 
+OWN_SEED = "own_seed"
+"""Note of trials whose seed is the space's plus their number; those of before 2026-11-27 all have the space's."""
 SAVES_ELAPSED_S = 5.0
 """Seconds of searching, at most, that a kill leaves out of the study's time."""
 
@@ -263,7 +265,7 @@ class Study:
     def plan(self) -> Plan:
         """The rungs that its trials climb: those of its space, or those that `rungs: auto` came to."""
         chosen = self._facts.get("plan")
-        return Plan.of(self.space.study, None if chosen is None else (tuple(chosen["rungs"]), chosen["reduction"]))
+        return Plan.of(self.space.study, None if chosen is None else tuple(chosen["rungs"]))
 
     @property
     def elapsed_s(self) -> float:
@@ -274,6 +276,10 @@ class Study:
         """Records the time spent so far."""
         self._saved_at = time.monotonic()
         self.note(elapsed_s=round(self.elapsed_s, 3))
+
+    def count_from(self, began: float) -> None:
+        """Counts the time of this session from `began`, a time of time.monotonic: that of the whole command."""
+        self._started = began
 
     def share_clock(self, other: "Study") -> None:
         """Counts the time as the other record of the same study does."""
@@ -299,8 +305,10 @@ class Study:
         return [number for number, record in self._records.items() if record.state is state]
 
     def config(self, number: int) -> TrainConfig:
-        """The configuration of a row."""
-        return self.space.config(self._records[number].parameters)
+        """The configuration of a row, with a seed of its own."""
+        record = self._records[number]
+        config = self.space.config(record.parameters)
+        return config.changed(seed=config.seed + number) if record.notes.get(OWN_SEED) else config
 
     def is_running(self, number: int) -> bool:
         """Whether the trial runs here: another driver may have taken it over."""

@@ -6,6 +6,7 @@ Every configuration trains one complete schedule on the trials' training images 
 identities; the test images are not touched. The result is ablation.json, and ablation.csv for people.
 """
 
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +20,8 @@ from reid_train.settings.config import TrainConfig, check_training
 from reid_train.training.folder import Diverged, log_to, train_into
 from reid_train.training.history import read_history, write_history
 from reid_train.training.images import read_training
-from tuning.confirm.candidates import may_be_luck, noise
 from tuning.decide.pareto import best_trials
+from tuning.decide.ranking import standing_of
 from tuning.record.folders import BEST, BEST_LABEL
 from tuning.record.old_studies import ablation_of
 from tuning.record.study import Study
@@ -29,6 +30,8 @@ from tuning.result.tables import ablation_rows, plain_table
 from tuning.space.space import SearchSpace
 
 ABLATION = "ablation.json"
+LIKELY = 1.96
+"""Standard deviations of a difference that luck alone exceeds in 5 % of cases."""
 ABLATION_HEADER = ("step", "changed", "from", "to", "val_mAP", "points")
 
 
@@ -144,10 +147,8 @@ def _row(number: int, step: Step, scores: Sequence[float | None]) -> dict[str, A
 
 def _noise(folder: Path, seeds: int) -> str:
     """Which of these differences may be luck, in a sentence."""
-    found = noise(Study(folder, name="repeats"))
-    each = f"{counted(seeds, 'seed')} a step"
-    if found is None:
-        return f"{each}: how much seeds alone change was not measured (study.noise_seeds)"
-    alone = f"seeds alone change the default's score by {100 * found.sd:.1f} points (standard deviation)"
-    least = 100 * may_be_luck(found.sd, seeds, found.runs - 1)
-    return f"{each}; {alone}: a difference below {least:.1f} points may be luck"
+    found = standing_of(Study(folder))
+    sd = 100 * float(found.belief.noise[found.reached])
+    least = sd * LIKELY * math.sqrt(2 / seeds)
+    alone = f"seeds alone change a score by {sd:.1f} points (standard deviation)"
+    return f"{counted(seeds, 'seed')} a step; {alone}: a difference below {least:.1f} points may be luck"

@@ -23,7 +23,7 @@ from data.system.wording import counted
 from reid_train.training.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, plot_history, save_figure
 from tuning.confirm.repeats import notes_of
 from tuning.decide.pareto import best_trials, pareto_front
-from tuning.decide.ranking import estimated_finals
+from tuning.decide.ranking import standing_of
 from tuning.record.folders import BEST, BEST_LABEL
 from tuning.record.study import Study
 from tuning.record.trial import TrialRecord, TrialState
@@ -88,7 +88,7 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
             "learning_curves": _learning_curves(trials, settings.metric, settings.promotion, best),
         }
         if settings.costs:
-            figures["pareto_front"] = _pareto_front(trials, settings.costs, metric, best)
+            figures["pareto_front"] = _pareto_front(study, metric, best)
         if best is None:
             figures["best_training_history"] = _words("Best trial's training history", NO_SCORE)
         for name, figure in figures.items():
@@ -312,11 +312,12 @@ def _across(panel: Axes, parameter: Parameter) -> None:
     panel.set_xlabel(f"{parameter.key}{' (log)' if parameter.log else ''}")
 
 
-def _pareto_front(trials: Sequence[TrialRecord], costs: Sequence[str], metric: str, best: TrialRecord | None) -> Figure:
+def _pareto_front(study: Study, metric: str, best: TrialRecord | None) -> Figure:
     """The score against each cost; the trials of the front with their numbers."""
     if best is None:
         return _words("Pareto front", NO_SCORE)
-    estimates, front = estimated_finals(trials), {trial.number for trial in pareto_front(trials)}
+    trials, costs = study.trials(), study.space.study.costs
+    estimates, front = standing_of(study).expected, {trial.number for trial in pareto_front(study)}
     figure = Figure(figsize=(max(7, 5.2 * len(costs)), 5), layout="constrained")
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     shown = [trial for trial in trials if trial.number in estimates and trial.state is not TrialState.FAILED]

@@ -19,12 +19,13 @@ from reid_train.measure.scores import LABELS
 from reid_train.model.settings import TIMM
 from reid_train.settings.config import read_config
 from tuning.decide.pareto import best_trials, limits_of, pareto_front
-from tuning.decide.ranking import within
-from tuning.decide.rungs import agreements
+from tuning.decide.stopping import chance_of_gain
+from tuning.decide.ranking import standing_of, within
 from tuning.record.folders import BEST, BEST_CONFIG
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialRecord, TrialState
 from tuning.result.ablation import ABLATION_HEADER, read_ablation
+from tuning.result.effects import describe_effects, effects
 from tuning.result.hints import edges
 from tuning.result.plots import plot_study
 from tuning.result.tables import (
@@ -68,7 +69,7 @@ def headline(study: Study) -> list[str]:
             f"{study.space.study.metric} {paused[0].score:.3f} at {counted(paused[0].rung, 'epoch')}; with more trials "
             "or time it may go on"
         )
-    lines += [found.describe() for found in agreements(trials, study.plan.rungs or ())]
+    lines += describe_rungs(study)
     lines += filter(None, [describe_left_out(study.facts.get("images_left_out", []), "training")])
     lines += test_lines(read_test_metrics(study.folder))
     failed = [trial for trial in trials if trial.state is TrialState.FAILED]
@@ -95,6 +96,10 @@ def _of_best(study: Study, ranked: list[TrialRecord]) -> list[str]:
     else:
         lines.append(f"best: {reached}")
     lines += [f"settings: {show_parameters(parameters)}", *edges(study.space, parameters)]
+    record = repeats_of(study)
+    lines += describe_effects(effects(study, record, parameters))
+    if (chance := chance_of_gain(study, record)) is not None:
+        lines.append(f"more searching would gain more than half the noise with probability {chance:.2f}")
     lines.append(
         f"worst {metric} of {counted(len(scores), 'trial')} with {counted(best.rung, 'epoch')}: {min(scores):.3f}; "
         f"best minus worst: {max(scores) - min(scores):.3f}"
@@ -108,12 +113,31 @@ def _of_best(study: Study, ranked: list[TrialRecord]) -> list[str]:
     return lines
 
 
+def repeats_of(study: Study) -> Study | None:
+    """The record of a study's repeats; None where it is in memory alone, or has none."""
+    with suppress(Exception):  # an old study may have none
+        return Study(study.folder, name="repeats")
+    return None
+
+
+def describe_rungs(study: Study) -> list[str]:
+    """How well each rung ranks, as the model believes."""
+    rungs, found = study.plan.rungs or (), standing_of(study)
+    if not found.runs or not any(len(trial.scores) > 1 for trial in study.trials()):
+        return []
+    pairs = zip(rungs[:-1], found.belief.correlations.tolist(), strict=False)
+    return [
+        f"rung of {counted(rung, 'epoch')}: scores go along with those at {rungs[-1]} with correlation {value:.2f}"
+        for rung, value in pairs
+    ]
+
+
 def _of_front(study: Study, best: TrialRecord) -> str:
     """How many trials no other beats, and by which rule one was picked."""
-    trials, pick = study.trials(), study.space.study.pick
+    pick = study.space.study.pick
     rule = "the knee of the front" if isinstance(pick, str) else f"the best with at most {show_parameters(pick)}"
-    line = f"Pareto front: {counted(len(pareto_front(trials)), 'trial')}; picked is {rule}"
-    if not within(best.costs, limits_of(trials, pick)):
+    line = f"Pareto front: {counted(len(pareto_front(study)), 'trial')}; picked is {rule}"
+    if not within(best.costs, limits_of(study)):
         line += ", but no trial keeps that: the best of all is taken; with more trials one may be found"
     return line
 
@@ -167,7 +191,7 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
     if front := front_rows(study):
         print_table(console, "Pareto front: no trial is better in everything, the best score first", *front)
     if confirmed := confirmation_rows(study):
-        print_table(console, "confirmation: new seeds, full length; the search's scores do not count", *confirmed)
+        print_table(console, "the best at full length, by all of their runs", *confirmed)
     for line in headline(study):
         console.print(line, markup=False, soft_wrap=True)
     if (study.folder / BEST).is_dir():
@@ -178,5 +202,5 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
             print("      with --teacher DIR: one that was trained on all identities, as tuning.retrain leaves it")
     else:
         done = sum(trial.state in ENDED for trial in trials)
-        print(f"\nunfinished: {done} of {study.space.study.trials} trials. To go on:")
+        print(f"\nunfinished: {counted(done, 'trial')} ended. To go on:")
         print(f"  {study.facts.get('command', python_command('tuning.search'))}")

@@ -15,7 +15,7 @@ from data.system.files import replacing
 from data.system.wording import clock, show_value
 from reid_train.training.history import write_history
 from tuning.decide.pareto import pareto_front
-from tuning.decide.ranking import estimated_finals
+from tuning.decide.ranking import standing_of
 from tuning.record.study import Study
 from tuning.record.trial import TrialRecord
 
@@ -48,9 +48,9 @@ def trials_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
 def result_rows(study: Study, trials: Sequence[TrialRecord]) -> tuple[list[str], list[list[str]]]:
     """Header and cells of a table of these trials, validation metrics in percent.
 
-    `expected` is the expected score at the top, by which they are ranked.
+    `expected` is the mean over seeds that is expected at the highest rung reached, by which they are ranked.
     """
-    estimates = estimated_finals(study.trials())
+    estimates = standing_of(study).expected
     names, costs = study.space.searched, study.space.study.costs
     header = ["trial", "state", "epochs", "expected", *costs, "mAP", "rank 1", "mINP", "time", *names]
     rows = []
@@ -67,7 +67,7 @@ def result_rows(study: Study, trials: Sequence[TrialRecord]) -> tuple[list[str],
 
 def front_rows(study: Study) -> tuple[list[str], list[list[str]]] | None:
     """Header and cells of the Pareto front's table, the best score first; None in a study of one metric."""
-    return result_rows(study, pareto_front(study.trials())) if study.space.study.costs else None
+    return result_rows(study, pareto_front(study)) if study.space.study.costs else None
 
 
 def confirmation_rows(study: Study) -> tuple[list[str], list[list[str]]] | None:
@@ -76,21 +76,29 @@ def confirmation_rows(study: Study) -> tuple[list[str], list[list[str]]] | None:
     if not rows:
         return None
     metric, costs = study.space.study.metric.removeprefix("val_"), study.space.study.costs
-    seeds = [name for name in rows[0] if name.startswith("seed ")]
-    header = ["configuration", f"mean {metric}", "95% interval", "P(best)", *costs, *seeds, "minutes a run"]
+    of_runs = [name for name in rows[0] if name in ("runs", "scores") or name.startswith("seed ")]
+    header = ["configuration", f"expected {metric}", "interval", "P(best)", *costs, *of_runs, "minutes a run"]
     cells = [
         [
             row["configuration"],
             f"{100 * row['mean']:.1f}",
             f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
-            "beyond limits" if row["p_best"] is None else f"{row['p_best']:.2f}",
+            "" if row["p_best"] is None else f"{row['p_best']:.2f}",
             *(show_value(row[name]) for name in costs),
-            *(f"{100 * row[seed]:.1f}" for seed in seeds),
-            f"{row['minutes']:.1f}",
+            *(_of_runs(row[name]) for name in of_runs),
+            "" if row["minutes"] is None else f"{row['minutes']:.1f}",
         ]
         for row in rows
     ]
     return header, cells
+
+
+def _of_runs(value: Any) -> str:
+    """Scores in percent; a number of runs as it is."""
+    if isinstance(value, int):
+        return str(value)
+    scores = value.split() if isinstance(value, str) else [value]
+    return " ".join(f"{100 * float(score):.1f}" for score in scores)
 
 
 SPARE = ("time", "mINP", "rank 1", "state")
@@ -159,7 +167,7 @@ def write_tables(study: Study) -> None:
     trials = study.trials()
     tables = {"trials.csv": trials}
     if study.space.study.costs:
-        tables["pareto.csv"] = pareto_front(trials)
+        tables["pareto.csv"] = pareto_front(study)
     for name, listed in tables.items():
         with replacing(study.folder / name) as temporary:
             trials_table(listed).to_csv(temporary, index=False, float_format="%.6g")

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from data.system.wording import clock, counted, open_console, show_parameters
 from tuning.decide.pareto import best_trials
-from tuning.decide.rungs import agreements
 from tuning.record.trial import ENDED, TrialRecord, TrialState
 from tuning.run.messages import EpochEnded, job_of, told_in
 from tuning.run.resources import Resources
@@ -27,7 +26,6 @@ class Progress(Callback):
         self.console = open_console()
         self.trials: list[TrialRecord] = self.study.trials()
         self.current: dict[int, str] = {}
-        self.bad_rungs: set[int] = set()
         self.began_with = self.ended(), self.study.elapsed_s
         self.live = Live(get_renderable=self._panel, console=self.console, refresh_per_second=2, transient=True)
 
@@ -66,19 +64,11 @@ class Progress(Callback):
         if not self.study.is_running(number):
             self.current.pop(number, None)
             self._say(self.study.trial(number))
-            self._tell_of_rungs()  # only a trial that came to the top changes what is known of them
         elif result and isinstance(told := told_in(result), EpochEnded):
             self.current[number] = f"epoch {told.report.epoch} of {told.rung}"
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self.on_trial_result(iteration, trials, trial, {})
-
-    def _tell_of_rungs(self) -> None:
-        """Says so when a rung turns out to rank too badly to decide by, and when it decides again."""
-        for found in agreements(self.trials, self.work.plan.rungs or ()):
-            if found.too_low != (found.rung in self.bad_rungs):
-                self.bad_rungs ^= {found.rung}
-                self._print(found.describe())
 
     def _say(self, trial: TrialRecord) -> None:
         """One line for a trial that ended."""

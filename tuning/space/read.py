@@ -17,7 +17,7 @@ from reid_train.settings.config import FIELD_NAMES, TrainConfig, make_config
 from reid_train.settings.file import SettingsFile, parse_assignments, read_settings
 from tuning.space.batches import batch_combinations, has_batches
 from tuning.space.parameter import Parameter
-from tuning.space.settings import INCREASING, StudySettings
+from tuning.space.settings import INCREASING, RETIRED, StudySettings
 from tuning.space.space import BATCH, SearchSpace
 
 NOT_SEARCHABLE = {
@@ -87,6 +87,7 @@ def _study_settings(source: SettingsFile) -> StudySettings:
             rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
             if problem["type"] == "extra_forbidden":
                 rule = f"is no study setting{suggestion(name, tuple(StudySettings.model_fields))}"
+            rule = f"is a setting no more: {RETIRED[name]}; remove it" if name in RETIRED else rule
             lines.append(f"{source.at('study', name)}: study.{name} {RULES.get(name, rule)}")
         raise UserError("\n".join(dict.fromkeys(lines))) from None
 
@@ -252,8 +253,6 @@ def _checked(space: SearchSpace, source: SettingsFile) -> SearchSpace:
     for name in searched:
         if name in space.fixed:
             raise UserError(f"{source.at('search', name)}: {name} is searched and also fixed; remove one of them")
-    if space.study.rungs == "auto" and "num_epochs" in searched:
-        raise UserError(f"{source.at('search', 'num_epochs')}: rungs: auto needs one num_epochs; move it to fixed")
     if isinstance(space.study.rungs, tuple) and "num_epochs" in {*searched, *space.fixed}:
         section = "search" if "num_epochs" in searched else "fixed"
         where = "--set num_epochs" if "num_epochs" in source.assigned else source.at(section, "num_epochs")

@@ -1,6 +1,6 @@
 """StudySettings: how a space is searched, each setting with its unit, range and meaning, checked once, here.
 
-StudySettings(rungs=[12, 36], reduction=4, time_budget="8h").time_budget  # 28800.0
+StudySettings(time_budget="8h").time_budget  # 28800.0
 """
 
 import re
@@ -18,7 +18,17 @@ RETRIEVAL = ("val_mAP", "val_rank1", "val_rank5", "val_mINP")
 COSTS = ("latency_ms", "parameters", "embedding_width")
 """What it may minimise as well; reid_train/inference/cost.py says what each is."""
 
-SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
+SamplerName = Literal["model", "tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
+DEFAULT_TRIALS = 40
+"""Configurations to try where no budget is given."""
+RETIRED = {
+    "reduction": "how many trials are promoted follows from the budget",
+    "audit": "the model of the scores tells how well a rung ranks",
+    "noise_seeds": "the noise is learned from all scores",
+    "top_k": "which configurations are repeated follows from what the scores make believe",
+    "seeds": "how often they are repeated follows from the budget",
+}
+"""Settings that were needed once, and why no more; the studies that have them are read without."""
 
 
 class StudySettings(Settings):
@@ -29,38 +39,37 @@ class StudySettings(Settings):
     pick: Literal["knee"] | dict[str, float] = "knee"
     """Which trial of the Pareto front is picked: the knee, where the least is lost on either side, or the best score
     within limits of costs, e.g. {latency_ms: 5}."""
-    trials: int = Field(30, ge=1, le=100_000)
-    """Configurations to try."""
     time_budget: float | None = Field(None, gt=0)
-    """Seconds for the search, or with a unit: 90s, 45m, 2h, 1d. Nothing begins that would not end within it."""
+    """Seconds for the whole command, or with a unit: 90s, 45m, 2h, 1d."""
+    epochs: int | None = Field(None, ge=1)
+    """Epochs to train in all, repeats included."""
+    trials: int | None = Field(None, ge=1, le=100_000)
+    """Configurations to try, at most. Without any budget: 40."""
+    stop: Literal["auto"] | None = None
+    """auto: the search ends before its budget does where going on is unlikely to gain more than half the noise."""
     trial_timeout: float | None = Field(None, gt=0)
     """Seconds, or with a unit, without a report after which a trial is ended; null: the search waits."""
     state_interval: float = Field(60.0, gt=0)
     """Seconds, or with a unit, between two saves of a trial's training state, at least: what a crash can cost."""
-    rungs: tuple[int, ...] | Literal["auto"] | None = None
-    """Epochs after which trials are compared, e.g. [4, 12]; auto: chosen up to num_epochs so that the search fits
-    its budget; null: num_epochs alone."""
-    promotion: Mode = "continue"
+    rungs: tuple[int, ...] | Literal["auto"] | None = "auto"
+    """Epochs after which trials are compared, e.g. [4, 12]; auto: num_epochs and a third of it, or less where the
+    budget is small; null: num_epochs alone."""
+    promotion: Mode = "restart"
     """The way to the next rung: restart trains a longer schedule from the starting weights, continue another one from
     the weights of the last; cut has one long schedule, and compares in its middle."""
-    reduction: int = Field(4, ge=2, le=100)
-    """At a rung's end the best 1 in `reduction` go on to the next."""
-    audit: int = Field(8, ge=0, le=10_000)
-    """Every n-th trial goes to the top whatever its scores, which shows how well the rungs rank; 0: none."""
-    noise_seeds: int = Field(3, ge=0, le=100)
-    """Runs of the default configuration before the search, at full length, that show how much seeds alone change."""
-    top_k: int = Field(3, ge=0, le=100)
-    """Configurations that are confirmed after the search, besides the default: the best ones; 0: none are."""
-    seeds: int = Field(3, ge=1, le=100)
-    """New seeds with which each of them is trained again, at full length."""
     warm_start: tuple[str, ...] = ()
     """Published recipes to try first, by their names in search_spaces/recipes."""
-    sampler: SamplerName = "tpe"
-    """What proposes configurations, by Optuna's names."""
+    sampler: SamplerName = "model"
+    """What proposes configurations: the model of tuning/decide/belief.py, or one of Optuna's, by its name there."""
     sampler_seed: int = Field(0, ge=0, le=2**31 - 1)
     """Seed of the sampler that proposes configurations."""
     concurrency: int | None = Field(None, ge=1, le=10_000)
     """Trials at once; null: as many as the machine's CPUs and GPUs allow."""
+
+    @property
+    def most_trials(self) -> int | None:
+        """Configurations to try, at most; None where another budget ends the search."""
+        return DEFAULT_TRIALS if self.trials is self.epochs is self.time_budget is None else self.trials
 
     @property
     def metric(self) -> str:

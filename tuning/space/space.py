@@ -16,7 +16,7 @@ from data.system.errors import UserError
 from reid_train.settings.config import IMAGE_RULES, TrainConfig, make_config
 from reid_train.settings.file import SettingsFile
 from tuning.space.parameter import Parameter
-from tuning.space.settings import StudySettings
+from tuning.space.settings import RETIRED, StudySettings
 
 MOST_SIZES = 16
 """Sizes of images that a space may search: the decoded images are kept at each."""
@@ -57,7 +57,8 @@ class SearchSpace:
     @classmethod
     def from_record(cls, record: Mapping[str, Any], where: str) -> "SearchSpace":
         """The space of a record; `where` stands for its file in messages."""
-        return replace(_plain().validate_python(record), source=SettingsFile(where, {}))
+        study = {name: value for name, value in record["study"].items() if name not in RETIRED}
+        return replace(_plain().validate_python({**record, "study": study}), source=SettingsFile(where, {}))
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -182,8 +183,6 @@ class SearchSpace:
             **({"costs": list(self.study.costs)} if self.study.costs else {}),
             "rungs": list(self.study.rungs) if isinstance(self.study.rungs, tuple) else self.study.rungs,
             "promotion": self.study.promotion,
-            "reduction": self.study.reduction,
-            "audit": self.study.audit,
             "sampler": self.study.sampler,
             "sampler_seed": self.study.sampler_seed,
         }

@@ -1,0 +1,157 @@
+"""What a search may still spend, and on what: functions of its record and its clock.
+
+    purse = Purse(study, record, at_once=2)
+    purse.left()      # epochs that can still be trained, over all trials at once
+    purse.holds(36)   # whether a schedule of 36 epochs would end in time
+    purse.phase()     # what the next epochs are for: trying, promoting, or repeating
+
+A budget is epochs, seconds or trials; whichever is used up first ends the search. Seconds are turned into epochs at the
+pace measured so far, again at each decision.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from tuning.record.study import Study
+from tuning.record.trial import TrialState
+
+SHORT = (20.0, 60.0), (0.7, 0.5)
+"""Share of the budget for the lower rungs, by the budget in full lengths; between these, along a line."""
+REPEATED = (15.0, 20.0, 30.0), (0.0, 0.1, 0.2)
+"""Share for repeats of the best, likewise."""
+CLOSING_EPOCHS = 0.7
+"""What follows the last run (the test images, tables, pictures) takes about so many epochs' time, and CLOSING_S."""
+CLOSING_S = 12.0
+
+
+class Phase(StrEnum):
+    """What a search spends on."""
+
+    TRY = "trying"
+    """New configurations, at the first rung."""
+    PROMOTE = "promoting"
+    """The best of them, at the next rungs."""
+    REPEAT = "repeating"
+    """The best at the top, with new seeds."""
+
+
+class Shares(NamedTuple):
+    """How a budget of so many full lengths is split."""
+
+    lower: float
+    repeats: float
+
+    @classmethod
+    def of(cls, lengths: float, rungs: int) -> "Shares":
+        """`rungs` is their number: with one there is no lower one, and what is not repeated is tried."""
+        repeats = float(np.interp(lengths, *REPEATED))
+        return cls(float(np.interp(lengths, *SHORT)) if rungs > 1 else 1.0 - repeats, repeats)
+
+
+class Purse:
+    """The budget of a study."""
+
+    def __init__(self, study: Study, record: Study | None, at_once: int = 1):
+        """`record` is that of the repeats; `at_once` is the number of trials side by side."""
+        self.study, self.record, self.at_once = study, record, at_once
+        self.settings = study.space.study
+
+    @property
+    def longest(self) -> int:
+        """Epochs of a full length."""
+        rungs = self.study.plan.rungs
+        return int(rungs[-1] if rungs else self.study.space.largest("num_epochs"))
+
+    @property
+    def shortest(self) -> int:
+        """Epochs of a new trial's first schedule, at most."""
+        rungs = self.study.plan.rungs
+        return rungs[0] if rungs else self.longest
+
+    def spent(self) -> int:
+        """Epochs trained, and those that running schedules will train."""
+        total = 0
+        for study in filter(None, (self.study, self.record)):
+            for trial in study.trials():
+                total += trial.epochs
+                if trial.state in (TrialState.RUNNING, TrialState.WAITING):
+                    total += max(0, self._promised(study, trial.number))
+        return total
+
+    def _promised(self, study: Study, number: int) -> int:
+        """Epochs of a running schedule that are still to be trained."""
+        trial = study.trial(number)
+        if study is not self.study:
+            return self.longest - trial.epochs
+        rungs = study.plan.rungs_of(study.config(number))
+        place = sum(rung <= trial.rung for rung in rungs)
+        if place >= len(rungs):
+            return 0
+        begun = sum(epoch.rung == rungs[place] for epoch in trial.reports)
+        lengths = study.plan.lengths() or [rungs[0]]
+        return lengths[place] - begun
+
+    def pace_s(self) -> float:
+        """Seconds an epoch takes; 0 where nothing is known."""
+        chosen = self.study.facts.get("plan")
+        return self.study.epoch_s or (chosen["epoch_s"] if chosen else 0.0)
+
+    def left_s(self) -> float:
+        """Seconds until training must end; infinite without a time budget."""
+        budget_s = self.settings.time_budget
+        if budget_s is None:
+            return float("inf")
+        return budget_s - self.study.elapsed_s - closing_s(self.pace_s())
+
+    def left(self) -> float:
+        """Epochs that can still be begun, over all trials at once."""
+        spent, found = self.spent(), float("inf")
+        if self.settings.epochs is not None:
+            found = min(found, self.settings.epochs - spent)
+        if self.settings.most_trials is not None:
+            found = min(found, epochs_for_trials(self.settings.most_trials, self.shortest, self.longest) - spent)
+        if self.settings.time_budget is not None and self.pace_s():
+            trained = sum(trial.epochs for s in filter(None, (self.study, self.record)) for trial in s.trials())
+            found = min(found, self.left_s() * self.at_once / self.pace_s() - (spent - trained))
+        return found
+
+    def holds(self, epochs: int) -> bool:
+        """Whether a schedule of so many epochs can begin and ends in time."""
+        return epochs <= self.left() + 1e-9 and epochs * self.pace_s() <= self.left_s()
+
+    def holds_promised(self, number: int) -> bool:
+        """Whether what an interrupted trial still has to train ends in time; the budget has it counted."""
+        record = self.study
+        return self.left() >= -1e-9 and self._promised(record, number) * self.pace_s() <= self.left_s()
+
+    def total(self) -> float:
+        """Epochs of the whole search."""
+        return self.spent() + max(0.0, self.left())
+
+    def shares(self) -> Shares:
+        """How it is split."""
+        rungs = self.study.plan.rungs or (self.longest,)
+        return Shares.of(self.total() / self.longest, len(rungs))
+
+    def phase(self) -> Phase:
+        """What the next epochs are for."""
+        total, left = self.total(), self.left()
+        shares = self.shares()
+        if left > (1 - shares.lower) * total:
+            return Phase.TRY
+        return Phase.PROMOTE if left > shares.repeats * total else Phase.REPEAT
+
+
+def closing_s(epoch_s: float) -> float:
+    """Seconds that follow the last run."""
+    return CLOSING_S + CLOSING_EPOCHS * epoch_s
+
+
+def epochs_for_trials(trials: int, shortest: int, longest: int) -> float:
+    """Epochs of a search that tries so many configurations at its first rung."""
+    total = float(trials * shortest)
+    for _ in range(20):  # the share depends on the total
+        total = trials * shortest / Shares.of(total / longest, 1 + (shortest < longest)).lower
+    return total

@@ -1,0 +1,155 @@
+"""Which configuration the model would try next, among many that can be trained.
+
+    parameters = propose(space, standing, rng)  # None where everything has been tried
+
+Candidates are drawn at random, and near the best so far, from the space itself, so that conditions and batches hold.
+The one is taken that is expected to exceed the best of those begun by most (noisy expected improvement, Letham et al.
+2019, arXiv 1706.07094): what runs already counts among them, without a score.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tuning.decide.ranking import Standing
+from tuning.space.batches import nearest_trainable
+from tuning.space.parameter import Parameter
+from tuning.space.space import SearchSpace
+
+# B configurations begun, C candidates, S draws
+
+STARTUP = 5
+"""Trials before the model proposes any: they are spread over the space."""
+ANYWHERE, NEAR, LEADERS = 400, 200, 8
+"""Candidates drawn anywhere, and near the best few."""
+CHANGED = 0.4
+"""Probability that a setting of a candidate near a leader is another."""
+WIDTHS = (0.03, 0.1, 0.25)
+"""How far it then moves along its range, standard deviations."""
+DRAWS = 128
+MOST_TRIES = 1000
+"""Random configurations that are all known from which on a space counts as exhausted."""
+DIGITS = 4
+"""Significant digits of a proposed number."""
+
+
+def propose(space: SearchSpace, standing: Standing, rng: np.random.Generator) -> dict[str, Any] | None:
+    """The next configuration; None where every one has been tried. `standing` has all trials, those running too."""
+    known = {key_of(trial.parameters) for trial in standing.trials}
+    anywhere = distinct(drawn(space, rng), known, ANYWHERE)
+    if not anywhere:
+        return None
+    begun_BP = standing.places.of_all([trial.parameters for trial in standing.trials])
+    if len(standing.trials) < STARTUP or not standing.runs:
+        return farthest(anywhere, standing, begun_BP)
+    near = distinct(moved(space, _leaders(standing), rng), known | set(map(key_of, anywhere)), NEAR)
+    candidates = [*anywhere, *near]
+    means, covariance = standing.belief.at_top(np.vstack([begun_BP, standing.places.of_all(candidates)]))
+    draws_SBC = draws_of(means, covariance, DRAWS, rng)
+    best_S = draws_SBC[:, : len(begun_BP)].max(axis=1)
+    gains_C = np.maximum(draws_SBC[:, len(begun_BP) :] - best_S[:, None], 0.0).mean(axis=0)
+    return candidates[int(gains_C.argmax())]
+
+
+def farthest(candidates: Sequence[dict[str, Any]], standing: Standing, begun_BP: np.ndarray) -> dict[str, Any]:
+    """The candidate that lies farthest from all that was begun."""
+    if not len(begun_BP):
+        return candidates[0]
+    places_CP = standing.places.of_all(candidates)
+    apart_CB = ((places_CP[:, None] - begun_BP[None]) ** 2).sum(axis=2)
+    return candidates[int(apart_CB.min(axis=1).argmax())]
+
+
+def draws_of(mean_Q: np.ndarray, covariance_QQ: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Joint draws, S x Q."""
+    jitter = 1e-6 * float(np.diag(covariance_QQ).max()) + 1e-12
+    root = np.linalg.cholesky(covariance_QQ + jitter * np.eye(len(mean_Q)))
+    drawn_SQ: np.ndarray = mean_Q + rng.standard_normal((draws, len(mean_Q))) @ root.T
+    return drawn_SQ
+
+
+def drawn(space: SearchSpace, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    """Random configurations, without end."""
+    while True:
+        chosen: dict[str, Any] = {}
+        for parameter in space.parameters:
+            if parameter.applies({**space.settings, **chosen}):
+                chosen[parameter.name] = nearest_trainable(space, parameter, value_at(parameter, rng.random()), chosen)
+        yield chosen
+
+
+def moved(
+    space: SearchSpace, leaders: Sequence[Mapping[str, Any]], rng: np.random.Generator
+) -> Iterator[dict[str, Any]]:
+    """Configurations near the leaders, without end."""
+    while leaders:
+        leader, width = leaders[int(rng.integers(len(leaders)))], WIDTHS[int(rng.integers(len(WIDTHS)))]
+        chosen: dict[str, Any] = {}
+        for parameter in space.parameters:
+            if not parameter.applies({**space.settings, **chosen}):
+                continue
+            value = leader.get(parameter.name)
+            if not parameter.contains(value):  # another condition holds
+                value = value_at(parameter, rng.random())
+            elif rng.random() < CHANGED:
+                value = _changed(parameter, value, width, rng)
+            chosen[parameter.name] = nearest_trainable(space, parameter, value, chosen)
+        yield chosen
+
+
+def distinct(source: Iterator[dict[str, Any]], known: set[str], count: int) -> list[dict[str, Any]]:
+    """Up to `count` configurations that are not known and differ; fewer where MOST_TRIES in turn bring none."""
+    found: dict[str, dict[str, Any]] = {}
+    tries = 0
+    for configuration in source:
+        key = key_of(configuration)
+        tries += 1
+        if key not in known and key not in found:
+            found[key], tries = configuration, 0
+        if len(found) == count or tries == MOST_TRIES:
+            break
+    return list(found.values())
+
+
+def key_of(parameters: Mapping[str, Any]) -> str:
+    """The same for equal configurations."""
+    return json.dumps(parameters, sort_keys=True)
+
+
+def value_at(parameter: Parameter, place: float) -> Any:
+    """The value at a place along the range, 0 to 1, or among the choices."""
+    if parameter.kind == "categorical":
+        return parameter.choices[min(int(place * len(parameter.choices)), len(parameter.choices) - 1)]
+    low, high = float(parameter.low), float(parameter.high)
+    if parameter.kind == "int" and not parameter.log:
+        step = int(parameter.step or 1)
+        return int(parameter.low) + step * min(int(place * ((high - low) / step + 1)), int((high - low) / step))
+    value = low * (high / low) ** place if parameter.log else low + place * (high - low)
+    if parameter.kind == "int":
+        return int(min(max(round(value), parameter.low), parameter.high))
+    if parameter.step:
+        return float(low + round((value - low) / parameter.step) * parameter.step)
+    return min(max(float(f"{value:.{DIGITS}g}"), low), high)
+
+
+def _changed(parameter: Parameter, value: Any, width: float, rng: np.random.Generator) -> Any:
+    if parameter.kind == "categorical":
+        return parameter.choices[int(rng.integers(len(parameter.choices)))]
+    low, high, here = float(parameter.low), float(parameter.high), float(value)
+    if parameter.log:
+        low, high, here = math.log(low), math.log(high), math.log(here)
+    along = (here - low) / (high - low) + width * rng.standard_normal()
+    if parameter.kind == "int":  # so that a small step is not rounded back
+        along += rng.choice([-1, 1]) / max(high - low, 1)
+    (near,) = parameter.nearest(value_at(parameter, float(np.clip(along, 0.0, 1.0))))
+    return near
+
+
+def _leaders(standing: Standing) -> list[Mapping[str, Any]]:
+    """The parameters of the trials of which most is expected at the top."""
+    scored = [trial for trial in standing.trials if trial.score is not None]
+    means, _ = standing.belief.at_top(standing.places.of_all([trial.parameters for trial in scored]))
+    return [scored[place].parameters for place in np.argsort(-means, kind="stable")[:LEADERS]]

@@ -1,0 +1,38 @@
+"""`--plan`: says what a search's budget would buy, measured on the data and the machine, and leaves nothing.
+
+rehearse(arguments)
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tuning.prepare.begin import draw_sample, prepare, read_space_of, study_folder
+from tuning.prepare.planning import plan_study
+from tuning.record.folders import DATABASE
+from tuning.record.study import Study
+
+
+def rehearse(arguments: argparse.Namespace) -> None:
+    """Prints the plan. Images are decoded, and sample data drawn where they are missing, into a folder that is removed.
+
+    Of a study that has begun, the rungs and the pace are those on record.
+    """
+    space = read_space_of(arguments)
+    folder = study_folder(arguments, space)
+    with tempfile.TemporaryDirectory(prefix="plan-") as place:
+        changes: dict[str, Any] = {"results": f"{place}/results", "cache_dir": arguments.cache_dir or Path(place) / "pixels"}
+        if space.sample_data is not None and not Path(space.base_config().data_dir).exists():
+            changes["data_dir"] = f"{place}/data"
+            draw_sample(changes["data_dir"], space.sample_data)
+        ready = prepare(argparse.Namespace(**{**vars(arguments), **changes}), trains=False)
+        try:
+            begun = (folder / DATABASE).exists()
+            study = Study(folder, ready.space) if begun else Study(folder, ready.space, in_memory=True)
+            resources = ready.resources
+            probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
+            told = plan_study(study, ready.data, ready.pixels, probes=probes, concurrency=resources.concurrency)
+            print(told or "plan: each trial has a length of its own, num_epochs, which is searched", flush=True)
+        finally:
+            ready.lock.release()

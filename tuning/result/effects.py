@@ -1,0 +1,81 @@
+"""What the model believes of each setting: how much it matters around the winner, and which value is best.
+
+for effect in effects(study, record, winner):
+    print(effect.describe())  # learning_rate: +0.21 (0.18 to 0.24) from 0.0001 to 0.0012, where it is best
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from data.system.wording import show_value
+from tuning.confirm.candidates import repeated_scores
+from tuning.decide.proposals import value_at
+from tuning.decide.ranking import standing_of
+from tuning.record.study import Study
+from tuning.space.batches import nearest_trainable
+from tuning.space.parameter import Parameter
+
+STEPS = 9
+"""Values of a range that are compared."""
+LEVEL = 0.9
+
+
+class Effect(NamedTuple):
+    """How much a setting matters, all others as in the winner."""
+
+    key: str
+    worst: Any
+    best: Any
+    gain: float
+    """Expected score with the best value over that with the worst."""
+    low: float
+    high: float
+    """Its 90 % interval."""
+
+    @property
+    def seen(self) -> bool:
+        """Whether it is known to matter at all."""
+        return self.low > 0
+
+    def describe(self) -> str:
+        """A few words."""
+        return (
+            f"{self.key}: {self.gain:+.3f} ({self.low:+.3f} to {self.high:+.3f}) from {show_value(self.worst)} to "
+            f"{show_value(self.best)}, where it is best"
+        )
+
+
+def effects(study: Study, record: Study | None, winner: Mapping[str, Any]) -> list[Effect]:
+    """Of every setting that counts in the winner, the largest first; none without a score."""
+    standing, space = standing_of(study, repeated_scores(study, record)), study.space
+    if not standing.runs:
+        return []
+    found = []
+    for parameter in space.counting(winner):
+        values = list(dict.fromkeys(nearest_trainable(space, parameter, v, winner) for v in _values(parameter)))
+        configurations = [{**winner, parameter.name: value} for value in values]
+        places = standing.places.of_all(configurations)
+        mean, covariance = standing.belief.at(places, np.full(len(values), standing.reached))
+        best, worst = int(mean.argmax()), int(mean.argmin())
+        variance = covariance[best, best] + covariance[worst, worst] - 2 * covariance[best, worst]
+        gain = float(mean[best] - mean[worst])
+        half = float(stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(max(variance, 0.0)))
+        found.append(Effect(parameter.key, values[worst], values[best], gain, gain - half, gain + half))
+    return sorted(found, key=lambda effect: -effect.gain)
+
+
+def describe_effects(found: list[Effect]) -> list[str]:
+    """Lines for people."""
+    lines = [f"what matters near the winner: {effect.describe()}" for effect in found if effect.seen]
+    if unseen := [effect.key for effect in found if not effect.seen]:
+        lines.append(f"not seen to matter there: {', '.join(unseen)}")
+    return lines
+
+
+def _values(parameter: Parameter) -> list[Any]:
+    if parameter.kind == "categorical":
+        return list(parameter.choices)
+    return [value_at(parameter, place) for place in np.linspace(0.0, 1.0, STEPS)]
