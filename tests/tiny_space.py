@@ -26,8 +26,5 @@ first_trials:
 study:
   trials: 5
   rungs: [2, 3]
-  reduction: 4
-  noise_seeds: 0
-  top_k: 0
 """
 """A space whose search has trials that are complete, pruned and failed."""

@@ -39,7 +39,9 @@ def parse_arguments() -> argparse.Namespace:
         metavar="TIME",
         help="for the whole command, e.g. 45m or 2h; it always hands over a model. Default: the space's",
     )
-    parser.add_argument("--epochs", type=int, metavar="N", help="to train in all, repeats included; default: the space's")
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="to train in all, repeats included; default: the space's"
+    )
     parser.add_argument("--trials", type=int, metavar="N", help="configurations to try, at most; default: the space's")
     parser.add_argument("--plan", action="store_true", help="says what the budget would buy, and ends; leaves nothing")
     parser.add_argument(

@@ -77,16 +77,20 @@ class Repeats:
             state_interval_s=self.settings.state_interval,
         )
 
+    def is_over(self) -> bool:
+        """Whether time is up."""
+        return self.purse.is_over()
+
     def tidy(self) -> None:
         """Nothing: the winner is not known before the last run."""
 
     def has_work(self) -> bool:
         """Whether `next_trial` would give a run."""
-        return bool(self.study.in_state(TrialState.WAITING)) or self._next() is not None
+        return self._interrupted() is not None or self._next() is not None
 
     def next_trial(self) -> int | None:
         """The run to train now; None for none."""
-        for number in self.study.in_state(TrialState.WAITING):
+        if (number := self._interrupted()) is not None:
             self.study.go_on(number)
             return number
         repeat = self._next()
@@ -98,6 +102,11 @@ class Repeats:
             return True
         self.study.finish(number, TrialState.COMPLETE)
         return False
+
+    def _interrupted(self) -> int | None:
+        """A run that was interrupted and would still end in time."""
+        waiting = self.study.in_state(TrialState.WAITING)
+        return next((number for number in waiting if self.purse.holds_promised(number, self.study)), None)
 
     def _next(self) -> Repeat | None:
         if self.search.space.searches_length or not self.purse.holds(self.purse.longest):

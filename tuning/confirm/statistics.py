@@ -11,7 +11,9 @@ from reid_train.measure.intervals import RESAMPLES, resampled_means
 
 
 # I identities, B resamples
-def identities_sd(scores_I: Sequence[float], others_I: Sequence[float], queries_I: Sequence[int], seed: int = 0) -> float:
+def identities_sd(
+    scores_I: Sequence[float], others_I: Sequence[float], queries_I: Sequence[int], seed: int = 0
+) -> float:
     """Standard deviation of the difference of two mean scores over resampled identities.
 
     The scores are means over each identity's queries, of the same identities in the same order.

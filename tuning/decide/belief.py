@@ -108,12 +108,10 @@ class Belief:
             lost = (whitened**2).sum() / 2 + root.diag().log().sum() + (((theta - middles) / sds) ** 2).sum() / 2
             lost.backward()
             assert theta.grad is not None
-            return float(lost), theta.grad.numpy()
+            return lost.item(), theta.grad.numpy()
 
         bounds = [(middle - 4 * sd, middle + 4 * sd) for middle, sd in zip(middles, sds, strict=True)]
-        found = minimize(
-            loss, middles.numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS}
-        )
+        found = minimize(loss, middles.numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
         self._theta = _double(found.x)
         with torch.no_grad():
             self._root = torch.linalg.cholesky(self._noisy(self._theta))
@@ -135,7 +133,9 @@ class Belief:
         follows, apart = torch.cat([known["follows"].exp(), theta.new_ones(1)]), (2 * known["apart"]).exp()
         return torch.outer(follows, follows) + torch.diag(torch.cat([apart, theta.new_zeros(1)]))
 
-    def _covariance(self, theta: Tensor, places1: Tensor, sources1: Tensor, places2: Tensor, sources2: Tensor) -> Tensor:
+    def _covariance(
+        self, theta: Tensor, places1: Tensor, sources1: Tensor, places2: Tensor, sources2: Tensor
+    ) -> Tensor:
         """Of the means over seeds."""
         known = self._parameters(theta)
         apart = ((places1[:, None] - places2[None]) ** 2 * (-2 * known["lengths"]).exp()).sum(-1)

@@ -24,6 +24,8 @@ REPEATED = (15.0, 20.0, 30.0), (0.0, 0.1, 0.2)
 CLOSING_EPOCHS = 0.7
 """What follows the last run (the test images, tables, pictures) takes about so many epochs' time, and CLOSING_S."""
 CLOSING_S = 12.0
+SLACK = 0.03
+"""Share of a time budget by which schedules may run over before they are interrupted."""
 
 
 class Phase(StrEnum):
@@ -121,10 +123,15 @@ class Purse:
         """Whether a schedule of so many epochs can begin and ends in time."""
         return epochs <= self.left() + 1e-9 and epochs * self.pace_s() <= self.left_s()
 
-    def holds_promised(self, number: int) -> bool:
-        """Whether what an interrupted trial still has to train ends in time; the budget has it counted."""
-        record = self.study
-        return self.left() >= -1e-9 and self._promised(record, number) * self.pace_s() <= self.left_s()
+    def holds_promised(self, number: int, record: Study | None = None) -> bool:
+        """Whether what an interrupted trial, or repeat of `record`, still has to train ends in time; the budget has it
+        counted."""
+        promised = self._promised(record or self.study, number)
+        return self.left() >= -1e-9 and promised * self.pace_s() <= self.left_s()
+
+    def is_over(self) -> bool:
+        """Whether more than the time is used up that training has."""
+        return self.left_s() < -SLACK * (self.settings.time_budget or 0.0)
 
     def total(self) -> float:
         """Epochs of the whole search."""

@@ -1,8 +1,8 @@
 """Forecast: what a budget buys. The rungs that fit it, and about how many trials reach each of them.
 
-    choose_rungs(num_epochs=36, shortest=2, budget=400.0)  # (12, 36)
-    forecast((12, 36), [12, 36], epochs=400.0).describe()
-    # about 23 configurations for 12 epochs, 3 of them for 36, and no repeats
+choose_rungs(num_epochs=36, shortest=2, budget=400.0)  # (12, 36)
+forecast((12, 36), [12, 36], epochs=400.0).describe()
+# about 23 configurations for 12 epochs, 3 of them for 36, and no repeats
 """
 
 from collections.abc import Sequence

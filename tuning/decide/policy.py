@@ -13,6 +13,7 @@ from tuning.decide.budget import Phase, Purse
 from tuning.decide.keep import prune_weights
 from tuning.decide.promotion import to_promote
 from tuning.decide.sampler import Sampler
+from tuning.decide.stopping import has_settled
 from tuning.record.folders import trial_folder
 from tuning.record.job import TrialJob
 from tuning.record.prices import costs_of
@@ -65,6 +66,10 @@ class Policy:
             state_interval_s=self.settings.state_interval,
         )
 
+    def is_over(self) -> bool:
+        """Whether time is up, and there is something to hand over."""
+        return self.purse.is_over() and any(trial.scores for trial in self.study.trials())
+
     def tidy(self) -> None:
         """Removes weights that are not needed any more."""
         prune_weights(self.study)
@@ -74,6 +79,8 @@ class Policy:
         if (number := self._interrupted()) is not None:
             self.study.go_on(number)
             return number
+        if has_settled(self.study, self.purse.record):
+            return None
         if self.may_start():
             proposed = self.sampler.propose(self.study.trials())
             if proposed is not None:
@@ -86,7 +93,11 @@ class Policy:
 
     def has_work(self) -> bool:
         """Whether `next_trial` would give a trial."""
-        return self._interrupted() is not None or self.may_start() or self._promotable() is not None
+        if self._interrupted() is not None:
+            return True
+        if has_settled(self.study, self.purse.record):
+            return False
+        return self.may_start() or self._promotable() is not None
 
     def may_start(self) -> bool:
         """Whether a new trial may begin: it is time for it, and there is room for it.
@@ -112,11 +123,13 @@ class Policy:
         return trial.state is TrialState.RUNNING and len(self.rungs) > 1 and trial.rung >= self.rungs[-2]
 
     def at_rung_end(self, number: int, rung: int) -> bool:
-        """Whether the trial trains on: never at once. It is on record as complete or paused."""
-        if rung in self.rungs[:-1]:
-            self.study.decide(number, rung, Decision.PAUSED)
-        else:
+        """Whether the trial trains on: only if it was promoted before. Else it is on record as complete or paused."""
+        if rung not in self.rungs[:-1]:
             self.study.finish(number, TrialState.COMPLETE)
+            return False
+        if self.study.trial(number).decisions.get(rung) in (Decision.PROMOTED, Decision.FAIR):
+            return True  # a process that goes on tells the rung behind it once more
+        self.study.decide(number, rung, Decision.PAUSED)
         return False
 
     def _interrupted(self) -> int | None:

@@ -95,9 +95,7 @@ _last: list[tuple[Any, Standing]] = []
 """The last standing that was asked for: a decision asks several times, and only a rung's end makes another."""
 
 
-def standing(
-    space: SearchSpace, plan: Plan, trials: Sequence[TrialRecord], repeats: Sequence[Run] = ()
-) -> Standing:
+def standing(space: SearchSpace, plan: Plan, trials: Sequence[TrialRecord], repeats: Sequence[Run] = ()) -> Standing:
     """The standing of trials and repeats."""
     key = id(space), plan.rungs, repeats, [(t.number, dict(t.scores), t.state is TrialState.FAILED) for t in trials]
     if not _last or _last[0][0] != key:

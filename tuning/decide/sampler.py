@@ -95,7 +95,7 @@ class Sampler:
         self._show_parameters(trials)
         if self.space.study.sampler not in BLIND:
             self._show_scores(trials)
-        if number < len(self.space.first) :
+        if number < len(self.space.first):
             first = self.space.first[number]
             own = [p for p in self.space.parameters if p.name in first and p.contains(first[p.name])]
             study.enqueue_trial({parameter.key: first[parameter.name] for parameter in own})

@@ -8,7 +8,7 @@ regret that is left drowns in noise).
 
 import numpy as np
 
-from tuning.decide.proposals import ANYWHERE, distinct, draws_of, drawn, moved
+from tuning.decide.proposals import ANYWHERE, distinct, drawn, draws_of, moved
 from tuning.decide.ranking import Run, Standing, standing_of
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
@@ -40,7 +40,10 @@ def chance_of_gain(study: Study, record: Study | None) -> float | None:
 def _chance(study: Study, standing: Standing) -> float:
     there = [trial.parameters for trial in standing.trials if trial.state is TrialState.COMPLETE]
     rng = np.random.default_rng(len(standing.runs))
-    others = [*distinct(drawn(study.space, rng), set(), ANYWHERE), *distinct(moved(study.space, there, rng), set(), 200)]
+    others = [
+        *distinct(drawn(study.space, rng), set(), ANYWHERE),
+        *distinct(moved(study.space, there, rng), set(), 200),
+    ]
     mean, covariance = standing.belief.at_top(standing.places.of_all([*there, *others]))
     draws = draws_of(mean, covariance, DRAWS, rng)
     choice = int(mean[: len(there)].argmax())

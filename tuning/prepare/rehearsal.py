@@ -22,7 +22,10 @@ def rehearse(arguments: argparse.Namespace) -> None:
     space = read_space_of(arguments)
     folder = study_folder(arguments, space)
     with tempfile.TemporaryDirectory(prefix="plan-") as place:
-        changes: dict[str, Any] = {"results": f"{place}/results", "cache_dir": arguments.cache_dir or Path(place) / "pixels"}
+        changes: dict[str, Any] = {
+            "results": f"{place}/results",
+            "cache_dir": arguments.cache_dir or Path(place) / "pixels",
+        }
         if space.sample_data is not None and not Path(space.base_config().data_dir).exists():
             changes["data_dir"] = f"{place}/data"
             draw_sample(changes["data_dir"], space.sample_data)

@@ -19,8 +19,8 @@ from reid_train.measure.scores import LABELS
 from reid_train.model.settings import TIMM
 from reid_train.settings.config import read_config
 from tuning.decide.pareto import best_trials, limits_of, pareto_front
-from tuning.decide.stopping import chance_of_gain
 from tuning.decide.ranking import standing_of, within
+from tuning.decide.stopping import chance_of_gain
 from tuning.record.folders import BEST, BEST_CONFIG
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialRecord, TrialState

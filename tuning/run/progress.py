@@ -11,6 +11,7 @@ from rich.text import Text
 
 from data.system.wording import clock, counted, open_console, show_parameters
 from tuning.decide.pareto import best_trials
+from tuning.decide.stopping import chance_of_gain
 from tuning.record.trial import ENDED, TrialRecord, TrialState
 from tuning.run.messages import EpochEnded, job_of, told_in
 from tuning.run.resources import Resources
@@ -26,6 +27,7 @@ class Progress(Callback):
         self.console = open_console()
         self.trials: list[TrialRecord] = self.study.trials()
         self.current: dict[int, str] = {}
+        self.chance: float | None = None
         self.began_with = self.ended(), self.study.elapsed_s
         self.live = Live(get_renderable=self._panel, console=self.console, refresh_per_second=2, transient=True)
 
@@ -64,6 +66,7 @@ class Progress(Callback):
         if not self.study.is_running(number):
             self.current.pop(number, None)
             self._say(self.study.trial(number))
+            self.chance = chance_of_gain(self.study, None)
         elif result and isinstance(told := told_in(result), EpochEnded):
             self.current[number] = f"epoch {told.report.epoch} of {told.rung}"
 
@@ -118,6 +121,8 @@ class Progress(Callback):
             reached = f"{best.score:.3f} {self.study.space.study.metric} after {counted(best.rung, 'epoch')}"
             table.add_row("best so far", f"{self.work.name(best.number)}, {reached}")
             table.add_row("", show_parameters(best.parameters))
+        if self.chance is not None:
+            table.add_row("more searching", f"gains more than half the noise with probability {self.chance:.2f}")
         table.add_row("time", f"{clock(self.study.elapsed_s)} of about {clock(expected) if expected else '?'}")
         return Panel(
             table, title=f"search {self.study.folder.name}", title_align="left", width=min(100, self.console.width)

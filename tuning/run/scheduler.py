@@ -50,7 +50,12 @@ class RungScheduler(TrialScheduler):
                 return False
             case EpochEnded(rung, report):
                 self.study.record(number, rung, report)
-                return report.epoch < rung or self._decide(number, rung)
+                if report.epoch == rung:
+                    return self._decide(number, rung)
+                if self.work.is_over():
+                    self.study.interrupt(number)
+                    return False
+                return True
             case _:
                 assert_never(told)
 

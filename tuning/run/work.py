@@ -46,5 +46,8 @@ class Work(Protocol):
     def at_rung_end(self, number: int, rung: int) -> bool:
         """Whether the trial trains on; if not, it is on record as ended or paused."""
 
+    def is_over(self) -> bool:
+        """Whether time is up: what runs is interrupted at its epoch's end."""
+
     def tidy(self) -> None:
         """Removes what ended trials left and nobody needs."""
