@@ -3,14 +3,15 @@
     belief = Belief(places_NP, sources_N, scores_N, sources=2)  # source 0: 12 epochs; the last, 1, the top: 36 epochs
     mean_Q, covariance_QQ = belief.at_top(places_QP)            # the expected mean over seeds at 36 epochs
 
-A source is where a score comes from: a length of schedule. The score at the top is a Gaussian process f in the settings
-(Matern 5/2, a length scale for each column). Another source t is believed to follow it: b_t f + d_t, where d_t is a
-process of its own (Kennedy and O'Hagan 2000). A part of f and of each d_t belongs to a configuration alone, whatever its
-neighbours score: where settings explain nothing, a configuration's scores still tell of it. Seeds add noise, for each
-source its own. All this is fitted to the scores, by maximum posterior; the priors below say that shorter schedules rank
-much as longer ones do, and that noise is about a tenth of what configurations differ by.
+A source is where a score comes from: a length of schedule. The score at the top is a Gaussian process f in the
+settings (Matern 5/2, a length scale for each column). Another source t is believed to follow it: b_t f + d_t, where d_t
+is a process of its own (Kennedy and O'Hagan 2000). A part of f and of each d_t belongs to a configuration alone,
+whatever its neighbours score: where settings explain nothing, a configuration's scores still tell of it. Seeds add
+noise, for each source its own. All this is fitted to the scores, by maximum posterior; the priors below say that
+shorter schedules rank much as longer ones do, and that noise is about a tenth of what configurations differ by.
 """
 
+import itertools
 import math
 from functools import cached_property
 from typing import NamedTuple
@@ -42,6 +43,7 @@ APART = Prior(math.log(0.35), 0.5)
 """d_t's standard deviation."""
 NOISE = Prior(math.log(0.1), 0.7)
 """Standard deviation of seeds, in standard deviations of the scores."""
+PRIORS = {"lengths": LENGTH, "size": SIZE, "alone": ALONE, "follows": FOLLOWS, "apart": APART, "noise": NOISE}
 MIDDLE_VARIANCE = 1.0
 """Variance of the scores' middle, and of each source's distance from it, in the scores' variances."""
 JITTER = 1e-6
@@ -59,7 +61,6 @@ class Belief:
         self._places, self._sources = _double(places_NP), torch.as_tensor(np.asarray(sources_N, dtype=int))
         self._middle, self._unit = float(np.mean(scores_N)), _spread(np.asarray(scores_N), np.asarray(sources_N))
         self._scores = (_double(scores_N) - self._middle) / self._unit
-        self._priors = _layout(places_NP.shape[1], sources)
         self._fit()
 
     def at(self, places_QP: np.ndarray, sources_Q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +98,7 @@ class Belief:
 
     def _fit(self) -> None:
         """Finds the parameters of highest posterior density, from the middle of the priors."""
-        middles, sds = (_double([getattr(prior, name) for prior in self._priors.values()]) for name in Prior._fields)
+        middles, sds = (_double([getattr(prior, name) for prior in PRIORS.values()]) for name in Prior._fields)
         counts = torch.tensor([len(range(*part)) for part in self._parts()])
         middles, sds = middles.repeat_interleave(counts), sds.repeat_interleave(counts)
 
@@ -121,11 +122,11 @@ class Belief:
         """Where each kind of parameter lies in theta."""
         columns, others = self._places.shape[1], self.sources - 1
         ends = np.cumsum([0, columns, 1, 1, others, others, self.sources]).tolist()
-        return list(zip(ends[:-1], ends[1:], strict=True))
+        return list(itertools.pairwise(ends))
 
     def _parameters(self, theta: Tensor) -> dict[str, Tensor]:
         """Logarithms, by name."""
-        return {name: theta[low:high] for name, (low, high) in zip(self._priors, self._parts(), strict=True)}
+        return {name: theta[low:high] for name, (low, high) in zip(PRIORS, self._parts(), strict=True)}
 
     def _between(self, theta: Tensor) -> Tensor:
         """Covariance of the sources, T x T."""
@@ -152,10 +153,6 @@ class Belief:
         return self._covariance(theta, self._places, self._sources, self._places, self._sources) + torch.diag(
             noise + JITTER
         )
-
-
-def _layout(columns: int, sources: int) -> dict[str, Prior]:
-    return {"lengths": LENGTH, "size": SIZE, "alone": ALONE, "follows": FOLLOWS, "apart": APART, "noise": NOISE}
 
 
 def _double(values: object) -> Tensor:

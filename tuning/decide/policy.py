@@ -3,9 +3,9 @@
     number = policy.next_trial()  # made to run in the study; None for none
     policy.at_rung_end(number, rung=12)  # whether it trains on
 
-New configurations are tried at the first rung with a share of the budget, then the most promising are promoted, and what
-is left repeats the best (tuning/confirm/repeats.py). Every decision follows from the study's record, and is written
-there before anything acts on it. So a search that was interrupted decides as it would have done.
+New configurations are tried at the first rung with a share of the budget, then the most promising are promoted, and
+what is left repeats the best (tuning/confirm/repeats.py). Every decision follows from the study's record, and is
+written there before anything acts on it. So a search that was interrupted decides as it would have done.
 """
 
 from data.system.wording import clock, counted

@@ -3,8 +3,8 @@
     parameters, notes = Sampler(space, plan).propose(study.trials())  # None where everything has been tried
 
 The space's first trials come first, then what the sampler proposes: the model (tuning/decide/proposals.py) or one of
-Optuna's. Those learn from trials that were told a final value. Most trials of a search with rungs never get one, so each
-is shown with the score that the model expects. No configuration is proposed twice.
+Optuna's. Those learn from trials that were told a final value. Most trials of a search with rungs never get one, so
+each is shown with the score that the model expects. No configuration is proposed twice.
 """
 
 from collections.abc import Callable, Sequence

@@ -77,8 +77,8 @@ def check_room(purse: Purse, shortest: int) -> None:
     pace_s = purse.pace_s()
     least_s = study.elapsed_s + closing_s(pace_s) + 1.1 * shortest * pace_s
     raise UserError(
-        f"--time-budget {clock(settings.time_budget or 0)}: not even one schedule of {counted(shortest, 'epoch')} fits, "
-        f"at {pace_s:.3g} s an epoch; give at least {clock(least_s)}, or make the images smaller or num_epochs less"
+        f"--time-budget {clock(settings.time_budget or 0)}: not even one schedule of {counted(shortest, 'epoch')} "
+        f"fits, at {pace_s:.3g} s an epoch; give at least {clock(least_s)}, or make the images smaller or num_epochs less"
     )
 
 
