@@ -69,6 +69,9 @@ def candidates(study: Study, record: Study | None) -> list[Candidate]:
         of = DEFAULT if {**default, **trial.parameters} == default else f"trial {trial.number}"
         runs = [_run_of(study, trial), *_repeats_of(record, trial.parameters)]
         found.append(Candidate(of, trial.parameters, runs, costs_of(study, trial.parameters), trial in keeping))
+    if trials and not any(one.of == DEFAULT for one in found) and (runs := _repeats_of(record, default)):
+        costs = costs_of(study, default)
+        found.append(Candidate(DEFAULT, default, runs, costs, within(costs, limits)))
     return found
 
 

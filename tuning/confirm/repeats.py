@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, TypedDict, cast
 
 from data.system.wording import counted
 from reid_train.settings.config import TrainConfig
-from tuning.confirm.candidates import Candidate, Comparison, candidates
-from tuning.decide.budget import Purse
+from tuning.confirm.candidates import DEFAULT, Candidate, Comparison, candidates
+from tuning.decide.budget import LENGTHS_FOR_DEFAULT, Purse
 from tuning.decide.stopping import has_settled
 from tuning.record.folders import repeat_folder
 from tuning.record.job import TrialJob
@@ -111,7 +111,18 @@ class Repeats:
     def _next(self) -> Repeat | None:
         if self.search.space.searches_length or not self.purse.holds(self.purse.longest):
             return None
+        if (repeat := self._default()) is not None:
+            return repeat
         return None if has_settled(self.search, self.study) else next_repeat(self.search, self.study)
+
+    def _default(self) -> Repeat | None:
+        """The default, where it could not be a trial, and the budget has room for more than it."""
+        space = self.search.space
+        if not space.outside(space.default) or self.purse.total() / self.purse.longest < LENGTHS_FOR_DEFAULT:
+            return None
+        if any(notes_of(run)["of"] == DEFAULT for run in self.study.trials()):
+            return None
+        return Repeat(DEFAULT, space.default, space.default_config().seed + 1)
 
 
 def next_repeat(study: Study, record: Study) -> Repeat | None:

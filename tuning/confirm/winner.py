@@ -145,7 +145,7 @@ def _sentence(
     above = float(compared.mean_C[place] - compared.mean_C[default])
     sd = float(np.hypot(compared.sd_of_difference(place, default), own_sd))
     half = float(stats.norm.ppf(TOLD_APART)) * sd
-    difference = f"{above:+.3f} from the default's (95% interval {above - half:+.3f} to {above + half:+.3f})"
+    difference = f"by {above:+.3f} (95% interval {above - half:+.3f} to {above + half:+.3f})"
     for name, cost in found[place].costs.items():
         if cost != found[default].costs[name]:
             difference += f", {name} {show_value(cost)} instead of {show_value(found[default].costs[name])}"
@@ -154,7 +154,7 @@ def _sentence(
         difference += f"; the default was trained for {shortest} alone"
     better = float(stats.norm.cdf(above / sd))
     if better <= 1 - TOLD_APART:
-        return f"{said}; worse than the default: {difference}"
+        return f"{said}; worse than the default {difference}"
     if better < TOLD_APART:
-        return f"{said}; it cannot be told from the default: {difference}"
-    return f"{said}; better than the default: {difference}"
+        return f"{said}; it cannot be told from the default, from which it differs {difference}"
+    return f"{said}; better than the default {difference}"

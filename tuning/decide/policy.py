@@ -9,7 +9,7 @@ written there before anything acts on it. So a search that was interrupted decid
 """
 
 from data.system.wording import clock, counted
-from tuning.decide.budget import Phase, Purse
+from tuning.decide.budget import LENGTHS_FOR_DEFAULT, Phase, Purse
 from tuning.decide.keep import prune_weights
 from tuning.decide.promotion import to_promote
 from tuning.decide.sampler import Sampler
@@ -19,9 +19,6 @@ from tuning.record.job import TrialJob
 from tuning.record.prices import costs_of
 from tuning.record.study import OWN_SEED, Study
 from tuning.record.trial import Decision, TrialState
-
-LENGTHS_FOR_DEFAULT = 14.0
-"""Full lengths of budget from which on the default is trained to the top whatever its scores: to compare with."""
 
 
 class Policy:

@@ -1,6 +1,6 @@
 """Plans a study before its first trial, and times the steps that `rungs: auto` plans by.
 
-plan_study(study, data, pixels, probes=2, concurrency=2)  # "plan: about 40 configurations for 12 epochs, ..."
+plan_study(study, data, pixels, resources, timed=True)  # "plan: about 40 configurations for 12 epochs, ..."
 """
 
 import math
@@ -17,6 +17,7 @@ from reid_train.settings.config import TrainConfig
 from tuning.decide.budget import Purse, closing_s
 from tuning.decide.forecast import FULL_LENGTHS, STEP, choose_rungs, forecast
 from tuning.record.study import Study
+from tuning.run.resources import Resources
 from tuning.space.space import SearchSpace
 
 FEWEST_STEPS = 18
@@ -25,16 +26,19 @@ FEWEST_STEPS = 18
 PROBE_STEPS = 4
 
 
-def plan_study(study: Study, data: TrainingData, pixels: Pixels, *, probes: int, concurrency: int) -> str | None:
+def plan_study(study: Study, data: TrainingData, pixels: Pixels, resources: Resources, *, timed: bool) -> str | None:
     """The plan in one line; None where every trial has a length of its own.
 
-    The rungs of `rungs: auto` are chosen when the study begins, and kept. For a time budget an epoch is timed first, in
-    `probes` processes at once; with 0 it is not timed, and the rungs are num_epochs and a third of it. Raises UserError
-    where not even one short schedule fits the budget.
+    The rungs of `rungs: auto` are chosen when the study begins, and kept. For a time budget an epoch is `timed` first,
+    in as many processes at once as there will be trials; else the rungs are num_epochs and a third of it. Raises
+    UserError where not even one short schedule fits the budget.
     """
     space, settings = study.space, study.space.study
-    if settings.time_budget and probes and "plan" not in study.facts:
-        epoch_s = measure_epoch_s(space.default_config(), data, pixels, probes)
+    concurrency = resources.concurrency
+    if settings.time_budget and timed and "plan" not in study.facts:
+        config = space.default_config()
+        config = config.changed(num_threads=config.num_threads or resources.cpus)
+        epoch_s = measure_epoch_s(config, data, pixels, 1 if resources.gpus else concurrency)
     else:
         epoch_s = Purse(study, None).pace_s()
     if "plan" not in study.facts:
@@ -78,7 +82,7 @@ def check_room(purse: Purse, shortest: int) -> None:
     least_s = study.elapsed_s + closing_s(pace_s) + 1.1 * shortest * pace_s
     raise UserError(
         f"--time-budget {clock(settings.time_budget or 0)}: not even one schedule of {counted(shortest, 'epoch')} "
-        f"fits, at {pace_s:.3g} s an epoch; give at least {clock(least_s)}, or make the images smaller or num_epochs less"
+        f"fits, at {pace_s:.3g} s an epoch; give at least {clock(least_s)}, or take smaller images or num_epochs"
     )
 
 
@@ -92,7 +96,7 @@ def describe_budget(purse: Purse) -> str:
 
 def default_outside(space: SearchSpace) -> list[str]:
     """A line where the default, which the winner is compared with, lies outside of what is searched."""
-    outside = [p.name for p in space.counting(space.default) if not p.contains(space.default[p.name])]
+    outside = space.outside(space.default)
     if not outside:
         return []
     values = ", ".join(f"{name} {show_value(space.default[name])}" for name in outside)

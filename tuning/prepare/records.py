@@ -30,7 +30,7 @@ def open_records(arguments: argparse.Namespace, ready: Prepared, began: float) -
 
     Raises UserError for a study of another space, other images or other code.
     """
-    space, folder, resources = ready.space, ready.folder, ready.resources
+    space, folder = ready.space, ready.folder
     server = (arguments.study_storage, driver_name(folder)) if arguments.study_storage else None
     study = Study(folder, space, server=server)
     study.count_from(began)
@@ -44,8 +44,7 @@ def open_records(arguments: argparse.Namespace, ready: Prepared, began: float) -
         study.settle()
         study.note(images_left_out=[Path(path).name for path in ready.left_out], command=running_command())
         describe(study, arguments.space, gpus())
-        probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
-        plan = plan_study(study, ready.data, ready.pixels, probes=probes, concurrency=resources.concurrency)
+        plan = plan_study(study, ready.data, ready.pixels, ready.resources, timed=not arguments.address)
         for line in (*describe_prices(study.facts["prices"]), *([plan] if plan else []), *default_outside(study.space)):
             print(line, flush=True)
     record = open_record(folder, study.space, server)

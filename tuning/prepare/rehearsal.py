@@ -33,9 +33,7 @@ def rehearse(arguments: argparse.Namespace) -> None:
         try:
             begun = (folder / DATABASE).exists()
             study = Study(folder, ready.space) if begun else Study(folder, ready.space, in_memory=True)
-            resources = ready.resources
-            probes = 0 if arguments.address else 1 if resources.gpus else resources.concurrency
-            told = plan_study(study, ready.data, ready.pixels, probes=probes, concurrency=resources.concurrency)
+            told = plan_study(study, ready.data, ready.pixels, ready.resources, timed=not arguments.address)
             print(told or "plan: each trial has a length of its own, num_epochs, which is searched", flush=True)
         finally:
             ready.lock.release()

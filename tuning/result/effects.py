@@ -1,7 +1,7 @@
 """What the model believes of each setting: how much it matters around the winner, and which value is best.
 
 for effect in effects(study, record, winner):
-    print(effect.describe())  # learning_rate: +0.21 (0.18 to 0.24) from 0.0001 to 0.0012, where it is best
+    print(effect.describe())  # learning_rate, best at 0.0012, +0.210 (+0.180 to +0.240) above 0.0001
 """
 
 from collections.abc import Mapping
@@ -42,10 +42,8 @@ class Effect(NamedTuple):
 
     def describe(self) -> str:
         """A few words."""
-        return (
-            f"{self.key}: {self.gain:+.3f} ({self.low:+.3f} to {self.high:+.3f}) from {show_value(self.worst)} to "
-            f"{show_value(self.best)}, where it is best"
-        )
+        gain = f"{self.gain:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+        return f"{self.key}, best at {show_value(self.best)}, {gain} above {show_value(self.worst)}"
 
 
 def effects(study: Study, record: Study | None, winner: Mapping[str, Any]) -> list[Effect]:
@@ -69,7 +67,8 @@ def effects(study: Study, record: Study | None, winner: Mapping[str, Any]) -> li
 
 def describe_effects(found: list[Effect]) -> list[str]:
     """Lines for people."""
-    lines = [f"what matters near the winner: {effect.describe()}" for effect in found if effect.seen]
+    seen = "; ".join(effect.describe() for effect in found if effect.seen)
+    lines = [f"what matters near the winner (90% intervals): {seen}"] if seen else []
     if unseen := [effect.key for effect in found if not effect.seen]:
         lines.append(f"not seen to matter there: {', '.join(unseen)}")
     return lines

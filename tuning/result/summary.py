@@ -18,6 +18,7 @@ from reid_train.inference.evaluation_count import describe_count, read_test_metr
 from reid_train.measure.scores import LABELS
 from reid_train.model.settings import TIMM
 from reid_train.settings.config import read_config
+from tuning.confirm.candidates import DEFAULT
 from tuning.decide.pareto import best_trials, limits_of, pareto_front
 from tuning.decide.ranking import standing_of, within
 from tuning.decide.stopping import chance_of_gain
@@ -38,6 +39,8 @@ from tuning.result.tables import (
     write_tables,
 )
 
+SHOWN = 5
+"""Configurations at full length that are printed, beside the default; confirmation.csv has all."""
 NAMED_FAILURES = 5
 """Failed trials whose cause is printed."""
 
@@ -191,7 +194,9 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
     if front := front_rows(study):
         print_table(console, "Pareto front: no trial is better in everything, the best score first", *front)
     if confirmed := confirmation_rows(study):
-        print_table(console, "the best at full length, by all of their runs", *confirmed)
+        header, rows = confirmed
+        shown = [row for place, row in enumerate(rows) if place < SHOWN or row[0] == DEFAULT]
+        print_table(console, "the best at full length, by all of their runs", header, shown)
     for line in headline(study):
         console.print(line, markup=False, soft_wrap=True)
     if (study.folder / BEST).is_dir():

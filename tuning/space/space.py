@@ -97,8 +97,14 @@ class SearchSpace:
 
     @property
     def first(self) -> tuple[dict[str, Any], ...]:
-        """The configurations that are tried before the sampler proposes any."""
-        return (*self.first_trials, *self.warm_starts)
+        """The configurations that are tried before the sampler proposes any: the default first, where it lies in the
+        space."""
+        own = () if self.first_trials or self.outside(self.default) else (self.default,)
+        return (*own, *self.first_trials, *self.warm_starts)
+
+    def outside(self, values: Mapping[str, Any]) -> list[str]:
+        """The searched settings whose values lie outside of what is searched."""
+        return [p.name for p in self.counting(values) if not p.contains(values[p.name])]
 
     @property
     def searches_length(self) -> bool:
