@@ -1,101 +1,158 @@
 """What a search hands over for a budget: every method is given the same number of full-length runs to spend.
 
-    python -m tests.benchmarks.equal_budget [--table FILE] [--replays 200] [--budgets 4 6 10 14 20 30 40 60]
+    python -m tests.benchmarks.equal_budget [--table FILE] [--replays 200] [--jobs 8] [--keep results/pedestrians.jsonl]
 
-The task is tests/benchmarks/truth.py's: a continuous response that recorded curves support, another for each replay.
-Everything that a method trains is counted, at the recorded pace: what measures noise, what confirms, what was given up.
-A run begins only if the budget is expected to hold it. Each method is told its budget and begins anew for each. It
-hands over one configuration; its regret is how far the truth's mean after one full-length schedule lies below the best.
-A method that hands over nothing is given the regret of the default, which its user had before.
+The task is tests/benchmarks/truth.py's: a continuous response that recorded curves support, another for each replay; or
+with --recorded the curves as they are. Everything that a method trains is counted, at the recorded pace: what measures
+noise, what confirms, what was given up. A run begins only if the budget is expected to hold it. Each method is told its
+budget and begins anew for each. It hands over one configuration; its regret is how far the truth's mean after one
+full-length schedule lies below the best. A method that hands over nothing is given the regret of the default, which its
+user had before. The rows "our choice" have what this project's model would have chosen of the same runs.
+
+Each search is a line of --keep's file as soon as it has ended: the same command goes on where it was killed. The lines
+are those of one version of the code; name another file for another. The last line printed is the figures as JSON.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import logging
+import multiprocessing
+import sys
+import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
-
-from data.system.errors import exit_on_user_error
+from data.system.errors import UserError, exit_on_user_error
+from tests.benchmarks.budget_report import OURS, Outcome, Search, Stated, describe, figures, read_outcomes
 from tests.benchmarks.curve_table import CURVES
-from tests.benchmarks.our_search import Ours, our_choice
+from tests.benchmarks.former_default import Halving
+from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.our_search import Ours, our_choice, proposal_cpu_s
+from tests.benchmarks.recorded_world import Recorded
 from tests.benchmarks.rivals import FullLength, RayAsha, ShortFirst
-from tests.benchmarks.simulation import Method, simulate
-from tests.benchmarks.truth import Kind, Task, Truth, describe_gates
+from tests.benchmarks.simulation import Method, World, simulate
+from tests.benchmarks.smac_rival import Smac
+from tests.benchmarks.truth import Kind, Task, describe_gates
 from tuning.space.read import read_space
 
 BUDGETS = (4, 6, 10, 14, 20, 30, 40, 60)
 """In full lengths."""
-KINDS: tuple[Kind, ...] = ("gp", "trees")
+KINDS: dict[str, Kind] = {"gp": "gp", "trees": "trees"}
+RECORDED = "recorded"
+TRIALS_TIMED = (100, 290, 300)
+"""From 300 trials on TPE proposes."""
 
 
-class Outcome(NamedTuple):
-    """What a method handed over."""
-
-    regret: float
-    """mAP below the truth's best."""
-    worse_than_default: bool
-    nothing: bool
-    """No configuration was handed over, and the default's regret counts."""
-    spent: float
-    """Full lengths."""
-    cpu_s: float
-    """Of deciding."""
-
-
-def outcomes_of(make: Callable[[], Method], truth: Truth, budget: float, workers: int, seed: int) -> list[Outcome]:
-    """With a method's own choice, and with the model's."""
-    search = simulate(make, truth, budget, workers, seed)
-    task = truth.task
-    default = truth.best - truth.mean(task.space.first_trials[0], task.top)
-    found = []
-    for chosen in (search.method.choice(), our_choice(task, search.parts)):
-        regret = default if chosen is None else truth.best - truth.mean(chosen, task.top)
-        worse, nothing = regret > default + 1e-9, chosen is None
-        found.append(Outcome(regret, worse, nothing, search.spent, search.decisions_cpu_s))
-    return found
-
-
-def methods(task: Task, budget: float, seed: int) -> dict[str, Callable[[], Method]]:
+def methods(task: Task, budget: float, seed: int, workers: int) -> dict[str, Callable[[], Method]]:
     """By name; each made anew for a replay."""
-    import optuna
+    from optuna.samplers import GPSampler, RandomSampler, TPESampler
 
     low, middle, _ = task.table.rungs
+    restart = partial(Halving, sampler="random", promotion="restart", reduction=3, audit=0, confirmed=False)
     return {
-        "ours": lambda: Ours(task, seed, budget),
-        "random": lambda: FullLength(task, optuna.samplers.RandomSampler(seed=seed)),
+        OURS: lambda: Ours(task, seed, budget),
+        "random": lambda: FullLength(task, RandomSampler(seed=seed)),
         f"random at {low} epochs first": lambda: ShortFirst(task, low, 0.7, budget, seed),
         f"random at {middle} epochs first": lambda: ShortFirst(task, middle, 0.7, budget, seed),
-        "Optuna TPE": lambda: FullLength(task, optuna.samplers.TPESampler(seed=seed)),
-        "Optuna GPSampler": lambda: FullLength(
-            task, optuna.samplers.GPSampler(seed=seed, deterministic_objective=False)
-        ),
+        "halving, restart": lambda: restart(task, seed),
+        "Optuna TPE": lambda: FullLength(task, TPESampler(seed=seed)),
+        "Optuna GPSampler": lambda: FullLength(task, GPSampler(seed=seed, deterministic_objective=False)),
         "Ray OptunaSearch + ASHA": lambda: RayAsha(task, seed, middle),
+        "SMAC3 multi-fidelity": lambda: Smac(task, seed, budget, workers),
+        "former default": lambda: Halving(task, seed),
     }
 
 
-def interval(values: Sequence[float], rng: np.random.Generator) -> tuple[float, float]:
-    """95 % interval of the mean, by bootstrap."""
-    drawn = rng.choice(np.asarray(values), (2000, len(values))).mean(axis=1)
-    return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
+def outcome_of(search: Search, task: Task, world: World) -> Outcome:
+    """Simulates it."""
+    make = methods(task, search.budget, search.replay, search.workers)[search.method]
+    simulated = simulate(make, world, search.budget, search.workers, search.replay)
+
+    def regret(chosen: Mapping[str, Any] | None) -> float:
+        return world.best - world.mean(task.space.first_trials[0] if chosen is None else chosen, task.top)
+
+    chosen = simulated.method.choice()
+    claims = simulated.method.claims() if isinstance(simulated.method, Ours) else []
+    return Outcome(
+        search,
+        regret=regret(chosen),
+        regret_by_model=regret(chosen if search.method == OURS else our_choice(task, simulated.parts)),
+        regret_of_default=regret(None),
+        nothing=chosen is None,
+        spent=simulated.spent,
+        parts=len(simulated.parts),
+        decisions_cpu_s=simulated.decisions_cpu_s,
+        used_up=simulated.used_up,
+        stated=[
+            Stated(claim.low, claim.high, claim.p_best, world.mean(claim.parameters, task.top), claim.handed_over)
+            for claim in claims
+        ],
+    )
 
 
-@exit_on_user_error
-def main() -> None:
+class Bench:
+    """Simulates searches, and appends a line of JSON for each to a file."""
+
+    def __init__(self, task: Task, keep: Path):
+        self.task, self.keep = task, keep
+
+    def run(self, wanted: Sequence[Search], jobs: int) -> None:
+        """What the file does not have yet, in so many processes."""
+        known = {outcome.search for outcome in read_outcomes(self.keep)}
+        left = sorted(set(wanted) - known, key=wanted.index)
+        groups = [list(group) for _, group in itertools.groupby(left, key=lambda s: (s.table, s.truth, s.replay))]
+        done = 0
+        with contextlib.ExitStack() as stack:
+            # A process that is forked inherits what the task has worked out.
+            pool = stack.enter_context(multiprocessing.get_context("fork").Pool(jobs)) if jobs > 1 else None
+            for count in map(self.run_replay, groups) if pool is None else pool.imap_unordered(self.run_replay, groups):
+                done += count
+                print(f"{done} of {len(left)} searches", file=sys.stderr, flush=True)
+
+    def run_replay(self, searches: Sequence[Search]) -> int:
+        """Searches in one draw; gives their number."""
+        truth, replay = searches[0].truth, searches[0].replay
+        draw = None if truth == RECORDED else self.task.draw(KINDS[truth], replay)
+        for search in searches:
+            outcome = outcome_of(search, self.task, draw or Recorded(self.task, replay))
+            with self.keep.open("a") as file:
+                file.write(outcome.to_line())
+        return len(searches)
+
+
+def chosen_methods(task: Task, names: Sequence[str] | None) -> list[str]:
+    """The names given, or all; raises UserError for a wrong one."""
+    known = list(methods(task, 1, 0, 1))
+    for name in names or ():
+        if name not in known:
+            raise UserError(f"--methods {name!r}: there are {', '.join(map(repr, known))}")
+    return list(names or known)
+
+
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.equal_budget", description=__doc__.split("\n")[0])
     parser.add_argument("--table", type=Path, default=CURVES / "pedestrians.yaml", help="the space of a recorded table")
     parser.add_argument("--first-replay", type=int, default=0)
     parser.add_argument("--replays", type=int, default=200)
     parser.add_argument("--budgets", type=int, nargs="+", default=list(BUDGETS), help="in full lengths")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 8], help="1 and 8")
     parser.add_argument("--truths", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--recorded", action="store_true", help="the recorded curves instead of truths")
     parser.add_argument("--methods", nargs="+", help="default: all")
     parser.add_argument("--gates", action="store_true", help="only says whether the truths stand for the table")
-    arguments = parser.parse_args()
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--keep", type=Path, help="file of a line for each search; it goes on where it ended")
+    return parser.parse_args()
+
+
+@exit_on_user_error
+def main() -> None:
+    arguments = parsed()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     import optuna
@@ -103,43 +160,29 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     task = Task.read(read_space(arguments.table))
     if arguments.gates:
-        for kind in arguments.truths:
-            print(f"{task.space.name}, {kind}", *describe_gates(task.gates(kind)), sep="\n  ", flush=True)
+        for truth in arguments.truths:
+            print(f"{task.space.name}, {truth}", *describe_gates(task.gates(KINDS[truth])), sep="\n  ", flush=True)
         return
-    replays = range(arguments.first_replay, arguments.first_replay + arguments.replays)
-    means: dict[tuple[str, int, str], float] = {}
-    for kind, budget in itertools.product(arguments.truths, arguments.budgets):
-        outcomes: dict[str, list[Outcome]] = {}
-        for seed in replays:
-            truth = task.draw(kind, seed)
-            for name, make in methods(task, budget, seed).items():
-                if not arguments.methods or name in arguments.methods:
-                    own, by_model = outcomes_of(make, truth, budget, arguments.workers, seed)
-                    outcomes.setdefault(name, []).append(own)
-                    if name != "ours":
-                        outcomes.setdefault(f"{name}, our choice", []).append(by_model)
-        for name, found in outcomes.items():
-            regrets = [outcome.regret for outcome in found]
-            low, high = interval(regrets, np.random.default_rng(0))
-            means[kind, budget, name] = float(np.mean(regrets))
-            worse, nothing = (
-                float(np.mean([getattr(o, what) for o in found])) for what in ("worse_than_default", "nothing")
-            )
-            print(
-                f"{kind} {budget:3d} L  {name:40s} regret {1e3 * means[kind, budget, name]:5.1f} "
-                f"({1e3 * low:.1f} to {1e3 * high:.1f}), 90th percentile {1e3 * np.quantile(regrets, 0.9):5.1f}; "
-                f"worse than the default {100 * worse:.0f} %, nothing {100 * nothing:.0f} %, "
-                f"spent {np.mean([o.spent for o in found]):.1f}, decided in {np.mean([o.cpu_s for o in found]):.1f} s; "
-                f"n={len(found)}",
-                flush=True,
-            )
-    ours = "ours"
-    ratios = {
-        budget: max(means[kind, budget, ours] / means[kind, budget, "random"] for kind in arguments.truths)
-        for budget in arguments.budgets
-        if all((kind, budget, name) in means for kind in arguments.truths for name in (ours, "random"))
-    }
-    print(json.dumps({"ratio_to_random": {k: round(v, 3) for k, v in ratios.items()}, "replays": len(replays)}))
+    names = chosen_methods(task, arguments.methods)
+    print(describe_machine())
+    wanted = [
+        Search(task.space.name, truth, replay, workers, budget, name)
+        for replay in range(arguments.first_replay, arguments.first_replay + arguments.replays)
+        for truth in ([RECORDED] if arguments.recorded else arguments.truths)
+        for workers, budget, name in itertools.product(arguments.workers, arguments.budgets, names)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        keep = arguments.keep or Path(folder) / "searches.jsonl"
+        Bench(task, keep).run(wanted, arguments.jobs)
+        outcomes = [outcome for outcome in read_outcomes(keep) if outcome.search in set(wanted)]
+    for line in describe(outcomes):
+        print(line)
+    found = figures(outcomes)
+    if OURS in names:
+        for trials in TRIALS_TIMED:
+            found[f"proposal_cpu_s_{trials}"] = round(proposal_cpu_s(task, trials), 3)
+            print(f"a proposal after {trials} trials: {found[f'proposal_cpu_s_{trials}']:.2f} s of CPU")
+    print(json.dumps({**found, "replays": arguments.replays}))
 
 
 if __name__ == "__main__":

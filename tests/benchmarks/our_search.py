@@ -4,12 +4,15 @@ method = Ours(task, seed=0, budget=10)
 our_choice(task, parts)  # the configuration that the model would hand over
 """
 
+import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tests.benchmarks.curve_table import configuration_at
 from tests.benchmarks.simulation import Part, whole
 from tests.benchmarks.truth import Task, path_end
 from tests.reports import epoch_report
@@ -42,7 +45,7 @@ class ClockPurse(Purse):
         return self.budget * self.longest
 
 
-class Stated(NamedTuple):
+class Claim(NamedTuple):
     """What a search says of a configuration at full length."""
 
     parameters: Mapping[str, Any]
@@ -93,7 +96,7 @@ class Ours:
         found = candidates(self.study, self.record)
         return found[choose(found, Comparison(self.study, self.record, found))].parameters if found else None
 
-    def stated(self) -> list[Stated]:
+    def claims(self) -> list[Claim]:
         """What is said of the configurations at full length; empty where none got there."""
         found = candidates(self.study, self.record)
         if not any(trial.rung == path_end(self._task.top) for trial in self.study.trials()):
@@ -101,7 +104,7 @@ class Ours:
         compared = Comparison(self.study, self.record, found)
         chosen = choose(found, compared)
         return [
-            Stated(one.parameters, *compared.interval(place), float(compared.p_best_C[place]), place == chosen)
+            Claim(one.parameters, *compared.interval(place), float(compared.p_best_C[place]), place == chosen)
             for place, one in enumerate(found)
         ]
 
@@ -122,3 +125,40 @@ def our_choice(task: Task, parts: Sequence[Part]) -> Mapping[str, Any] | None:
     )
     longest = [part.parameters for part in known if path_end(part.path) == path_end(known[0].path)]
     return longest[int(belief.at_top(places.of_all(longest))[0].argmax())]
+
+
+TIMED = 5
+"""Proposals that are timed."""
+AT_TOP = 8
+"""Every so many-th trial of those that are there before is at the top."""
+
+
+def proposal_cpu_s(task: Task, trials: int) -> float:
+    """CPU seconds of a decision to try another configuration when there are so many trials, most of them short ones.
+
+    A score has arrived before each, so that the model is fitted anew; the median of TIMED.
+    """
+    rng, truth, seconds = np.random.default_rng(0), task.draw("gp", 0), []
+    ours = Ours(task, seed=0, budget=float(trials))
+
+    def score(number: int) -> None:
+        trial = ours.study.trial(number)
+        rung = next(rung for rung in ours.policy.rungs if rung > trial.rung)
+        part = whole(trial.parameters, str(rung), (ours.study, number))
+        part.score = truth.score(part.parameters, part.path, rng)[0]
+        ours.tell(part)
+
+    for number in range(trials):
+        drawn = configuration_at(task.space, rng.random(len(task.space.parameters)).tolist())
+        ours.study.add(drawn if number else dict(task.space.first_trials[0]))
+        score(number)
+        if number % AT_TOP == 0:
+            ours.study.go_on(number)
+            score(number)
+    for _ in range(TIMED):
+        began_s = time.process_time()
+        part = ours.next_part(float(trials))
+        seconds.append(time.process_time() - began_s)
+        assert part is not None
+        score(part.about[1])
+    return statistics.median(seconds)

@@ -68,6 +68,10 @@ class World(Protocol):
         """Of one run, and its noise in standard deviations; `before` is the noise of the cycle before."""
 
 
+class UsedUp(Exception):
+    """A search has had all that a world can score."""
+
+
 @dataclass(frozen=True)
 class Simulated:
     """A search that has ended."""
@@ -79,6 +83,8 @@ class Simulated:
     """Full lengths."""
     decisions_cpu_s: float
     """CPU seconds of all that `next_part` was asked."""
+    used_up: bool
+    """Whether it ended because the world had nothing left."""
 
 
 def simulate(make: Callable[[], Method], world: World, budget: float, workers: int, seed: int) -> Simulated:
@@ -105,8 +111,12 @@ def simulate(make: Callable[[], Method], world: World, budget: float, workers: i
             spent += cost
             heapq.heappush(running, (now + cost, next(count), part))
         if not running:
-            return Simulated(method, ended, spent, cpu_s)
+            return Simulated(method, ended, spent, cpu_s, False)
         now, _, part = heapq.heappop(running)
-        part.score, part.noise = world.score(part.parameters, part.path, rng, part.before.noise if part.before else 0.0)
+        before = part.before.noise if part.before else 0.0
+        try:
+            part.score, part.noise = world.score(part.parameters, part.path, rng, before)
+        except UsedUp:
+            return Simulated(method, ended, spent, cpu_s, True)
         method.tell(part)
         ended.append(part)

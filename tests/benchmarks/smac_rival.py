@@ -7,6 +7,7 @@ ConfigSpace does not take choices of several types.
 
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.simulation import Part, whole
@@ -30,14 +31,16 @@ class Smac:
         self._folder = tempfile.TemporaryDirectory(prefix="equal-budget-smac-")
         scenario = Scenario(
             config_space(task.space, seed),
-            output_directory=self._folder.name,
+            output_directory=Path(self._folder.name),
             n_trials=max(round(TRIALS_PER_LENGTH * budget), workers),
             min_budget=task.table.rungs[-2],
             max_budget=task.table.rungs[-1],
             use_default_config=True,
             seed=seed,
         )
-        self._smac = MultiFidelityFacade(scenario, None, logging_level=False, overwrite=True)
+        self._smac = MultiFidelityFacade(
+            scenario, None, initial_design=default_first(scenario), logging_level=False, overwrite=True
+        )
 
     def next_part(self, left: float) -> Part | None:
         try:
@@ -55,6 +58,20 @@ class Smac:
     def choice(self) -> Mapping[str, Any] | None:
         incumbents = self._smac.intensifier.get_incumbents()
         return self._parameters[incumbents[0]] if incumbents else None
+
+
+def default_first(scenario: Any) -> Any:
+    """The facade's initial design, but with the default before the random configurations, as all methods begin."""
+    from smac import MultiFidelityFacade
+    from smac.initial_design import RandomInitialDesign
+
+    class DefaultFirst(RandomInitialDesign):
+        def select_configurations(self) -> list[Any]:
+            *drawn, default = super().select_configurations()
+            return [default, *drawn]
+
+    usual = MultiFidelityFacade.get_initial_design(scenario)
+    return DefaultFirst(scenario, n_configs_per_hyperparameter=usual._n_configs_per_hyperparameter, max_ratio=0.25)
 
 
 def trainable(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:
