@@ -7,8 +7,8 @@ A source is where a score comes from: a length of schedule. The score at the top
 settings (Matern 5/2, a length scale for each column). Another source t is believed to follow it: b_t f + d_t, where d_t
 is a process of its own (Kennedy and O'Hagan 2000). A part of f and of each d_t belongs to a configuration alone,
 whatever its neighbours score: where settings explain nothing, a configuration's scores still tell of it. Seeds add
-noise, for each source its own. All this is fitted to the scores, by maximum posterior; the priors below say that
-shorter schedules rank much as longer ones do, and that noise is about a tenth of what configurations differ by.
+noise, for each source its own, but much the same. All this is fitted to the scores, by maximum posterior; the priors below say that
+shorter schedules rank much as longer ones do, and that noise is about a seventh of what configurations differ by.
 """
 
 import itertools
@@ -41,9 +41,19 @@ FOLLOWS = Prior(0.0, 0.3)
 """b_t."""
 APART = Prior(math.log(0.35), 0.5)
 """d_t's standard deviation."""
-NOISE = Prior(math.log(0.1), 0.7)
+NOISE = Prior(math.log(0.15), 0.5)
 """Standard deviation of seeds, in standard deviations of the scores."""
-PRIORS = {"lengths": LENGTH, "size": SIZE, "alone": ALONE, "follows": FOLLOWS, "apart": APART, "noise": NOISE}
+NOISE_OF = Prior(0.0, 0.3)
+"""That of a source over that of all."""
+PRIORS = {
+    "lengths": LENGTH,
+    "size": SIZE,
+    "alone": ALONE,
+    "follows": FOLLOWS,
+    "apart": APART,
+    "noise": NOISE,
+    "of": NOISE_OF,
+}
 MIDDLE_VARIANCE = 1.0
 """Variance of the scores' middle, and of each source's distance from it, in the scores' variances."""
 JITTER = 1e-6
@@ -80,7 +90,8 @@ class Belief:
     @cached_property
     def noise(self) -> np.ndarray:
         """Standard deviation of a run's score around the mean over seeds, by source."""
-        return np.asarray(self._unit * np.exp(self._parameters(self._theta)["noise"].numpy()))
+        known = self._parameters(self._theta)
+        return np.asarray(self._unit * (known["noise"] + known["of"]).exp().numpy())
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -121,7 +132,7 @@ class Belief:
     def _parts(self) -> list[tuple[int, int]]:
         """Where each kind of parameter lies in theta."""
         columns, others = self._places.shape[1], self.sources - 1
-        ends = np.cumsum([0, columns, 1, 1, others, others, self.sources]).tolist()
+        ends = np.cumsum([0, columns, 1, 1, others, others, 1, self.sources]).tolist()
         return list(itertools.pairwise(ends))
 
     def _parameters(self, theta: Tensor) -> dict[str, Tensor]:
@@ -149,7 +160,8 @@ class Belief:
 
     def _noisy(self, theta: Tensor) -> Tensor:
         """Of the scores."""
-        noise = (2 * self._parameters(theta)["noise"]).exp()[self._sources]
+        known = self._parameters(theta)
+        noise = (2 * (known["noise"] + known["of"])).exp()[self._sources]
         return self._covariance(theta, self._places, self._sources, self._places, self._sources) + torch.diag(
             noise + JITTER
         )
