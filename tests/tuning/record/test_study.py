@@ -6,9 +6,9 @@ import pytest
 
 from data.system.errors import UserError
 from tests.reports import epoch_report
-from tuning.decide.ranking import best_first
+from tuning.decide.pareto import best_trials
 from tuning.record.cause import Cause, Kind
-from tuning.record.study import Study
+from tuning.record.study import OWN_SEED, Study
 from tuning.record.trial import Decision, TrialState
 from tuning.space.plan import Plan
 from tuning.space.read import read_space
@@ -21,7 +21,7 @@ search:
   momentum: {low: 0.5, high: 0.9, when: {optimizer: sgd}}
 first_trials:
   - {learning_rate: 0.01, optimizer: sgd, momentum: 0.6}
-study: {trials: 8, rungs: [2, 4], reduction: 2}
+study: {trials: 8, rungs: [2, 4]}
 """
 
 
@@ -64,7 +64,7 @@ def test_what_was_told_is_there_when_the_study_is_opened_again(tmp_path, space):
     assert again == study.trials()
     assert again[1].cause == NOT_AMONG_THE_BEST and again[1].score == 0.15
     assert again[2].cause == DIVERGED and again[2].score is None
-    assert [trial.number for trial in best_first(again)] == [0, 1]
+    assert [trial.number for trial in best_trials(Study(tmp_path / "study"))] == [0, 1]
 
 
 def test_a_paused_trial_is_still_paused_when_the_study_is_opened_again_and_a_promoted_one_is_not(tmp_path, space):
@@ -90,7 +90,16 @@ def test_a_longer_schedule_counts_more_than_a_higher_score_of_a_shorter_one(tmp_
     train(study, 1, 2, 0.1, 0.2)
     train(study, 1, 4, 0.1, 0.2, 0.3, 0.4)
     study.finish(1, TrialState.COMPLETE)
-    assert [trial.number for trial in best_first(study.trials())] == [1, 0]
+    assert [trial.number for trial in best_trials(study)] == [1, 0]
+
+
+def test_each_trial_is_trained_with_a_seed_of_its_own_and_those_of_older_studies_with_the_spaces(tmp_path, space):
+    study = Study(tmp_path / "study", replace(space, fixed={**space.fixed, "seed": 5}))
+    add(study, 1)
+    for _ in range(2):
+        study.add({"learning_rate": 0.01, "optimizer": "adamw"}, {OWN_SEED: True})
+    for each in (study, Study(tmp_path / "study")):
+        assert [each.config(number).seed for number in range(3)] == [5, 6, 7]
 
 
 def test_where_the_length_itself_is_searched_the_score_alone_counts(tmp_path):
@@ -103,7 +112,7 @@ def test_where_the_length_itself_is_searched_the_score_alone_counts(tmp_path):
     study.finish(0, TrialState.COMPLETE)
     train(study, 1, 1, 0.9)
     study.finish(1, TrialState.COMPLETE)
-    assert [trial.number for trial in best_first(study.trials())] == [1, 0]
+    assert [trial.number for trial in best_trials(study)] == [1, 0]
 
 
 def test_interrupted_trials_wait_with_the_same_parameters_and_are_recorded_once(tmp_path, space):
@@ -186,7 +195,7 @@ search:
     - {choices: [0.1, 1, soft], when: {normalize_features: false}}
     - {low: 0.05, high: 0.6, when: {normalize_features: true}}
   batch_size: [16, 32]
-study: {trials: 8, rungs: auto, promotion: restart, audit: 3}
+study: {trials: 8, rungs: auto, promotion: continue}
 """
 
 
@@ -194,13 +203,13 @@ def test_a_study_that_is_opened_without_its_space_is_the_whole_of_it(tmp_path):
     (tmp_path / "auto.yaml").write_text(AUTO)
     space = replace(read_space(tmp_path / "auto.yaml"), warm_starts=({"margin": 0.1, "batch_size": 16},))
     study = Study(tmp_path / "study", space)
-    study.note(plan={"rungs": [3, 9, 27], "reduction": 3, "epoch_s": 1.5})
+    study.note(plan={"rungs": [9, 27], "epoch_s": 1.5})
     study.add({"normalize_features": True, "margin": 0.3, "batch_size": 16})
-    train(study, 0, 3, 0.1, 0.2, 0.3)
+    train(study, 0, 9, 0.1, 0.2, 0.3)
     study.save_elapsed()
     again = Study(tmp_path / "study")
     assert again.space == space and again.facts == study.facts
-    assert again.plan == study.plan == Plan(rungs=(3, 9, 27), reduction=3, promotion="restart", audit=3)
+    assert again.plan == study.plan == Plan(rungs=(9, 27), promotion="continue")
     assert again.elapsed_s >= study.facts["elapsed_s"] > 0 and again.epoch_s == study.epoch_s == 1.5
     assert again.trials() == study.trials() and again.config(0) == study.config(0)
     again.settle()

@@ -15,7 +15,7 @@ from tuning.space.batches import fit_to_data
 from tuning.space.parameter import Parameter
 from tuning.space.plan import Plan
 from tuning.space.read import NOT_SEARCHABLE, read_space
-from tuning.space.settings import parse_duration
+from tuning.space.settings import DEFAULT_TRIALS, RETIRED, StudySettings, parse_duration
 from tuning.space.space import SearchSpace
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -357,9 +357,43 @@ def test_spaces_that_differ_are_kept_as_different_ones(change, tmp_path):
 def test_the_identity_leaves_out_what_changes_no_trial(tmp_path):
     space = space_from(tmp_path, CONDITIONAL)
     elsewhere = replace(space, fixed={**space.fixed, "data_dir": "/mnt", "on_bad_image": "skip"}, sample_data=None)
-    longer = replace(elsewhere, study=space.study.model_copy(update={"trials": 99, "time_budget": None, "top_k": 0}))
+    longer = replace(elsewhere, study=space.study.model_copy(update={"trials": 99, "epochs": 7, "time_budget": None, "stop": "auto"}))
     assert longer.identity() == space.identity()
     assert json.loads(json.dumps(space.identity())) == space.identity(), "it is read again as it was"
+
+
+@pytest.mark.parametrize("name", RETIRED)
+def test_a_setting_that_is_no_more_is_told_with_its_line_and_why(name, tmp_path):
+    with pytest.raises(UserError) as refused:
+        space_from(tmp_path, f"search:\n  margin: [0.1, 0.3]\nstudy:\n  {name}: 1\n")
+    assert str(refused.value).endswith(f"space.yaml:4: study.{name} is a setting no more: {RETIRED[name]}; remove it")
+
+
+def test_a_record_that_has_settings_which_are_no_more_is_read_without_them(tmp_path):
+    space = space_from(tmp_path, CONDITIONAL)
+    record = json.loads(json.dumps(space.to_record()))
+    record["study"] |= dict.fromkeys(RETIRED, 2)
+    assert SearchSpace.from_record(record, "results/study") == space
+
+
+@pytest.mark.parametrize(
+    ("given", "trials"),
+    [
+        ({}, DEFAULT_TRIALS),
+        ({"trials": 7}, 7),
+        ({"epochs": 7}, None),
+        ({"time_budget": "2h"}, None),
+        ({"time_budget": "2h", "trials": 7}, 7),
+    ],
+)
+def test_without_any_budget_a_search_tries_so_many_configurations(given, trials):
+    assert StudySettings(**given).most_trials == trials
+
+
+@pytest.mark.parametrize("wrong", ["epochs: 0", "trials: 0", "stop: never", "sampler: best", "rungs: [4, 2]"])
+def test_a_study_setting_that_is_wrong_is_told_with_its_line(wrong, tmp_path):
+    with pytest.raises(UserError, match=rf"space\.yaml:4: study\.{wrong.split(':')[0]} "):
+        space_from(tmp_path, f"search:\n  margin: [0.1, 0.3]\nstudy:\n  {wrong}\n")
 
 
 def test_steps_end_on_the_last_value_that_the_step_reaches(tmp_path):
