@@ -7,8 +7,9 @@ A source is where a score comes from: a length of schedule. The score at the top
 settings (Matern 5/2, a length scale for each column). Another source t is believed to follow it: b_t f + d_t, where d_t
 is a process of its own (Kennedy and O'Hagan 2000). A part of f and of each d_t belongs to a configuration alone,
 whatever its neighbours score: where settings explain nothing, a configuration's scores still tell of it. Seeds add
-noise, for each source its own, but much the same. All this is fitted to the scores, by maximum posterior; the priors below say that
-shorter schedules rank much as longer ones do, and that noise is about a seventh of what configurations differ by.
+noise, for each source its own, but much the same. All this is fitted to the scores, by maximum posterior; the priors
+below say that shorter schedules rank much as longer ones do, and that noise is about a seventh of what configurations
+differ by.
 """
 
 import itertools
@@ -104,6 +105,12 @@ class Belief:
         """How the means of each source go along with those at the top, over all configurations: 0 to 1."""
         between = self._between(self._theta)
         return np.asarray((between[-1] / torch.sqrt(between.diag() * between[-1, -1])).numpy())
+
+    @cached_property
+    def left_out(self) -> np.ndarray:
+        """What is expected of each score by all others (Rasmussen and Williams 2006, equation 5.12), in their order."""
+        inverse = torch.cholesky_inverse(self._root)
+        return np.asarray(self._middle + self._unit * (self._scores - self._weights / inverse.diag()).numpy())
 
     # The model
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from tuning.decide.belief import Belief
 from tuning.decide.places import Places
@@ -22,6 +23,10 @@ from tuning.space.space import SearchSpace
 
 MOST_SCORES = 300
 """Scores that the model is fitted to; the time that it takes grows with their third power."""
+FEWEST_TO_TELL = 15
+"""Scores at the first rung from which on it can be told whether the model ranks."""
+USEFUL_TAU = 0.2
+"""Kendall's tau between scores and what is expected of them by all others below which it does not."""
 
 
 class Run(NamedTuple):
@@ -55,15 +60,30 @@ class Standing:
         return max((run.source for run in self.runs), default=0)
 
     @cached_property
+    def _fitted(self) -> list[Run]:
+        """What the model is fitted to: where there are too many scores the top's, then the best."""
+        if len(self.runs) <= MOST_SCORES:
+            return self.runs
+        return sorted(self.runs, key=lambda run: (run.source, run.score), reverse=True)[:MOST_SCORES]
+
+    @cached_property
     def belief(self) -> Belief:
         """Fitted to the scores; needs one at least."""
-        runs = self.runs
-        if len(runs) > MOST_SCORES:  # the top's first, then the best
-            runs = sorted(runs, key=lambda run: (run.source, run.score), reverse=True)[:MOST_SCORES]
+        runs = self._fitted
         places = self.places.of_all([run.parameters for run in runs])
         return Belief(
             places, np.array([run.source for run in runs]), np.array([run.score for run in runs]), self.top + 1
         )
+
+    @cached_property
+    def ranks(self) -> bool:
+        """Whether the model is to propose: it orders scores that it has not seen, or there are too few to tell."""
+        chosen = [place for place, run in enumerate(self._fitted) if run.source == 0]
+        if len(chosen) < FEWEST_TO_TELL:
+            return True
+        scores = [self._fitted[place].score for place in chosen]
+        tau = float(kendalltau(scores, self.belief.left_out[chosen]).statistic)
+        return not tau < USEFUL_TAU  # where all scores are equal there is none
 
     @cached_property
     def expected(self) -> dict[int, float]:

@@ -2,9 +2,10 @@
 
     parameters, notes = Sampler(space, plan).propose(study.trials())  # None where everything has been tried
 
-The space's first trials come first, then what the sampler proposes: the model (tuning/decide/proposals.py) or one of
-Optuna's. Those learn from trials that were told a final value. Most trials of a search with rungs never get one, so
-each is shown with the score that the model expects. No configuration is proposed twice.
+The space's first trials come first, then what the sampler proposes: the model (tuning/decide/proposals.py), for which
+TPE stands in where it cannot, or one of Optuna's. Those learn from trials that were told a final value. Most trials of
+a search with rungs never get one, so each is shown with the score that the model expects. No configuration is proposed
+twice.
 """
 
 from collections.abc import Callable, Sequence
@@ -75,7 +76,7 @@ class Sampler:
         """
         number, name = len(trials), self.space.study.sampler
         known = {key_of(trial.parameters) for trial in trials}
-        if name == "model" and number >= len(self.space.first) and self._models(number):
+        if name == "model" and number >= len(self.space.first) and self._models(trials):
             rng = np.random.default_rng([self.space.study.sampler_seed, number])
             proposed = propose(self.space, standing(self.space, self.plan, trials), rng)
             return None if proposed is None else (proposed, {})
@@ -85,9 +86,12 @@ class Sampler:
         left = distinct(drawn(self.space, np.random.default_rng([self.space.study.sampler_seed, number])), known, 1)
         return (left[0], notes) if left else None
 
-    def _models(self, number: int) -> bool:
-        """Whether the model proposes: it knows one metric, and takes too long for very many trials."""
-        return not self.space.study.costs and number < MOST_MODELLED
+    def _models(self, trials: Sequence[TrialRecord]) -> bool:
+        """Whether the model proposes: it knows one metric, takes too long for very many trials, and must rank."""
+        if self.space.study.costs or len(trials) >= MOST_MODELLED:
+            return False
+        known = standing(self.space, self.plan, trials)
+        return not known.runs or known.ranks
 
     def _ask(self, trials: Sequence[TrialRecord]) -> tuple[dict[str, Any], dict[str, Any]]:
         """What Optuna's sampler proposes, or the next first trial."""
