@@ -1,4 +1,4 @@
-"""The model of scores: against scikit-learn and a plain loop with the same kernel, and what it makes of drawn truths."""
+"""The model of scores: against scikit-learn and a plain loop with its kernel, and what it makes of drawn truths."""
 
 import math
 from types import SimpleNamespace
@@ -21,8 +21,9 @@ def smooth(places):
 
 
 def found(belief):
-    """Its parameters, no longer as logarithms."""
-    return {name: np.exp(values.numpy()) for name, values in belief._parameters(belief._theta).items()}
+    """Its parameters, no longer as logarithms; the noise by source."""
+    known = {name: np.exp(values.numpy()) for name, values in belief._parameters(belief._theta).items()}
+    return {**known, "noise": belief.noise / belief._unit}
 
 
 def one_source(places, scores):
@@ -57,9 +58,7 @@ def test_of_one_source_it_is_scikit_learns_gaussian_process():
 def covariance_by_hand(known, one, other):
     """Of two (place, source), the top being source 1."""
     (place1, source1), (place2, source2) = one, other
-    apart = math.sqrt(
-        sum(((a - b) / length) ** 2 for a, b, length in zip(place1, place2, known["lengths"], strict=True))
-    )
+    apart = math.sqrt(sum(((place1 - place2) / known["lengths"]) ** 2))
     shape = (1 + math.sqrt(5) * apart + 5 * apart**2 / 3) * math.exp(-math.sqrt(5) * apart)
     shape += known["alone"][0] ** 2 * (tuple(place1) == tuple(place2))
     follows = [known["follows"][0], 1.0]
@@ -82,9 +81,8 @@ def test_of_two_sources_it_is_what_a_plain_loop_gives():
         across = np.array([[covariance_by_hand(known, one, other) for other in points] for one in wanted])
         prior = np.array([[covariance_by_hand(known, one, other) for other in wanted] for one in wanted])
         mean, covariance = belief.at(np.vstack([others, places[:1]]), np.full(5, source))
-        assert mean == pytest.approx(
-            middle + unit * across @ np.linalg.solve(noisy, (scores - middle) / unit), abs=1e-6
-        )
+        expected = middle + unit * across @ np.linalg.solve(noisy, (scores - middle) / unit)
+        assert mean == pytest.approx(expected, abs=1e-6)
         left = prior - across @ np.linalg.solve(noisy, across.T)
         assert covariance == pytest.approx(unit**2 * left, abs=1e-5 * unit**2)
 
@@ -127,6 +125,20 @@ def test_where_settings_decide_a_configuration_that_was_left_out_is_foretold():
         for n in range(0, 24, 2)
     ]
     assert spearmanr(foretold, scores[::2]).statistic > 0.9
+
+
+def test_what_others_tell_of_a_score_is_what_the_same_kernel_gives_without_it(monkeypatch):
+    places, sources = drawn_places(12), np.array([0] * 8 + [1] * 4)
+    scores = smooth(places) + 0.05 * np.random.default_rng(3).standard_normal(12)
+    belief = Belief(places, sources, scores, 2)
+    monkeypatch.setattr("tuning.decide.belief.minimize", lambda *_, **__: SimpleNamespace(x=belief._theta.numpy()))
+    for n in range(12):
+        other = Belief(np.delete(places, n, axis=0), np.delete(sources, n), np.delete(scores, n), 2)
+        other._middle, other._unit = belief._middle, belief._unit
+        other._scores = belief._scores[np.arange(12) != n]
+        other._fit()
+        expected, _ = other.at(places[n : n + 1], sources[n : n + 1])
+        assert belief.left_out[n] == pytest.approx(expected[0], abs=1e-6)
 
 
 def test_where_settings_say_nothing_the_scores_themselves_rank():
