@@ -49,7 +49,7 @@ def parse_arguments() -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="results/OTHER",
-        help="earlier studies, whose three best configurations are tried first, without their scores",
+        help="earlier studies: their three best configurations are tried first, and the model learns from their scores",
     )
     parser.add_argument("--cpus-per-trial", type=int, metavar="N", help="default: follows the machine")
     parser.add_argument(

@@ -105,15 +105,13 @@ class Comparison:
 
     def __init__(self, study: Study, record: Study | None, compared: Sequence[Candidate]):
         self._standing = standing_of(study, repeated_scores(study, record))
-        places = self._standing.places.of_all([one.parameters for one in compared])
-        sources = np.full(len(compared), self._standing.reached)
-        self.mean_C, self.covariance_CC = self._standing.belief.at(places, sources)
+        self.mean_C, self.covariance_CC = self._standing.at_reached([one.parameters for one in compared])
         self.eligible_C = np.array([one.eligible for one in compared])
 
     @property
     def noise(self) -> float:
         """Standard deviation of a run at the top."""
-        return float(self._standing.belief.noise[self._standing.reached])
+        return self._standing.noise
 
     @cached_property
     def draws_SC(self) -> np.ndarray:

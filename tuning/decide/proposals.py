@@ -22,7 +22,7 @@ from tuning.space.space import SearchSpace
 # B configurations begun, C candidates, S draws
 
 STARTUP = 5
-"""Trials before the model proposes any: they are spread over the space."""
+"""Trials before the model proposes any, unless it knows an earlier study: they are spread over the space."""
 ANYWHERE, NEAR, LEADERS = 400, 200, 8
 """Candidates drawn anywhere, and near the best few."""
 CHANGED = 0.4
@@ -43,7 +43,7 @@ def propose(space: SearchSpace, standing: Standing, rng: np.random.Generator) ->
     if not anywhere:
         return None
     begun_BP = standing.places.of_all([trial.parameters for trial in standing.trials])
-    if len(standing.trials) < STARTUP or not standing.runs:
+    if (len(standing.trials) < STARTUP or not standing.runs) and not space.earlier:
         return farthest(anywhere, standing, begun_BP)
     near = distinct(moved(space, _leaders(standing), rng), known | set(map(key_of, anywhere)), NEAR)
     candidates = [*anywhere, *near]

@@ -34,7 +34,7 @@ class Run(NamedTuple):
 
     parameters: Mapping[str, Any]
     source: int
-    """The place of its rung among the plan's."""
+    """The place of its rung among the plan's; below 0 for a score of an earlier study."""
     score: float
 
 
@@ -48,6 +48,10 @@ class Standing:
         # Where each trial has a length of its own, that length is one of the settings, and there is one source.
         self.rungs = plan.rungs or ()
         self.runs = [*runs_of(trials, self.rungs), *repeats]
+        names = sorted({one.source for one in space.earlier})
+        self._earlier = [Run(one.parameters, names.index(one.source) - len(names), one.score) for one in space.earlier]
+        self._before = len(names)
+        """Sources of earlier studies, which the model numbers first."""
 
     @property
     def top(self) -> int:
@@ -62,18 +66,34 @@ class Standing:
     @cached_property
     def _fitted(self) -> list[Run]:
         """What the model is fitted to: where there are too many scores the top's, then the best."""
-        if len(self.runs) <= MOST_SCORES:
-            return self.runs
-        return sorted(self.runs, key=lambda run: (run.source, run.score), reverse=True)[:MOST_SCORES]
+        if len(self.runs) + len(self._earlier) <= MOST_SCORES:
+            return [*self.runs, *self._earlier]
+        order = sorted([*self.runs, *self._earlier], key=lambda run: (run.source, run.score), reverse=True)
+        return order[:MOST_SCORES]
 
     @cached_property
     def belief(self) -> Belief:
         """Fitted to the scores; needs one at least."""
         runs = self._fitted
         places = self.places.of_all([run.parameters for run in runs])
-        return Belief(
-            places, np.array([run.source for run in runs]), np.array([run.score for run in runs]), self.top + 1
-        )
+        sources = np.array([run.source for run in runs]) + self._before
+        return Belief(places, sources, np.array([run.score for run in runs]), self._before + self.top + 1)
+
+    def at_reached(self, configurations: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean over seeds that is expected of configurations at the highest rung reached, and the covariance."""
+        source = self._before + self.reached
+        return self.belief.at(self.places.of_all(configurations), np.full(len(configurations), source))
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of a run at the highest rung reached."""
+        return float(self.belief.noise[self._before + self.reached])
+
+    @property
+    def correlations(self) -> list[float]:
+        """How the means at each of the rungs go along with those at the last."""
+        found: list[float] = self.belief.correlations[self._before :].tolist()
+        return found
 
     @cached_property
     def ranks(self) -> bool:
@@ -92,8 +112,7 @@ class Standing:
         scored = [trial for trial in self.trials if trial.score is not None]
         if not scored:
             return {}
-        places = self.places.of_all([trial.parameters for trial in scored])
-        means = self.belief.at(places, np.full(len(scored), self.reached))[0].tolist()
+        means = self.at_reached([trial.parameters for trial in scored])[0].tolist()
         return {trial.number: mean for trial, mean in zip(scored, means, strict=True)}
 
 

@@ -48,7 +48,7 @@ def _chance(study: Study, standing: Standing) -> float:
     draws = draws_of(mean, covariance, DRAWS, rng)
     choice = int(mean[: len(there)].argmax())
     gains = draws.max(axis=1) - draws[:, choice]
-    return float((gains > OF_NOISE * standing.belief.noise[standing.top]).mean())
+    return float((gains > OF_NOISE * standing.noise).mean())
 
 
 def has_settled(study: Study, record: Study | None) -> bool:

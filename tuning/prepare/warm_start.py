@@ -1,4 +1,6 @@
-"""Warm starts: published recipes and the best of earlier studies, to try first. Their scores are never taken over.
+"""Warm starts: published recipes and the best of earlier studies, to try first.
+
+An earlier study's scores are no scores of this one: the model takes them as another source, which may go along with it.
 
 space, lines = warm_started(space, ["results/other"])
 """
@@ -9,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from data.system.errors import UserError
-from data.system.wording import show_value
+from data.system.wording import counted, show_value
 from reid_train.settings.config import TrainConfig, read_config
 from tuning.decide.pareto import best_trials
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
 from tuning.space.read import NOT_SEARCHABLE
-from tuning.space.space import SearchSpace
+from tuning.space.space import EarlierScore, SearchSpace
 
 RECIPES = Path(__file__).resolve().parents[2] / "search_spaces" / "recipes"
 """Published recipes, a file each: settings as reid_train.train takes them."""
+MOST_EARLIER = 150
+"""Scores of earlier studies that the model takes: the best."""
 TAKEN = 3
 """Configurations that are taken from an earlier study: the best ones."""
 NO_RECIPE = {*NOT_SEARCHABLE, "num_epochs", "num_workers", "seed", "device", "precision", "compile", "num_threads"}
@@ -33,6 +37,8 @@ def warm_started(space: SearchSpace, folders: Sequence[str | Path]) -> tuple[Sea
     """
     sources = [(name, _recipe(space, number, name)) for number, name in enumerate(space.study.warm_start)]
     sources += [source for folder in folders for source in _best_of(Path(folder))]
+    earlier = [score for folder in folders for score in _scores_of(space, Path(folder))]
+    earlier = sorted(earlier, key=lambda one: -one.score)[:MOST_EARLIER]
     tried = [{p.name: trial[p.name] for p in space.counting(trial)} for trial in space.first_trials]
     starts: list[dict[str, Any]] = []
     lines = []
@@ -43,7 +49,9 @@ def warm_started(space: SearchSpace, folders: Sequence[str | Path]) -> tuple[Sea
         elif values:
             starts.append(values)
         lines.append(f"warm start {name}: {'; '.join(remarks) or 'as it is'}")
-    return replace(space, warm_starts=tuple(starts)), lines
+    if earlier:
+        lines.append(f"the model learns from {counted(len(earlier), 'score')} of earlier studies, as of another source")
+    return replace(space, warm_starts=tuple(starts), earlier=tuple(earlier)), lines
 
 
 def _recipe(space: SearchSpace, number: int, name: str) -> TrainConfig:
@@ -60,6 +68,18 @@ def _best_of(folder: Path) -> list[tuple[str, TrainConfig]]:
     if not best:
         raise UserError(f"{folder}: none of its trials ended a schedule well; there is nothing to start from")
     return [(f"{folder}, trial {t.number}", study.config(t.number).changed(num_epochs=t.rung)) for t in best]
+
+
+def _scores_of(space: SearchSpace, folder: Path) -> list[EarlierScore]:
+    """Scores of an earlier study whose configurations lie in this space, but for what they fix otherwise."""
+    study, found = Study(folder), []
+    for trial in study.trials():
+        values, _ = _fitted(space, study.config(trial.number))
+        searched = {parameter.name for parameter in space.counting(values)}
+        if {name: trial.parameters.get(name, values[name]) for name in searched} != values:
+            continue
+        found += [EarlierScore(values, f"{folder}, {rung} epochs", score) for rung, score in trial.scores.items()]
+    return found
 
 
 def _fitted(space: SearchSpace, config: TrainConfig) -> tuple[dict[str, Any], list[str]]:

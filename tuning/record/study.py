@@ -147,7 +147,7 @@ class Study:
                     f"{self.folder}: holds a study of another space: {difference}; restore that, "
                     "choose another --name, or remove the folder"
                 )
-            space = replace(space, warm_starts=known.warm_starts)
+            space = replace(space, warm_starts=known.warm_starts, earlier=known.earlier)
         else:
             self.note(search_space=space.to_record())
         check_place(self.folder, self._facts.get("server"), self._server)

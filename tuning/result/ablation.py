@@ -148,7 +148,7 @@ def _row(number: int, step: Step, scores: Sequence[float | None]) -> dict[str, A
 def _noise(folder: Path, seeds: int) -> str:
     """Which of these differences may be luck, in a sentence."""
     found = standing_of(Study(folder))
-    sd = 100 * float(found.belief.noise[found.reached])
+    sd = 100 * found.noise
     least = sd * LIKELY * math.sqrt(2 / seeds)
     alone = f"seeds alone change a score by {sd:.1f} points (standard deviation)"
     return f"{counted(seeds, 'seed')} a step; {alone}: a difference below {least:.1f} points may be luck"

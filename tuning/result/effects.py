@@ -55,8 +55,7 @@ def effects(study: Study, record: Study | None, winner: Mapping[str, Any]) -> li
     for parameter in space.counting(winner):
         values = list(dict.fromkeys(nearest_trainable(space, parameter, v, winner) for v in _values(parameter)))
         configurations = [{**winner, parameter.name: value} for value in values]
-        places = standing.places.of_all(configurations)
-        mean, covariance = standing.belief.at(places, np.full(len(values), standing.reached))
+        mean, covariance = standing.at_reached(configurations)
         best, worst = int(mean.argmax()), int(mean.argmin())
         variance = covariance[best, best] + covariance[worst, worst] - 2 * covariance[best, worst]
         gain = float(mean[best] - mean[worst])

@@ -128,7 +128,7 @@ def describe_rungs(study: Study) -> list[str]:
     rungs, found = study.plan.rungs or (), standing_of(study)
     if not found.runs or not any(len(trial.scores) > 1 for trial in study.trials()):
         return []
-    pairs = zip(rungs[:-1], found.belief.correlations.tolist(), strict=False)
+    pairs = zip(rungs[:-1], found.correlations, strict=False)
     return [
         f"rung of {counted(rung, 'epoch')}: scores go along with those at {rungs[-1]} with correlation {value:.2f}"
         for rung, value in pairs

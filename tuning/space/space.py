@@ -8,7 +8,7 @@ SearchSpace.from_record(space.to_record()) == space  # how a study keeps it
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
@@ -23,6 +23,15 @@ MOST_SIZES = 16
 Batch = tuple[int, int | None]
 BATCH = ("batch_size", "images_per_identity")
 """Two settings that must fit each other and the data; tuning/space/batches.py finds the pairs that do."""
+
+
+class EarlierScore(NamedTuple):
+    """A score of another study, whose configuration lies in this space."""
+
+    parameters: dict[str, Any]
+    source: str
+    """The study and the rung: its scores are no scores of this study, but may go along with them."""
+    score: float
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,8 @@ class SearchSpace:
     """The file, for messages that name its lines."""
     warm_starts: tuple[dict[str, Any], ...] = ()
     """Configurations to try after the first trials: published recipes, and the best of earlier studies."""
+    earlier: tuple[EarlierScore, ...] = ()
+    """Scores of earlier studies, from which the model learns."""
     batches: tuple[Batch, ...] = ()
     """The pairs of BATCH that can be trained, the one that holds by default first."""
 
