@@ -131,15 +131,20 @@ def runs_of(trials: Sequence[TrialRecord], rungs: Sequence[int]) -> list[Run]:
 
 
 _last: list[tuple[Any, Standing]] = []
-"""The last standing that was asked for: a decision asks several times, and only a rung's end makes another."""
+"""The last standings that were asked for, with repeats and without: a decision asks several times, and only a rung's
+end makes another."""
 
 
 def standing(space: SearchSpace, plan: Plan, trials: Sequence[TrialRecord], repeats: Sequence[Run] = ()) -> Standing:
     """The standing of trials and repeats."""
-    key = id(space), plan.rungs, repeats, [(t.number, dict(t.scores), t.state is TrialState.FAILED) for t in trials]
-    if not _last or _last[0][0] != key:
-        _last[:] = [(key, Standing(space, plan, trials, repeats))]
-    return _last[0][1]
+    scores = [(t.number, dict(t.scores), t.state is TrialState.FAILED) for t in trials]
+    key = id(space), plan.rungs, list(repeats), scores
+    found = next((known for its_key, known in _last if its_key == key), None)
+    if found is None:
+        found = Standing(space, plan, trials, repeats)
+        _last[:] = [(key, found), *_last[:1]]
+    found.trials = list(trials)  # their states may have changed
+    return found
 
 
 def standing_of(study: Study, repeats: Sequence[Run] = ()) -> Standing:
