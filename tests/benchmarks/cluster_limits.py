@@ -23,7 +23,7 @@ from data.drawing.datasets import draw_dataset
 from data.pixels.cache import open_pixels
 from data.sets.readers import read_train
 from tests.benchmarks.machine import describe_machine
-from tests.benchmarks.search_overhead import FIGURES, drive, write_space
+from tests.benchmarks.search_overhead import FIGURES, drive
 
 MB = 1e6
 STATE_MB = 310
@@ -31,6 +31,7 @@ STATE_MB = 310
 WEIGHTS_MB = 94
 MARKET_MB = 12_936 * 256 * 128 * 3 / MB
 VERI_MB = 37_778 * 256 * 256 * 3 / MB
+RUNGS = (12, 36)
 NETWORK_MB_S = 1_250
 """10 Gbit/s: assumed, not measured."""
 
@@ -104,14 +105,11 @@ def measure_pixels(folder: Path, times: int) -> dict[str, float]:
     return {"size_mb": size_mb, "put_mb_s": size_mb / min(puts), "write_mb_s": size_mb / statistics.median(writes)}
 
 
-def load_of(trials: int, gpus: int, epoch_s: float, folder: Path) -> dict[str, float]:
+def load_of(trials: int, gpus: int, epoch_s: float) -> dict[str, float]:
     """What a search of so many trials asks of everything, in its steady state: events a second."""
-    from tuning.decide.forecast import forecast
-    from tuning.space.plan import Plan
-    from tuning.space.read import read_space
+    from tuning.decide.budget import epochs_for_trials
 
-    write_space(folder / "load.yaml", data="none", rungs=[12, 36], trials=trials)
-    epochs = forecast(Plan.of(read_space(folder / "load.yaml").study), trials).epochs
+    epochs = epochs_for_trials(trials, *RUNGS)
     total_s = epochs * epoch_s / gpus
     return {"epochs": epochs, "hours": total_s / 3600, "epochs_s": gpus / epoch_s, "trials_s": trials / total_s}
 
@@ -127,13 +125,14 @@ def main() -> None:
     recorded = 100 if arguments.quick else arguments.trials
     with tempfile.TemporaryDirectory(prefix="reid-limits-", dir="/tmp") as name:
         folder = Path(name)
-        load = load_of(arguments.trials, arguments.gpus, arguments.epoch_s, folder)
+        load = load_of(arguments.trials, arguments.gpus, arguments.epoch_s)
         measured = {"sqlite": measure_record(folder / "sqlite", recorded, None)}
         if (found := with_server(folder / "server", recorded)) is not None:
             measured["postgresql"] = found
         measured["states"] = measure_states(folder / "states", 3)
         measured["pixels"] = measure_pixels(folder / "pixels", 3)
-    print(f"{arguments.trials} trials on {arguments.gpus} GPUs, rungs 12 and 36, {arguments.epoch_s:g} s an epoch:")
+    rungs = " and ".join(map(str, RUNGS))
+    print(f"{arguments.trials} trials on {arguments.gpus} GPUs, rungs {rungs}, {arguments.epoch_s:g} s an epoch:")
     print(f"  {load['epochs']:.0f} epochs, {load['hours']:.1f} hours, {load['epochs_s']:.1f} epochs a second")
     for kind in ("sqlite", "postgresql"):
         if kind in measured:

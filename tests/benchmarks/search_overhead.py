@@ -166,7 +166,7 @@ def memory_mb(process: int) -> float:
 def write_space(file: Path, *, data: str, rungs: list[int], trials: int, sampler: str = "tpe") -> None:
     """The sample's space with one batch size, so that trials are alike, and a time budget that never ends it."""
     space = yaml.safe_load((ROOT / "search_spaces" / "sample.yaml").read_text())
-    del space["search"]["batch_size"]
+    del space["search"]["batch_size"], space["fixed"]["num_epochs"]
     space["fixed"] |= {"batch_size": BATCH, "data_dir": str(file.parents[1] / data)}
     space["search"]["pct_start"] = {"low": 0.7, "high": 0.8}  # an epoch of `few` has 3 steps: at least 2 of warm-up
     space["study"] |= {"rungs": rungs, "trials": trials, "time_budget": "1d", "sampler": sampler}
@@ -320,6 +320,7 @@ class StubTrial:
 def drive(sampler: str, trials: int, folder: Path, server: tuple[str, str] | None = None) -> dict[str, float]:
     """The driver's whole part of a search, with trials that cost nothing, in this process; `server` as Study's."""
     from tests.reports import epoch_report
+    from tuning.decide.budget import Purse
     from tuning.decide.policy import Policy
     from tuning.record.study import Study
     from tuning.run.messages import EpochEnded, job_of, ray_result
@@ -332,7 +333,7 @@ def drive(sampler: str, trials: int, folder: Path, server: tuple[str, str] | Non
     write_space(folder / "bench.yaml", data="none", rungs=[1, 2], trials=trials, sampler=sampler)
     space = read_space(folder / "bench.yaml")
     study = Study(folder / "study", space, server=server)
-    policy = Policy(study)
+    policy = Policy(study, Purse(study, None))
     display = Progress(policy, Resources(1, 0, 1))
     scheduler = RungScheduler(policy)
     searcher = StudySearcher(policy, policy.job)
@@ -382,7 +383,7 @@ def write_stub_weights(folder: Path) -> float:
 def measure_drivers(trials: int) -> dict[str, float]:
     """A long study in a fresh process, by sampler."""
     figures = dict[str, float]()
-    for sampler, suffix in (("random", ""), ("tpe", "_tpe")):
+    for sampler, suffix in (("random", ""), ("tpe", "_tpe"), ("model", "_model")):
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-m", __spec__.name, "--drive", sampler, str(trials), folder]
             done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
