@@ -150,9 +150,21 @@ def describe(outcomes: Sequence[Outcome]) -> Iterator[str]:
             yield _row(name, of_row, methods[name.removesuffix(BY_MODEL)])
         yield from _differences(regrets)
     yield ""
+    for name, budget in used_up(cells).items():
+        yield f"{name}: the table is used up from {budget} full lengths on, where it counts for no ratio"
     for (truth, workers), group in itertools.groupby(cells, key=lambda cell: (cell.truth, cell.workers)):
         ours = [outcome for cell in group for outcome in cells[cell].get(OURS, ())]
         yield from _calibration(f"{truth}, {workers} at once", ours)
+
+
+def used_up(cells: dict[Cell, dict[str, list[Outcome]]]) -> dict[str, int]:
+    """The least budget with which a method had everything that a table has, by method."""
+    found: dict[str, int] = {}
+    for cell, methods in cells.items():
+        for name, outcomes in methods.items():
+            if any(outcome.used_up for outcome in outcomes):
+                found[name] = min(found.get(name, cell.budget), cell.budget)
+    return found
 
 
 def _row(name: str, regrets_R: np.ndarray, found: Sequence[Outcome]) -> str:
@@ -242,7 +254,8 @@ def ratios(
     """Ours over a row, or over each cell's best rival, by budget."""
     found: dict[int, float] = {}
     for cell, methods in cells.items():
-        regrets = regrets_of(methods)
+        # A search that had the whole table is no measure of how to search.
+        regrets = regrets_of({name: those for name, those in methods.items() if not any(o.used_up for o in those)})
         name = other or best_rival(regrets, by_model=by_model)
         if cell.workers == workers and OURS in regrets and name in regrets:
             ratio = float(regrets[OURS].mean() / regrets[name].mean())
