@@ -115,11 +115,16 @@ class Purse:
         if self.settings.epochs is not None:
             found = min(found, self.settings.epochs - spent)
         if self.settings.most_trials is not None:
-            found = min(found, epochs_for_trials(self.settings.most_trials, self.shortest, self.longest) - spent)
+            found = min(found, self._for_trials(self.settings.most_trials) - spent)
         if self.settings.time_budget is not None and self.pace_s():
             trained = sum(trial.epochs for s in filter(None, (self.study, self.record)) for trial in s.trials())
             found = min(found, self.left_s() * self.at_once / self.pace_s() - (spent - trained))
         return found
+
+    def _for_trials(self, trials: int) -> float:
+        """Epochs of a search that tries so many configurations; one of them at least comes to the top."""
+        to_top = sum(self.study.plan.lengths()[1:])
+        return max(epochs_for_trials(trials, self.shortest, self.longest), trials * self.shortest + to_top)
 
     def holds(self, epochs: int) -> bool:
         """Whether a schedule of so many epochs can begin and ends in time."""

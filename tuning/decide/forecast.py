@@ -56,7 +56,8 @@ def forecast(rungs: Sequence[int], lengths: Sequence[int], epochs: float, most_t
     """What so many epochs buy. `lengths` are the epochs from each rung to the next."""
     shares = Shares.of(epochs / rungs[-1], len(rungs))
     repeats = int(shares.repeats * epochs / rungs[-1])
-    lower = shares.lower * epochs
+    # The way of one trial to the top is kept.
+    lower = min(shares.lower * epochs, epochs - sum(lengths[1:]))
     if len(rungs) == 1:
         counts = [max(1, int(lower / rungs[0]))]
     else:

@@ -101,15 +101,18 @@ class Policy:
 
         While no trial has come to the top, the epochs that one needs to get there are kept for it.
         """
-        trials, most = self.study.trials(), self.settings.most_trials
-        if self.exhausted or (most is not None and len(trials) >= most):
+        trials = self.study.trials()
+        if self._has_all():
             return False
         if not any(trial.scores for trial in trials):
             # Nothing to hand over yet: one schedule is better than none, but not one beside the other.
             return self.purse.holds(self.purse.shortest) and (not trials or self._holds_another())
-        if self.purse.phase() is not Phase.TRY and self._promotable() is not None:
-            return False
-        return self.purse.phase() is not Phase.REPEAT and self._holds_another()
+        return self.purse.phase() is not Phase.REPEAT and self._holds_another() and self._promotable() is None
+
+    def _has_all(self) -> bool:
+        """Whether no other configuration is there to try, or is asked for."""
+        most = self.settings.most_trials
+        return self.exhausted or (most is not None and len(self.study.trials()) >= most)
 
     def _holds_another(self) -> bool:
         at_top = any(trial.rung == self.rungs[-1] or self._runs_to_top(trial.number) for trial in self.study.trials())
@@ -136,7 +139,10 @@ class Policy:
 
     def _promotable(self) -> int | None:
         """The trial to promote now; None for none, and where it would not end in time."""
-        number = to_promote(self.study, self.purse, default_first=self._default_first())
+        if self.purse.phase() is Phase.REPEAT and any(trial.rung == self.rungs[-1] for trial in self.study.trials()):
+            return None  # what is left repeats the best
+        trying = self.purse.phase() is Phase.TRY and not self._has_all() and self._holds_another()
+        number = to_promote(self.study, self.purse, trying=trying, default_first=self._default_first())
         if number is None:
             return None
         place = self.rungs.index(self.study.trial(number).rung)

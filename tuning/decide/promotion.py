@@ -1,6 +1,6 @@
 """Which paused trial goes on to its next rung: a function of the study's record.
 
-    to_promote(study, purse)  # the number of a paused trial, or None
+    to_promote(study, purse, trying=False)  # the number of a paused trial, or None
 
 To the top goes the trial that is expected to exceed the best of those there by most. The last that the budget holds is
 the one of which most is expected. With costs, the trials are spread over the Pareto front instead.
@@ -8,7 +8,7 @@ the one of which most is expected. With costs, the trials are spread over the Pa
 
 import numpy as np
 
-from tuning.decide.budget import Phase, Purse
+from tuning.decide.budget import Purse
 from tuning.decide.pareto import spread_order
 from tuning.decide.proposals import draws_of
 from tuning.decide.ranking import Standing, standing_of
@@ -20,11 +20,11 @@ from tuning.record.trial import TrialRecord, TrialState
 DRAWS = 512
 
 
-def to_promote(study: Study, purse: Purse, *, default_first: bool = False) -> int | None:
-    """The trial to promote now. While configurations are still tried, only rungs between the first and the top get any,
-    as many epochs each as the first. `default_first`: the default's trial goes to the top before others."""
+def to_promote(study: Study, purse: Purse, *, trying: bool, default_first: bool = False) -> int | None:
+    """The trial to promote now. While configurations are still being tried (`trying`), only rungs between the first and
+    the top get any, as many epochs each as the first. `default_first`: the default's trial goes to the top before
+    others."""
     trials, rungs = study.trials(), study.plan.rungs or ()
-    phase = purse.phase()
     paused = [trial for trial in trials if trial.state is TrialState.PAUSED and trial.rung in rungs[:-1]]
     if not paused:
         return None
@@ -33,21 +33,15 @@ def to_promote(study: Study, purse: Purse, *, default_first: bool = False) -> in
         if not candidates:
             continue
         top = place == len(rungs) - 1
-        if top and phase is Phase.TRY and _has_more_to_try(study, purse):
+        if top and trying:
             continue
-        if not top and not _behind(study, place):
+        if not top and trying and not _behind(study, place):
             continue
         default = study.space.default
         if top and default_first and (own := [t for t in candidates if {**default, **t.parameters} == default]):
             return own[0].number
         return _most_promising(study, candidates, last=top and purse.left() < 2 * rungs[-1])
     return None
-
-
-def _has_more_to_try(study: Study, purse: Purse) -> bool:
-    """Whether a new trial may still begin."""
-    most = study.space.study.most_trials
-    return (most is None or len(study.trials()) < most) and purse.holds(purse.shortest)
 
 
 def _behind(study: Study, place: int) -> bool:

@@ -35,6 +35,6 @@ def schedules(rungs: Sequence[int], mode: Mode) -> list[Schedule]:
 
 
 def lengths(rungs: Sequence[int], mode: Mode) -> list[int]:
-    """Epochs that a trial trains to each rung from the one below."""
-    begins = [0] * len(rungs) if mode == "restart" else [0, *rungs[:-1]]
+    """Epochs that a trial trains to each rung from the one below; none without rungs."""
+    begins = [0] * len(rungs) if mode == "restart" else [0, *rungs][: len(rungs)]
     return [rung - below for below, rung in zip(begins, rungs, strict=True)]
