@@ -75,8 +75,8 @@ class Ours:
         if not self._repeating:
             number = self.policy.next_trial()
             if number is not None:
-                trial, rungs = self.study.trial(number), self.policy.rungs
-                rung = next(rung for rung in rungs if rung > trial.rung)
+                trial = self.study.trial(number)
+                rung = next(rung for rung in self.study.rungs(number) if rung > trial.rung)
                 return whole(trial.parameters, str(rung), (self.study, number))
             # As the command does: repeats begin when the last trial has ended.
             self._repeating = not self.study.in_state(TrialState.RUNNING)

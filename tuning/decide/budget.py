@@ -16,10 +16,11 @@ import numpy as np
 
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
+from tuning.space.schedules import lengths
 
-SHORT = (20.0, 60.0), (0.7, 0.5)
+SHORT = (14.0, 30.0), (0.7, 0.35)
 """Share of the budget for the lower rungs, by the budget in full lengths; between these, along a line."""
-REPEATED = (15.0, 20.0, 30.0), (0.0, 0.1, 0.2)
+REPEATED = (15.0, 30.0), (0.0, 0.1)
 """Share for repeats of the best, likewise."""
 LENGTHS_FOR_DEFAULT = 14.0
 """Full lengths of budget from which on the default is trained to the top whatever its scores: to compare with."""
@@ -36,7 +37,7 @@ class Phase(StrEnum):
     TRY = "trying"
     """New configurations, at the first rung."""
     PROMOTE = "promoting"
-    """The best of them, at the next rungs."""
+    """The best of them, and new ones that promise more, at the next rungs."""
     REPEAT = "repeating"
     """The best at the top, with new seeds."""
 
@@ -89,13 +90,12 @@ class Purse:
         trial = study.trial(number)
         if study is not self.study:
             return self.longest - trial.epochs
-        rungs = study.plan.rungs_of(study.config(number))
+        rungs = study.rungs(number)
         place = sum(rung <= trial.rung for rung in rungs)
         if place >= len(rungs):
             return 0
         begun = sum(epoch.rung == rungs[place] for epoch in trial.reports)
-        lengths = study.plan.lengths() or [rungs[0]]
-        return lengths[place] - begun
+        return lengths(rungs, study.plan.promotion)[place] - begun
 
     def pace_s(self) -> float:
         """Seconds an epoch takes; 0 where nothing is known."""

@@ -8,17 +8,19 @@ what is left repeats the best (tuning/confirm/repeats.py). Every decision follow
 written there before anything acts on it. So a search that was interrupted decides as it would have done.
 """
 
+from typing import Any
+
 from data.system.wording import clock, counted
 from tuning.decide.budget import LENGTHS_FOR_DEFAULT, Phase, Purse
 from tuning.decide.keep import prune_weights
-from tuning.decide.promotion import to_promote
+from tuning.decide.promotion import goes_to_top, newcomer, to_promote
 from tuning.decide.sampler import Sampler
 from tuning.decide.stopping import has_settled
 from tuning.record.folders import trial_folder
 from tuning.record.job import TrialJob
 from tuning.record.prices import costs_of
-from tuning.record.study import OWN_SEED, Study
-from tuning.record.trial import Decision, TrialState
+from tuning.record.study import Study
+from tuning.record.trial import OWN_SEED, STRAIGHT, Decision, TrialState
 
 
 class Policy:
@@ -56,7 +58,7 @@ class Policy:
         return TrialJob(
             number=number,
             config=config,
-            rungs=self.plan.rungs_of(config),
+            rungs=self.study.rungs(number),
             promotion=self.plan.promotion,
             behind=max(self.study.trial(number).decisions, default=0),
             folder=str(trial_folder(self.study.folder, number).absolute()),
@@ -84,7 +86,11 @@ class Policy:
                 parameters, notes = proposed
                 return self.study.add(parameters, {**notes, OWN_SEED: True}, costs_of(self.study, parameters))
             self.exhausted = True
-        if (number := self._promotable()) is not None:
+        number = self._promotable()
+        if (straight := self._newcomer(number)) is not None:
+            notes = {OWN_SEED: True, STRAIGHT: True}
+            return self.study.add(straight, notes, costs_of(self.study, straight))
+        if number is not None:
             self.study.go_on(number)
         return number
 
@@ -94,7 +100,7 @@ class Policy:
             return True
         if has_settled(self.study, self.purse.record):
             return False
-        return self.may_start() or self._promotable() is not None
+        return self.may_start() or (number := self._promotable()) is not None or self._newcomer(number) is not None
 
     def may_start(self) -> bool:
         """Whether a new trial may begin: it is time for it, and there is room for it.
@@ -107,7 +113,9 @@ class Policy:
         if not any(trial.scores for trial in trials):
             # Nothing to hand over yet: one schedule is better than none, but not one beside the other.
             return self.purse.holds(self.purse.shortest) and (not trials or self._holds_another())
-        return self.purse.phase() is not Phase.REPEAT and self._holds_another() and self._promotable() is None
+        if self.purse.phase() is Phase.REPEAT or not self._holds_another():
+            return False
+        return self._promotable() is None and (self.purse.phase() is Phase.TRY or not self._takes_newcomers())
 
     def _has_all(self) -> bool:
         """Whether no other configuration is there to try, or is asked for."""
@@ -115,12 +123,26 @@ class Policy:
         return self.exhausted or (most is not None and len(self.study.trials()) >= most)
 
     def _holds_another(self) -> bool:
-        at_top = any(trial.rung == self.rungs[-1] or self._runs_to_top(trial.number) for trial in self.study.trials())
+        at_top = any(goes_to_top(self.study, trial) for trial in self.study.trials())
         return self.purse.holds(self.purse.shortest + (0 if at_top else sum(self.plan.lengths()[1:])))
 
-    def _runs_to_top(self, number: int) -> bool:
-        trial = self.study.trial(number)
-        return trial.state is TrialState.RUNNING and len(self.rungs) > 1 and trial.rung >= self.rungs[-2]
+    def _takes_newcomers(self) -> bool:
+        """Whether a new configuration may begin at the top: where the model proposes, and schedules begin anew."""
+        if self.plan.promotion != "restart" or len(self.rungs) == 1 or self._has_all():
+            return False
+        return self.purse.phase() is Phase.PROMOTE and self.sampler.models(self.study.trials())
+
+    def _newcomer(self, rival: int | None) -> dict[str, Any] | None:
+        """A new configuration that goes to the top in the place of the trial to promote; None for none."""
+        if not self._takes_newcomers() or not self.purse.holds(self.rungs[-1]):
+            return None
+        if rival is not None and self._is_default(rival) and self._default_first():
+            return None
+        return newcomer(self.study, rival, last=self.purse.left() < 2 * self.rungs[-1])
+
+    def _is_default(self, number: int) -> bool:
+        default = self.study.space.default
+        return {**default, **self.study.trial(number).parameters} == default
 
     def at_rung_end(self, number: int, rung: int) -> bool:
         """Whether the trial trains on: only if it was promoted before. Else it is on record as complete or paused."""

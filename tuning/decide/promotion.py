@@ -1,23 +1,27 @@
 """Which paused trial goes on to its next rung: a function of the study's record.
 
     to_promote(study, purse, trying=False)  # the number of a paused trial, or None
+    newcomer(study, number, last=False)     # a new configuration that promises more than it, or None
 
-To the top goes the trial that is expected to exceed the best of those there by most. The last that the budget holds is
-the one of which most is expected. With costs, the trials are spread over the Pareto front instead.
+To the top goes what is expected to exceed the best of those there by most. The last that the budget holds is the one of
+which most is expected. With costs, the trials are spread over the Pareto front instead.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from tuning.decide.budget import Purse
 from tuning.decide.pareto import spread_order
-from tuning.decide.proposals import draws_of
+from tuning.decide.proposals import ANYWHERE, distinct, drawn, draws_of, key_of, near_leaders
 from tuning.decide.ranking import Standing, standing_of
 from tuning.record.study import Study
 from tuning.record.trial import TrialRecord, TrialState
 
 # B trials at the top, C candidates, S draws
 
-DRAWS = 512
+DRAWS = 256
 
 
 def to_promote(study: Study, purse: Purse, *, trying: bool, default_first: bool = False) -> int | None:
@@ -44,6 +48,32 @@ def to_promote(study: Study, purse: Purse, *, trying: bool, default_first: bool 
     return None
 
 
+def newcomer(study: Study, rival: int | None, *, last: bool) -> dict[str, Any] | None:
+    """A new configuration to train at the top straight away: one that promises more there than the paused trial
+    `rival`; None where none does, or nothing is known of the top."""
+    standing, trials = standing_of(study), study.trials()
+    there = [trial.parameters for trial in trials if goes_to_top(study, trial)]
+    if not there:
+        return None
+    rng = np.random.default_rng([study.space.study.sampler_seed, len(trials), len(there)])
+    known = {key_of(trial.parameters) for trial in trials}
+    anywhere = distinct(drawn(study.space, rng), known, ANYWHERE)
+    new = [*anywhere, *near_leaders(study.space, standing, rng, known | set(map(key_of, anywhere)))]
+    rivals = [] if rival is None else [study.trial(rival).parameters]
+    if not new:
+        return None
+    means_C, gains_C = _gains(standing, there, [*rivals, *new], rng)
+    best = int((means_C if last else gains_C).argmax())
+    return None if best < len(rivals) else new[best - len(rivals)]
+
+
+def goes_to_top(study: Study, trial: TrialRecord) -> bool:
+    """Whether it is at the last rung, or trains to it now."""
+    rungs = study.plan.rungs or (0,)
+    on_the_way = trial.straight or (len(rungs) > 1 and trial.rung == rungs[-2])
+    return trial.rung == rungs[-1] or (on_the_way and trial.state in (TrialState.RUNNING, TrialState.WAITING))
+
+
 def _behind(study: Study, place: int) -> bool:
     """Whether a rung between has had fewer epochs than the first."""
     rungs = study.plan.rungs or ()
@@ -59,25 +89,22 @@ def _most_promising(study: Study, candidates: list[TrialRecord], last: bool) -> 
         order = spread_order([(standing.expected[trial.number], trial.costs) for trial in scored])
         numbers = {trial.number for trial in candidates}
         return next(scored[place].number for place in order if scored[place].number in numbers)
-    there = [trial for trial in trials if _is_or_goes_to_top(study, trial)]
-    means_C, gains_C = _gains(standing, there, candidates, seed=len(trials) + len(there))
+    there = [trial.parameters for trial in trials if goes_to_top(study, trial)]
+    rng = np.random.default_rng(len(trials) + len(there))
+    means_C, gains_C = _gains(standing, there, [trial.parameters for trial in candidates], rng)
     order_C = means_C if last or not there else gains_C
     return candidates[int(order_C.argmax())].number
 
 
-def _is_or_goes_to_top(study: Study, trial: TrialRecord) -> bool:
-    rungs = study.plan.rungs or (0,)
-    going = trial.state in (TrialState.RUNNING, TrialState.WAITING) and trial.rung == rungs[-2]
-    return trial.rung == rungs[-1] or going
-
-
 def _gains(
-    standing: Standing, there: list[TrialRecord], candidates: list[TrialRecord], seed: int
+    standing: Standing,
+    there: Sequence[Mapping[str, Any]],
+    candidates: Sequence[Mapping[str, Any]],
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What is expected of each candidate at the top, and by how much it is expected to exceed the best there."""
-    places = standing.places.of_all([trial.parameters for trial in (*there, *candidates)])
-    mean, covariance = standing.belief.at_top(places)
-    draws = draws_of(mean, covariance, DRAWS, np.random.default_rng(seed))
+    mean, covariance = standing.belief.at_top(standing.places.of_all([*there, *candidates]))
+    draws = draws_of(mean, covariance, DRAWS, rng)
     best_S = draws[:, : len(there)].max(axis=1, initial=-np.inf)
     gains_C = np.maximum(draws[:, len(there) :] - best_S[:, None], 0.0).mean(axis=0)
     return mean[len(there) :], gains_C

@@ -45,8 +45,7 @@ def propose(space: SearchSpace, standing: Standing, rng: np.random.Generator) ->
     begun_BP = standing.places.of_all([trial.parameters for trial in standing.trials])
     if (len(standing.trials) < STARTUP or not standing.runs) and not space.earlier:
         return farthest(anywhere, standing, begun_BP)
-    near = distinct(moved(space, _leaders(standing), rng), known | set(map(key_of, anywhere)), NEAR)
-    candidates = [*anywhere, *near]
+    candidates = [*anywhere, *near_leaders(space, standing, rng, known | set(map(key_of, anywhere)))]
     means, covariance = standing.belief.at_top(np.vstack([begun_BP, standing.places.of_all(candidates)]))
     draws_SBC = draws_of(means, covariance, DRAWS, rng)
     best_S = draws_SBC[:, : len(begun_BP)].max(axis=1)
@@ -146,6 +145,13 @@ def _changed(parameter: Parameter, value: Any, width: float, rng: np.random.Gene
         along += rng.choice([-1, 1]) / max(high - low, 1)
     (near,) = parameter.nearest(value_at(parameter, float(np.clip(along, 0.0, 1.0))))
     return near
+
+
+def near_leaders(
+    space: SearchSpace, standing: Standing, rng: np.random.Generator, known: set[str]
+) -> list[dict[str, Any]]:
+    """Configurations near those of which most is expected, none of them known."""
+    return distinct(moved(space, _leaders(standing), rng), known, NEAR)
 
 
 def _leaders(standing: Standing) -> list[Mapping[str, Any]]:

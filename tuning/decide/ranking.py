@@ -137,7 +137,7 @@ end makes another."""
 
 def standing(space: SearchSpace, plan: Plan, trials: Sequence[TrialRecord], repeats: Sequence[Run] = ()) -> Standing:
     """The standing of trials and repeats."""
-    scores = [(t.number, dict(t.scores), t.state is TrialState.FAILED) for t in trials]
+    scores = [(t.parameters, dict(t.scores), t.state is TrialState.FAILED) for t in trials]
     key = id(space), plan.rungs, list(repeats), scores
     found = next((known for its_key, known in _last if its_key == key), None)
     if found is None:

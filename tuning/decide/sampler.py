@@ -76,7 +76,7 @@ class Sampler:
         """
         number, name = len(trials), self.space.study.sampler
         known = {key_of(trial.parameters) for trial in trials}
-        if name == "model" and number >= len(self.space.first) and self._models(trials):
+        if name == "model" and number >= len(self.space.first) and self.models(trials):
             rng = np.random.default_rng([self.space.study.sampler_seed, number])
             proposed = propose(self.space, standing(self.space, self.plan, trials), rng)
             return None if proposed is None else (proposed, {})
@@ -86,7 +86,7 @@ class Sampler:
         left = distinct(drawn(self.space, np.random.default_rng([self.space.study.sampler_seed, number])), known, 1)
         return (left[0], notes) if left else None
 
-    def _models(self, trials: Sequence[TrialRecord]) -> bool:
+    def models(self, trials: Sequence[TrialRecord]) -> bool:
         """Whether the model proposes: it knows one metric, takes too long for very many trials, and must rank."""
         if self.space.study.costs or len(trials) >= MOST_MODELLED:
             return False

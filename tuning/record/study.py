@@ -43,6 +43,7 @@ from tuning.record.trial import (
     COSTS,
     DRIVER,
     OPTUNA_STATES,
+    OWN_SEED,
     Decision,
     TrialEpoch,
     TrialRecord,
@@ -57,8 +58,6 @@ from tuning.space.space import SearchSpace
 
 logger = logging.getLogger(__name__)
 
-OWN_SEED = "own_seed"
-"""Note of trials whose seed is the space's plus their number; those of before 2026-11-27 all have the space's."""
 SAVES_ELAPSED_S = 5.0
 """Seconds of searching, at most, that a kill leaves out of the study's time."""
 
@@ -309,6 +308,11 @@ class Study:
         record = self._records[number]
         config = self.space.config(record.parameters)
         return config.changed(seed=config.seed + number) if record.notes.get(OWN_SEED) else config
+
+    def rungs(self, number: int) -> tuple[int, ...]:
+        """The rungs that a row climbs."""
+        rungs = self.plan.rungs_of(self.config(number))
+        return rungs[-1:] if self._records[number].straight else rungs
 
     def is_running(self, number: int) -> bool:
         """Whether the trial runs here: another driver may have taken it over."""

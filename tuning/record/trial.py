@@ -124,6 +124,11 @@ class TrialRecord:
         return Decision.PROMOTED not in self.decisions.values()
 
     @property
+    def straight(self) -> bool:
+        """Whether it begins with the longest schedule, without the rungs below."""
+        return bool(self.notes.get(STRAIGHT))
+
+    @property
     def epochs(self) -> int:
         """Epochs trained, over all schedules."""
         return len(self.reports)
@@ -134,6 +139,9 @@ class TrialRecord:
         return float(sum(epoch.report.seconds for epoch in self.reports))
 
 
+OWN_SEED, STRAIGHT = "own_seed", "straight"
+"""Notes: of trials whose seed is the space's plus their number (those of before 2026-11-27 all have the space's), and
+of trials that begin at the top."""
 # Names of a row's attributes in Optuna's storage.
 COSTS, DRIVER, CAUSE = "costs", "driver", "cause"
 REPORT, DECISION = "report:", "decision:"

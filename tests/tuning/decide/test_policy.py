@@ -14,8 +14,7 @@ from tuning.decide.budget import LENGTHS_FOR_DEFAULT, SLACK, closing_s
 from tuning.decide.proposals import key_of
 from tuning.prepare.costs import measure_prices
 from tuning.record.cause import Cause, Kind
-from tuning.record.study import OWN_SEED
-from tuning.record.trial import Decision, TrialState
+from tuning.record.trial import OWN_SEED, Decision, TrialState
 from tuning.space.read import read_space
 
 SPACE = """\

@@ -8,8 +8,8 @@ from data.system.errors import UserError
 from tests.reports import epoch_report
 from tuning.decide.pareto import best_trials
 from tuning.record.cause import Cause, Kind
-from tuning.record.study import OWN_SEED, Study
-from tuning.record.trial import Decision, TrialState
+from tuning.record.study import Study
+from tuning.record.trial import OWN_SEED, Decision, TrialState
 from tuning.space.plan import Plan
 from tuning.space.read import read_space
 
