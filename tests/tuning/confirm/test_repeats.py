@@ -1,6 +1,7 @@
 """Repeats: which configuration is run again, with which seed, and that nothing is run twice."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +24,11 @@ study: {epochs: 200, rungs: [2, 4], promotion: PROMOTION}
 """
 
 
+def train(study, number, score):
+    for epoch in range(1, 5):
+        study.record(number, 4, epoch_report(epoch, num_epochs=4, val_mAP=score))
+
+
 @pytest.fixture
 def opened(tmp_path):
     def made(*scores, promotion="restart"):
@@ -31,8 +37,8 @@ def opened(tmp_path):
         space = read_space(tmp_path / "space.yaml")
         study, record = (Study("s", space, name=name, in_memory=True) for name in ("study", "repeats"))
         for place, score in enumerate(scores):
-            number = study.add({"learning_rate": 1e-3 * 3**place, "margin": 0.3}, {OWN_SEED: True})
-            study.record(number, 4, epoch_report(4, val_mAP=score))
+            number = study.add({"learning_rate": 2e-3 * 3**place, "margin": 0.3}, {OWN_SEED: True})
+            train(study, number, score)
             study.finish(number, TrialState.COMPLETE)
         return study, record
 
@@ -49,7 +55,7 @@ def run(work, score, count):
     for _ in range(count):
         number = work.next_trial()
         notes = notes_of(work.study.trial(number))
-        work.study.record(number, 4, epoch_report(4, val_mAP=score(notes)))
+        train(work.study, number, score(notes))
         assert not work.at_rung_end(number, 4) and work.study.trial(number).state is TrialState.COMPLETE
         done.append((notes["of"], notes["seed"]))
     return done
@@ -112,10 +118,12 @@ def test_a_run_goes_the_way_that_its_trial_went(opened, promotion, rungs):
 
 def test_without_room_for_a_whole_run_there_is_none(opened):
     study, record = opened(0.5, 0.51)
-    study.space.study.__dict__["epochs"] = 4 + 1 * 4 + 1  # two epochs are on record, one for each trial
-    work = repeats(study, record)
-    assert len(run(work, lambda notes: 0.5, 1)) == 1
-    assert work.planned >= 1 and (work.next_trial() is None) == (not work.purse.holds(4))
+    for epochs, runs in ((8 + 3, 0), (8 + 4 + 3, 1), (8 + 12, 3)):
+        study.space = replace(study.space, study=study.space.study.model_copy(update={"epochs": epochs}))
+        work = repeats(study, record)
+        assert work.planned == runs
+        run(work, lambda notes: 0.5, runs - len(record.trials()))
+        assert not work.has_work() and work.next_trial() is None
 
 
 def test_with_more_budget_later_more_repeats_follow_and_none_is_made_again(tmp_path):

@@ -357,7 +357,8 @@ def test_spaces_that_differ_are_kept_as_different_ones(change, tmp_path):
 def test_the_identity_leaves_out_what_changes_no_trial(tmp_path):
     space = space_from(tmp_path, CONDITIONAL)
     elsewhere = replace(space, fixed={**space.fixed, "data_dir": "/mnt", "on_bad_image": "skip"}, sample_data=None)
-    longer = replace(elsewhere, study=space.study.model_copy(update={"trials": 99, "epochs": 7, "time_budget": None, "stop": "auto"}))
+    budgets = {"trials": 99, "epochs": 7, "time_budget": None, "stop": "auto"}
+    longer = replace(elsewhere, study=space.study.model_copy(update=budgets))
     assert longer.identity() == space.identity()
     assert json.loads(json.dumps(space.identity())) == space.identity(), "it is read again as it was"
 
