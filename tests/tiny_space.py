@@ -27,4 +27,4 @@ study:
   trials: 5
   rungs: [2, 3]
 """
-"""A space whose search has trials that are complete, pruned and failed."""
+"""A space whose search has trials that are complete, paused and failed."""

@@ -20,7 +20,7 @@ def test_a_search_weighs_score_against_cost_and_another_pick_trains_no_trial_aga
     space["first_trials"] = [
         {"learning_rate": 0.05, "fc_width": width, "image_height": height} for width, height in ((16, 16), (32, 32))
     ]
-    space["study"] |= {"trials": 3, "rungs": [2], "top_k": 1, "seeds": 1}
+    space["study"] |= {"trials": 3, "rungs": [2]}
     space["study"] |= {"metrics": {"val_mAP": "max", "embedding_width": "min", "latency_ms": "min"}}
     file = tmp_path / "costs.yaml"
     folder = tmp_path / "costs"

@@ -67,8 +67,7 @@ def test_a_search_is_taught_and_goes_on_with_the_same_teacher_alone(tmp_path, da
     good = teacher("good", data.train)
     file = tmp_path / "taught.yaml"
     file.write_text(
-        f"{TINY_FIXED}  teacher: {good}\nsearch: {{kd_logits_weight: [0.5, 1.0]}}\n"
-        "study: {trials: 1, rungs: [2], noise_seeds: 0, top_k: 0}\n"
+        f"{TINY_FIXED}  teacher: {good}\nsearch: {{kd_logits_weight: [0.5, 1.0]}}\nstudy: {{trials: 1, rungs: [2]}}\n"
     )
     command = ["--space", file, "--data-dir", tiny_data, "--results", tmp_path, "--cache-dir", tmp_path / "cache"]
     done = run_here("tuning.search", *command)

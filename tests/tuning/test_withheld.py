@@ -19,6 +19,7 @@ from data.sets.splits import split_identities
 from data.system.errors import UserError
 from reid_train.model.backbones import BACKBONES
 from tests.narrow_resnet import NarrowResNet
+from tuning.decide.budget import Purse
 from tuning.decide.policy import Policy
 from tuning.record.study import Study
 from tuning.run import trials
@@ -81,7 +82,7 @@ def given(data_dir, tiny_space, tmp_path, monkeypatch):
     pixels = open_pixels(samples, height=32, width=16, cache_dir=tmp_path / "cache")
     study = Study(tmp_path / "study", space)
     resources = Resources(cpus=1, gpus=0, concurrency=1)
-    trials.run_trials(Policy(study), split_identities(samples), pixels, resources)
+    trials.run_trials(Policy(study, Purse(study, None)), split_identities(samples), pixels, resources)
     assert set(found) == {"config", "data", "pixels", "storage"}
     return found
 

@@ -9,6 +9,7 @@ A budget is epochs, seconds or trials; whichever is used up first ends the searc
 pace measured so far, again at each decision.
 """
 
+import math
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -163,9 +164,9 @@ def closing_s(epoch_s: float) -> float:
     return CLOSING_S + CLOSING_EPOCHS * epoch_s
 
 
-def epochs_for_trials(trials: int, shortest: int, longest: int) -> float:
+def epochs_for_trials(trials: int, shortest: int, longest: int) -> int:
     """Epochs of a search that tries so many configurations at its first rung."""
     total = float(trials * shortest)
     for _ in range(20):  # the share depends on the total
         total = trials * shortest / Shares.of(total / longest, 1 + (shortest < longest)).lower
-    return total
+    return math.ceil(total)

@@ -121,7 +121,9 @@ def test_the_best_of_an_earlier_study_come_first_without_their_scores(tmp_path, 
     space, lines = warm_started(make_space(LATER), [earlier.folder])
     study = Study(tmp_path / "later", space)
     assert study.trials() == []
-    sampler = Sampler(study.space)
+    sampler = Sampler(study.space, study.plan)
+    study.add(*sampler.propose([]))
+    assert study.trial(0).parameters == space.default
     for rate in (5e-2, 1e-3, 4e-3):  # by their scores: 0.4, 0.3, 0.2; clipped
         parameters, notes = sampler.propose(study.trials())
         expected = {"learning_rate": rate, "weight_decay": 0.01, "optimizer": "sgd", "momentum": 0.6}
@@ -130,7 +132,7 @@ def test_the_best_of_an_earlier_study_come_first_without_their_scores(tmp_path, 
     parameters, _ = sampler.propose(study.trials())
     assert parameters["learning_rate"] not in (5e-2, 1e-3, 4e-3, 3e-3, 5e-3)
     assert not any(row.values for row in sampler._shown.study.get_trials())
-    assert len(lines) == 3 and f"{earlier.folder}, trial 2: learning_rate 0.08 becomes 0.05" in lines[0]
+    assert len(lines) == 4 and f"{earlier.folder}, trial 2: learning_rate 0.08 becomes 0.05" in lines[0]
 
 
 def test_warm_starts_belong_to_a_study_once_it_has_begun(tmp_path, make_space, earlier):

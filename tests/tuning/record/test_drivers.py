@@ -8,6 +8,7 @@ import pytest
 from data.system.errors import UserError
 from tests.postgres import server
 from tests.reports import epoch_report
+from tuning.decide.budget import Purse
 from tuning.decide.policy import Policy
 from tuning.record import drivers as team
 from tuning.record.cause import Cause, Kind
@@ -64,7 +65,7 @@ def test_what_one_driver_does_the_other_sees_and_does_not_do_again(drivers):
 def test_two_drivers_at_once_add_the_trials_that_were_asked_for_and_none_twice(drivers):
     def propose(study):
         study.space = replace(study.space, study=study.space.study.model_copy(update={"trials": 24}))
-        policy = Policy(study)
+        policy = Policy(study, Purse(study, None))
         searcher = StudySearcher(policy, policy.job)
         while isinstance(found := searcher.suggest(""), dict):
             number = job_of(found).number

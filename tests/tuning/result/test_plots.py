@@ -50,7 +50,7 @@ NAMES = [
 
 def train(study, score, rungs, state, cause=None):
     """One trial that completes these schedules, its score growing evenly over each."""
-    number = study.add(*Sampler(study.space).propose(study.trials()))
+    number = study.add(*Sampler(study.space, study.plan).propose(study.trials()))
     for rung in rungs:
         for epoch in range(1, rung + 1):
             study.record(number, rung, epoch_report(epoch, num_epochs=rung, val_mAP=score * epoch / rung))
@@ -84,7 +84,7 @@ def test_a_study_of_one_trial_has_every_picture(study):
 
 
 def test_a_study_in_its_first_schedule_has_every_picture(study):
-    number = study.add(*Sampler(study.space).propose([]))
+    number = study.add(*Sampler(study.space, study.plan).propose([]))
     study.record(number, 2, epoch_report(1, num_epochs=2, val_mAP=0.1))
     assert_pictures(study)
 
@@ -118,7 +118,7 @@ def test_a_study_of_twelve_trials_has_every_picture_and_leaves_no_state(study):
 
 def test_a_long_search_of_many_lengths_has_every_picture(tmp_path):
     (tmp_path / "space.yaml").write_text(
-        "fixed: {backbone: resnet18, pretrained: none}\nsearch:\n  num_epochs: {low: 1, high: 8}\n  margin: [0.3]\n"
+        "fixed: {backbone: resnet18, pretrained: none}\nsearch:\n  num_epochs: {low: 1, high: 8}\n  margin: [1, 2]\n"
     )
     study = Study(tmp_path / "study", read_space(tmp_path / "space.yaml"))
     for number in range(10):

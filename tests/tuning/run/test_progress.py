@@ -8,6 +8,7 @@ from rich.console import Console
 
 from tests.reports import epoch_report
 from tests.without_ray import StubTrial, tell
+from tuning.decide.budget import Purse
 from tuning.decide.policy import Policy
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
@@ -18,15 +19,16 @@ from tuning.run.scheduler import RungScheduler
 from tuning.space.read import read_space
 
 SPACE = """\
-search: {learning_rate: [0.001, 0.01]}
-study: {trials: 4, rungs: [1, 2], reduction: 4, audit: 0}
+search: {learning_rate: [0.001, 0.002, 0.005, 0.01, 0.02]}
+study: {trials: 4, rungs: [1, 2]}
 """
 
 
 @pytest.fixture
 def policy(tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
-    return Policy(Study(tmp_path / "study", read_space(tmp_path / "space.yaml"), in_memory=True))
+    study = Study(tmp_path / "study", read_space(tmp_path / "space.yaml"), in_memory=True)
+    return Policy(study, Purse(study, None))
 
 
 @pytest.fixture(params=[False, True], ids=["lines", "terminal"])
@@ -49,7 +51,7 @@ def test_it_says_what_is_to_be_done_and_with_what(shown):
     progress, out = shown
     with progress:
         pass
-    assert f"{progress.study.folder}: up to 4 trials, 3 at once, 2 CPUs and 0.5 GPU each" in out.getvalue()
+    assert f"{progress.study.folder}: about 4 trials, 3 at once, 2 CPUs and 0.5 GPU each" in out.getvalue()
 
 
 def test_each_trial_has_a_line_when_it_begins_and_one_when_it_ends(policy, shown):

@@ -7,6 +7,7 @@ import pytest
 from ray.exceptions import ActorDiedError, RayActorError
 
 from tests.reports import epoch_report
+from tuning.decide.budget import Purse
 from tuning.decide.policy import Policy
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
@@ -19,7 +20,7 @@ from tuning.space.read import read_space
 SPACE = """\
 fixed: {backbone: resnet18, pretrained: none, margin: 0.3}
 search: {learning_rate: {low: 1e-4, high: 1e-1, log: true}}
-study: {trials: 3, rungs: [2, 4], audit: 0}
+study: {trials: 3, rungs: [2, 4]}
 """
 
 
@@ -28,7 +29,7 @@ def running(tmp_path):
     """A scheduler, its study, and a trial of it as Ray would hold it."""
     (tmp_path / "space.yaml").write_text(SPACE)
     study = Study("study", read_space(tmp_path / "space.yaml"), in_memory=True)
-    policy = Policy(study)
+    policy = Policy(study, Purse(study, None))
     trial = SimpleNamespace(config=ray_config(policy.job(policy.next_trial())), get_error=lambda: "killed")
     return RungScheduler(policy), study, trial
 

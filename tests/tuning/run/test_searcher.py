@@ -4,6 +4,7 @@ import pytest
 
 from tests.reports import epoch_report
 from tests.without_ray import StubTrial, tell
+from tuning.decide.budget import Purse
 from tuning.decide.policy import Policy
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
@@ -15,14 +16,15 @@ from tuning.space.read import read_space
 
 SPACE = """\
 search: {learning_rate: {low: 1e-4, high: 1e-1, log: true}}
-study: {trials: 3, rungs: [1, 2], reduction: 3, audit: 0}
+study: {trials: 3, rungs: [1, 2]}
 """
 
 
 @pytest.fixture
 def policy(tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
-    return Policy(Study(tmp_path / "study", read_space(tmp_path / "space.yaml"), in_memory=True))
+    study = Study(tmp_path / "study", read_space(tmp_path / "space.yaml"), in_memory=True)
+    return Policy(study, Purse(study, None))
 
 
 def test_a_trial_is_handed_its_job_and_nothing_else(policy):
@@ -43,7 +45,7 @@ def test_a_search_ends_when_nothing_is_left_to_hand_out_and_nothing_runs(policy)
     assert tell(scheduler, promoted, [EpochEnded(2, epoch_report(2, val_mAP=0.4))]) is False
     assert searcher.suggest("") == StudySearcher.FINISHED
     states = [trial.state for trial in policy.study.trials()]
-    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED]
+    assert states == [TrialState.COMPLETE, TrialState.PAUSED, TrialState.PAUSED]
 
 
 def test_no_more_trials_are_handed_out_than_the_machines_have_room_for_now(policy):

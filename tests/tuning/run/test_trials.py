@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tuning.decide.budget import Purse
 from tuning.decide.policy import Policy
 from tuning.record.storage import Storage
 from tuning.record.study import Study
@@ -15,7 +16,8 @@ from tuning.space.read import read_space
 @pytest.fixture
 def policy(tmp_path):
     (tmp_path / "space.yaml").write_text("search: {learning_rate: [0.001, 0.01]}\nstudy: {trials: 2, rungs: [1, 2]}\n")
-    made = Policy(Study(tmp_path / "study", read_space(tmp_path / "space.yaml", [], str(tmp_path / "images"))))
+    study = Study(tmp_path / "study", read_space(tmp_path / "space.yaml", [], str(tmp_path / "images")))
+    made = Policy(study, Purse(study, None))
     made.next_trial()
     return made
 
