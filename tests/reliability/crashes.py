@@ -139,9 +139,9 @@ def finish(run: Run, found: Findings, trials: int) -> None:
     check_files(run.folder, found)
 
 
-def make_run(out: Path, name: str, *, trials: int, noise_seeds: int, top_k: int) -> Run:
+def make_run(out: Path, name: str, *, trials: int) -> Run:
     """A study that has not begun, below `out`."""
-    space = write_space(out / f"{name}.yaml", trials=trials, noise_seeds=noise_seeds, top_k=top_k)
+    space = write_space(out / f"{name}.yaml", trials=trials)
     if not (out / "market").is_dir():
         options = {"identities": 20, "test_identities": 4, "cameras": 2, "images_per_camera": 3}
         draw_dataset("market1501", out / "market", seed=0, **options)
@@ -167,7 +167,7 @@ def main() -> int:
     found, kills, started = Findings(), 0, time.monotonic()
     for number in range(arguments.studies):
         rng = random.Random(f"{arguments.seed} {number}")
-        run = make_run(out, f"killed-{number}", trials=TRIALS, noise_seeds=1, top_k=1)
+        run = make_run(out, f"killed-{number}", trials=TRIALS)
         print(f"study {number}", flush=True)
         for stage, target in plan(rng):
             kills += kill_once(run, stage, target, rng, found)

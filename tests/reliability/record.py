@@ -12,6 +12,7 @@ import torch
 
 from data.system.errors import UserError
 from reid_train.checkpoints.checkpoint import load_checkpoint
+from tuning.confirm.candidates import DEFAULT
 from tuning.record.folders import BEST, BEST_LABEL, repeat_folder, trial_folder
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialEpoch, TrialRecord, TrialState
@@ -153,6 +154,12 @@ def _name(key: Key, row: TrialRecord) -> str:
     return f"trial {row.number}" if key[0] == "study" else f"{row.notes['of']}, seed {row.notes['seed']}"
 
 
+def _name_of(folder: Path, trial: TrialRecord) -> str:
+    """What the confirmation calls a trial."""
+    default = Study(folder).space.default
+    return DEFAULT if {**default, **trial.parameters} == default else f"trial {trial.number}"
+
+
 def _check_epochs(what: str, key: Key, row: TrialRecord, found: Findings) -> None:
     """Every epoch of a trial that was trained to its end is there once."""
     if row.state is TrialState.FAILED:
@@ -182,20 +189,17 @@ def check_files(folder: Path, found: Findings) -> None:
     label = json.loads((folder / BEST / BEST_LABEL).read_text())
     weights = load_checkpoint(folder / BEST)
     runs = [row for (record, _), row in rows.items() if record == "repeats" and row.state is TrialState.COMPLETE]
-    if (folder / "confirmation.csv").is_file():
-        confirmed = pd.read_csv(folder / "confirmation.csv")
-        for line in confirmed.to_dict("records"):
-            mine = {run.notes["seed"]: run.score for run in runs if run.notes["of"] == line["configuration"]}
-            shown = {seed: line[f"seed {seed}"] for seed in (1, 2)}
-            if any(abs(shown[seed] - (mine[seed] or 0)) > 1e-5 for seed in shown):
-                found.problems.append(f"{folder}: confirmation.csv: {shown} is not {mine}")
-        winners = [run for run in runs if run.notes["of"] == confirmed["configuration"][0]]
-        best = next((run for run in winners if run.notes["seed"] == label["seed"]), None)
-    else:
-        complete = [row for row in trials if row.state is TrialState.COMPLETE]
-        best = max(complete, key=lambda row: row.score or 0.0)
-        if label["of"] != f"trial {best.number}":
-            found.problems.append(f"{folder}: best/ is {label['of']}, not trial {best.number}")
+    of_trial = {_name_of(folder, row): row for row in trials}
+    confirmed = pd.read_csv(folder / "confirmation.csv")
+    for line in confirmed.to_dict("records"):
+        of = line["configuration"]
+        known = [of_trial[of], *(run for run in runs if run.notes["of"] == of)]
+        if (shown := str(line["scores"]).split()) != (scores := [f"{run.score or 0:.4f}" for run in known]):
+            found.problems.append(f"{folder}: confirmation.csv: {shown} is not {scores}")
+    if label["of"] != confirmed["configuration"][0]:
+        found.problems.append(f"{folder}: best/ is {label['of']}, not {confirmed['configuration'][0]}")
+    winners = [run for run in runs if run.notes["of"] == label["of"]]
+    best = next((run for run in winners if run.notes["seed"] == label["seed"]), of_trial.get(label["of"]))
     if best is None or weights.metrics["val_mAP"] != best.score or label["score"] != best.score:
         found.problems.append(f"{folder}: best/ scored {weights.metrics['val_mAP']}, the record has {best}")
     test = json.loads((folder / "test_metrics.json").read_text())

@@ -22,15 +22,14 @@ search:
 first_trials:
   - {learning_rate: 0.05, weight_decay: 0.0001}
   - {learning_rate: 10, weight_decay: 1.0}  # diverges
-study: {trials: TRIALS, rungs: [3, 6], audit: 4, noise_seeds: NOISE, top_k: TOP, seeds: 2, state_interval: 1.5s}
+study: {trials: TRIALS, rungs: [3, 6], promotion: continue, state_interval: 1.5s}
 """
 )
-"""All stages are there: noise, rungs, promotion, a failure, confirmation, the test images, tables."""
+"""All stages are there: rungs, promotion, a failure, repeats, the test images, tables."""
 
 
-def write_space(file: Path, *, trials: int, noise_seeds: int = 0, top_k: int = 0) -> Path:
-    text = SPACE.replace("TRIALS", str(trials)).replace("NOISE", str(noise_seeds)).replace("TOP", str(top_k))
-    file.write_text(text)
+def write_space(file: Path, *, trials: int) -> Path:
+    file.write_text(SPACE.replace("TRIALS", str(trials)))
     return file
 
 

@@ -25,7 +25,7 @@ def reported(run: Run) -> bool:
 def test_a_search_that_is_killed_in_every_way_loses_nothing(tmp_path, monkeypatch):
     """kill -9 while another search waits at the door, the raylet's death, two Ctrl-C; then to the end."""
     monkeypatch.setitem(LONGEST_DELAY_S, "search", 2.0)  # so short a search is soon over
-    run, found, rng = make_run(tmp_path, "short", trials=4, noise_seeds=0, top_k=0), Findings(), random.Random(0)
+    run, found, rng = make_run(tmp_path, "short", trials=4), Findings(), random.Random(0)
 
     first = run.start()
     first.wait_until(lambda: reported(run))
@@ -69,7 +69,7 @@ def test_a_search_that_is_killed_in_every_way_loses_nothing(tmp_path, monkeypatc
 @pytest.mark.reliability
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_once_settles_and_twice_leaves(number, tmp_path):
-    run = make_run(tmp_path, "stopped", trials=2, noise_seeds=0, top_k=0)
+    run = make_run(tmp_path, "stopped", trials=2)
     once = run.start()
     once.wait_until(lambda: reported(run))
     os.kill(once.pid, number)
@@ -93,7 +93,7 @@ def test_once_settles_and_twice_leaves(number, tmp_path):
 
 @pytest.mark.reliability
 def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on_from_its_last_state(tmp_path):
-    run, found = make_run(tmp_path, "worker", trials=2, noise_seeds=0, top_k=0), Findings()
+    run, found = make_run(tmp_path, "worker", trials=2), Findings()
     search = run.start()
     search.wait_until(lambda: reported(run))
     run.take()
@@ -107,7 +107,7 @@ def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on_from_its_last_stat
 
 @pytest.mark.reliability
 def test_a_trial_that_hangs_is_ended_with_that_cause_and_its_process_is_gone(tmp_path):
-    run = make_run(tmp_path, "silent", trials=2, noise_seeds=0, top_k=0)
+    run = make_run(tmp_path, "silent", trials=2)
     space = tmp_path / "silent.yaml"
     space.write_text(space.read_text().replace("state_interval", "trial_timeout: 40s, concurrency: 1, state_interval"))
     search = run.start()
@@ -141,7 +141,7 @@ def _memory_group() -> Path:
 def test_a_worker_that_the_kernel_kills_for_memory_fails_with_that_cause_and_is_not_retried(tmp_path):
     limit = _memory_group()
     try:
-        run = make_run(tmp_path, "memory", trials=2, noise_seeds=0, top_k=0)
+        run = make_run(tmp_path, "memory", trials=2)
         space = tmp_path / "memory.yaml"
         space.write_text(space.read_text().replace("state_interval", "concurrency: 1, state_interval"))
         search = run.start()

@@ -155,7 +155,7 @@ def fill(ballast: Path, keep_bytes: int) -> None:
 def test_a_search_on_a_disk_that_gets_full_ends_with_a_line_and_goes_on_when_there_is_room(
     small_disk, left_kib, tmp_path
 ):
-    run, found = make_run(small_disk, "full", trials=2, noise_seeds=0, top_k=0), Findings()
+    run, found = make_run(small_disk, "full", trials=2), Findings()
     search = Search(tmp_path / "first.log", *run.command)
     search.wait_until(lambda: (run.folder / "environment.json").is_file())
     search.wait_until(lambda: any(trial.reports for trial in Study(run.folder).trials()))

@@ -17,10 +17,6 @@ study:
   trials: 3
   rungs: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
   promotion: cut  # keeps a state at each rung
-  audit: 1
-  reduction: 4
-  noise_seeds: 0
-  top_k: 0
 """
 
 
