@@ -15,21 +15,24 @@ from reid_train.checkpoints.checkpoint import WEIGHTS, load_checkpoint
 from reid_train.settings.config import read_config
 from tests.commands import run_here
 from tests.watched_search import seen_in, watch_search
-from tuning.decide.ranking import best_first
+from tuning.decide.keep import best_few
+from tuning.decide.pareto import best_trials
 from tuning.record.cause import Kind
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialState
 
+STILL = {TrialState.COMPLETE, TrialState.PAUSED, TrialState.FAILED}
+"""How trials stand when a search has ended."""
 
-def test_search_has_a_best_a_pruned_and_a_failed_trial_and_says_why(finished_search):
+
+def test_search_has_a_complete_a_paused_and_a_failed_trial_and_says_why(finished_search):
     folder, done = finished_search
     trials = Study(folder).trials()
     assert [trial.number for trial in trials] == list(range(5))
-    assert {trial.state for trial in trials} == ENDED
+    assert {trial.state for trial in trials} == STILL
     assert trials[1].state is TrialState.FAILED and trials[1].cause.kind is Kind.DIVERGED
-    pruned = [trial.cause for trial in trials if trial.state is TrialState.PRUNED]
-    assert all(cause.kind is Kind.NOT_PROMOTED and "not among the best" in str(cause) for cause in pruned)
     assert "trial 1 failed: diverged: " in done.stdout
+    assert "plan: about 5 configurations for 2 epochs, " in done.stdout
 
 
 def test_every_epoch_is_on_record_and_scores_are_those_of_a_rungs_end(finished_search):
@@ -37,7 +40,7 @@ def test_every_epoch_is_on_record_and_scores_are_those_of_a_rungs_end(finished_s
     for trial in Study(folder).trials():
         if trial.state is TrialState.FAILED:
             continue
-        expected = [(2, 1), (2, 2)] + ([(3, 3)] if trial.state is TrialState.COMPLETE else [])
+        expected = [(2, 1), (2, 2)] + ([(3, 1), (3, 2), (3, 3)] if trial.state is TrialState.COMPLETE else [])
         assert [(epoch.rung, epoch.report.epoch) for epoch in trial.reports] == expected
         ends = {rung: report.val_mAP for rung, report in trial.reports if report.epoch == rung}
         assert trial.scores == ends
@@ -57,22 +60,25 @@ def test_tables_agree_with_the_record(finished_search):
         assert len(pd.read_csv(folder / "history" / f"{trial.number}.csv")) == trial.epochs if trial.epochs else True
 
 
-def test_best_is_the_best_of_the_longest_schedule_and_its_weights_are_kept(finished_search):
+def test_best_is_what_is_expected_to_be_best_of_the_longest_schedule_and_its_weights_are_kept(finished_search):
     folder, _ = finished_search
-    complete = [trial for trial in Study(folder).trials() if trial.state is TrialState.COMPLETE]
-    best = max(complete, key=lambda trial: trial.score)
+    study = Study(folder)
+    best = best_trials(study)[0]
     kept = load_checkpoint(folder / "best")
-    assert json.loads((folder / "best" / "trial.json").read_text())["of"] == f"trial {best.number}"
+    of = "default" if {**study.space.default, **best.parameters} == study.space.default else f"trial {best.number}"
+    assert best.state is TrialState.COMPLETE
+    assert json.loads((folder / "best" / "trial.json").read_text())["of"] == of
     assert kept.metrics["val_mAP"] == pytest.approx(best.score)
     assert kept.config.learning_rate == pytest.approx(best.parameters["learning_rate"])
+    assert kept.config.seed == study.config(best.number).seed
     assert kept.epoch == kept.config.num_epochs == 3
     assert read_config(str(folder / "best_config.yaml")).learning_rate == kept.config.learning_rate
 
 
-def test_only_the_best_three_leave_files_and_only_their_weights(finished_search):
+def test_only_the_best_few_leave_files_and_only_their_weights(finished_search):
     folder, _ = finished_search
     left = {int(trial.name): trial for trial in (folder / "trials").iterdir()}
-    assert left.keys() == {trial.number for trial in best_first(Study(folder).trials())[:3]}
+    assert left.keys() <= best_few(Study(folder))
     for trial in left.values():
         assert sorted(file.name for file in trial.rglob("*") if file.is_file()) == sorted([WEIGHTS, "model.json"])
 
@@ -113,7 +119,7 @@ def test_same_command_on_a_finished_study_prints_the_result_and_trains_nothing(f
     done = run_here("tuning.search", *command_for(watched_search, finished_copy))
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"\d+ images at 32 x 16: 0 decoded now", done.stdout)
-    assert "best: trial" in done.stdout
+    assert "winner: " in done.stdout
     assert Study(finished_copy).trials() == before
     assert (finished_copy / "test_metrics.json").stat().st_mtime_ns == test_before, "the test set is evaluated once"
 
@@ -189,14 +195,14 @@ def test_an_interrupted_search_goes_on_with_the_command_it_prints(interrupted, t
     assert command in first.stderr and "Traceback" not in first.stderr
     folder = Path(shutil.copytree(interrupted.interrupted, tmp_path / "copy"))
     report = run_here("tuning.report", folder)
-    assert re.search(r"unfinished: \d of 5 trials. To go on:", report.stdout) and command in report.stdout
+    assert re.search(r"unfinished: \d trials? ended. To go on:", report.stdout) and command in report.stdout
     before = Study(folder).trials()
     assert before and not [trial for trial in before if trial.state is TrialState.RUNNING], "settled"
     assert not {trial.state for trial in before} <= ENDED, "it was interrupted in the middle"
 
     assert last.returncode == 0, last.stderr
     trials = Study(interrupted.folder).trials()
-    assert len(trials) == 5 and {trial.state for trial in trials} <= ENDED
+    assert len(trials) == 5 and {trial.state for trial in trials} <= STILL
     for trial in before:
         assert trials[trial.number].parameters == trial.parameters
         assert trial.scores.items() <= trials[trial.number].scores.items(), "no rung was climbed twice"
@@ -207,18 +213,20 @@ def test_a_search_begins_with_the_best_of_an_earlier_one_and_scores_them_itself(
 ):
     other = tmp_path / "other.yaml"
     space = yaml.safe_load((finished_search[0] / "space.yaml").read_text())
-    other.write_text(yaml.safe_dump({**space, "first_trials": [], "study": {"rungs": [1], "trials": 1}}))
+    other.write_text(yaml.safe_dump({**space, "first_trials": [], "study": {"rungs": [1], "trials": 2}}))
     earlier = tmp_path / "earlier"
     shutil.copytree(finished_search[0], earlier, ignore=shutil.ignore_patterns("trials", "plots", "best"))
     command = ["--space", other, "--data-dir", tiny_data, "--results", tmp_path, "--warm-start", earlier]
     command += ["--cpus-per-trial", 1, "--set", "pct_start=0.5", "--cache-dir", tmp_path / "cache"]
     done = run_here("tuning.search", *command)
     assert done.returncode == 0, done.stdout + done.stderr
-    scored = [trial for trial in best_first(Study(earlier).trials()) if trial.state is not TrialState.FAILED]
+    scored = [trial for trial in best_trials(Study(earlier)) if trial.state is not TrialState.FAILED]
     assert f"warm start {earlier}, trial " in done.stdout and "pct_start 0.5 instead of 0.4" in done.stdout
     shutil.rmtree(earlier)  # what was taken from it is on record
-    done = run_here("tuning.search", *command, "--trials", 2)
+    done = run_here("tuning.search", *command, "--trials", 3)
     assert done.returncode == 0 and "those that the study began with" in done.stdout
     trials = Study(tmp_path / "other").trials()
-    assert [trial.parameters for trial in trials] == [trial.parameters for trial in scored[:2]]
+    tried = [trial.parameters for trial in trials]
+    assert tried[0] == Study(tmp_path / "other").space.default
+    assert all(parameters in [trial.parameters for trial in scored] for parameters in tried[1:])
     assert all([epoch.report.epoch for epoch in trial.reports] == [1] for trial in trials), "each was trained here"
