@@ -32,7 +32,7 @@ class Prior(NamedTuple):
     sd: float
 
 
-LENGTH = Prior(math.log(1.0), 1.0)
+LENGTH = Prior(math.log(1.2), 1.0)
 """A length scale, in widths of the unit cube."""
 SIZE = Prior(0.0, 1.0)
 """f's standard deviation, in standard deviations of the scores; what follows is in units of it."""
@@ -40,7 +40,7 @@ ALONE = Prior(math.log(0.05), 0.7)
 """Standard deviation of the part that belongs to a configuration alone."""
 FOLLOWS = Prior(0.0, 0.3)
 """b_t."""
-APART = Prior(math.log(0.35), 0.5)
+APART = Prior(math.log(0.25), 0.5)
 """d_t's standard deviation."""
 NOISE = Prior(math.log(0.15), 0.5)
 """Standard deviation of seeds, in standard deviations of the scores."""

@@ -23,7 +23,7 @@ SHORT = (14.0, 30.0), (0.7, 0.35)
 """Share of the budget for the lower rungs, by the budget in full lengths; between these, along a line."""
 REPEATED = (15.0, 30.0), (0.0, 0.1)
 """Share for repeats of the best, likewise."""
-LENGTHS_FOR_DEFAULT = 14.0
+LENGTHS_FOR_DEFAULT = 20.0
 """Full lengths of budget from which on the default is trained to the top whatever its scores: to compare with."""
 CLOSING_EPOCHS = 0.7
 """What follows the last run (the test images, tables, pictures) takes about so many epochs' time, and CLOSING_S."""
