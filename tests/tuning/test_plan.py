@@ -1,0 +1,44 @@
+"""`--plan` and budgets that are too small: what the command says, and that it leaves nothing."""
+
+import pytest
+import yaml
+
+from tests.commands import run_here
+
+
+@pytest.fixture
+def command(tiny_space, tiny_data, tmp_path):
+    space = yaml.safe_load(tiny_space.read_text())
+    space["study"] = {"rungs": "auto"}
+    space["fixed"]["num_epochs"] = 6
+    file = tmp_path / "planned.yaml"
+    file.write_text(yaml.safe_dump(space))
+    return ["tuning.search", "--space", file, "--data-dir", tiny_data, "--results", tmp_path / "results"]
+
+
+def test_the_plan_is_printed_and_nothing_is_left(command, without_ray, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    done = run_here(*command, "--plan", "--epochs", 60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("plan: ")]
+    assert line.startswith("plan: about ") and line.endswith("; 60 epochs in all")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_plan_of_a_time_budget_is_measured_here(command, without_ray):
+    done = run_here(*command, "--plan", "--time-budget", "1h")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1:00:00 in all at " in done.stdout and " s an epoch" in done.stdout
+
+
+def test_a_time_budget_that_holds_nothing_is_one_line_with_what_would_do(command, without_ray, tmp_path):
+    done = run_here(*command, "--time-budget", "3s")
+    assert done.returncode == 2, done.stdout
+    assert done.stderr.count("\n") == 1 and "--time-budget 0:03: not even one schedule of " in done.stderr
+    assert "give at least " in done.stderr
+
+
+@pytest.mark.parametrize("wrong", [("--epochs", 0), ("--trials", 0), ("--time-budget", "soon")])
+def test_a_budget_that_is_none_is_one_line(command, without_ray, wrong):
+    done = run_here(*command, *wrong)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and wrong[0] in done.stderr
