@@ -14,6 +14,8 @@ differ by.
 
 import itertools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import NamedTuple
 
@@ -72,12 +74,13 @@ class Belief:
         self._places, self._sources = _double(places_NP), torch.as_tensor(np.asarray(sources_N, dtype=int))
         self._middle, self._unit = float(np.mean(scores_N)), _spread(np.asarray(scores_N), np.asarray(sources_N))
         self._scores = (_double(scores_N) - self._middle) / self._unit
-        self._fit()
+        with one_thread():
+            self._fit()
 
     def at(self, places_QP: np.ndarray, sources_Q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected means over seeds at these places and sources, and the covariance of what they may be."""
         places, sources = _double(places_QP), torch.as_tensor(np.asarray(sources_Q, dtype=int))
-        with torch.no_grad():
+        with torch.no_grad(), one_thread():
             across = self._covariance(self._theta, places, sources, self._places, self._sources)
             mean = self._middle + self._unit * across @ self._weights
             seen = torch.linalg.solve_triangular(self._root, across.T, upper=False)
@@ -172,6 +175,17 @@ class Belief:
         return self._covariance(theta, self._places, self._sources, self._places, self._sources) + torch.diag(
             noise + JITTER
         )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Lets torch compute in one thread: with matrices so small several wait for each other, and for the trials' own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _double(values: object) -> Tensor:
