@@ -206,7 +206,7 @@ def test_the_default_is_tried_first_where_it_lies_in_the_space(make_space):
 
 def test_a_default_outside_of_the_space_is_repeated_at_the_top_to_compare_with(make_space):
     text = SPACE.replace("high: 1e-1", "high: 9e-4")
-    for lengths, runs in ((12, 0), (20, 1)):
+    for lengths, runs in ((12, 0), (40, 1)):
         search = SimulatedSearch(make_space(text, epochs=3 * lengths), noisy)
         search.run()
         assert sum(run.notes["of"] == "default" for run in search.record.trials()) >= runs
