@@ -2,7 +2,7 @@
 
 choose_rungs(num_epochs=36, shortest=2, budget=400.0)  # (12, 36)
 forecast((12, 36), [12, 36], epochs=400.0).describe()
-# about 23 configurations for 12 epochs, 3 of them for 36, and no repeats
+# about 23 configurations for 12 epochs, 3 for 36
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Forecast(NamedTuple):
         """A few words."""
         first, *others = zip(self.trials, self.rungs, strict=True)
         said = [f"about {counted(first[0], 'configuration')} for {counted(first[1], 'epoch')}"]
-        said += [f"{count} of them for {rung}" for count, rung in others]
+        said += [f"{count} for {rung}" for count, rung in others]
         if self.repeats:
             said.append(f"{counted(self.repeats, 'repeat')} of the best")
         return ", ".join(said)
@@ -66,6 +66,6 @@ def forecast(rungs: Sequence[int], lengths: Sequence[int], epochs: float, most_t
         counts.append(max(1, int(left / lengths[-1])))
     if most_trials is not None:
         counts = [min(count, most_trials) for count in counts]
-    for place in range(1, len(counts)):
+    for place in range(1, len(counts) - 1):
         counts[place] = min(counts[place], counts[place - 1])
     return Forecast(tuple(rungs), tuple(counts), repeats)

@@ -18,7 +18,7 @@ def test_what_is_forecast_fits_the_budget_and_uses_most_of_it(budget, rungs, pro
     found = forecast(rungs, each, budget)
     spent = sum(count * length for count, length in zip(found.trials, each, strict=True)) + found.repeats * rungs[-1]
     assert budget - 1.5 * sum(rungs) <= spent <= budget
-    assert list(found.trials) == sorted(found.trials, reverse=True) and found.trials[-1] >= 1
+    assert min(found.trials) >= 1
 
 
 def test_not_more_trials_are_forecast_than_are_asked_for():
@@ -56,9 +56,9 @@ def test_a_small_budget_shortens_the_schedules_and_a_large_one_does_not():
 
 def test_the_description_says_what_is_bought():
     assert forecast((12, 36), [12, 36], epochs=400.0).describe() == (
-        "about 23 configurations for 12 epochs, 3 of them for 36"
+        "about 23 configurations for 12 epochs, 3 for 36"
     )
     assert forecast((12, 36), [12, 36], epochs=36 * 40).describe() == (
-        "about 72 configurations for 12 epochs, 8 of them for 36, 8 repeats of the best"
+        "about 41 configurations for 12 epochs, 22 for 36, 4 repeats of the best"
     )
     assert forecast((1,), [1], epochs=1).describe() == "about 1 configuration for 1 epoch"
