@@ -77,19 +77,22 @@ class Belief:
         with one_thread():
             self._fit()
 
-    def at(self, places_QP: np.ndarray, sources_Q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Expected means over seeds at these places and sources, and the covariance of what they may be."""
+    def at(self, places_QP: np.ndarray, sources_Q: np.ndarray, *, alone: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """Expected means over seeds at these places and sources, and the covariance of what they may be.
+
+        `alone`: with the part that belongs to each configuration alone; else what the settings explain.
+        """
         places, sources = _double(places_QP), torch.as_tensor(np.asarray(sources_Q, dtype=int))
         with torch.no_grad(), one_thread():
-            across = self._covariance(self._theta, places, sources, self._places, self._sources)
+            across = self._covariance(self._theta, places, sources, self._places, self._sources, alone)
             mean = self._middle + self._unit * across @ self._weights
             seen = torch.linalg.solve_triangular(self._root, across.T, upper=False)
-            rest = self._covariance(self._theta, places, sources, places, sources) - seen.T @ seen
+            rest = self._covariance(self._theta, places, sources, places, sources, alone) - seen.T @ seen
         return mean.numpy(), self._unit**2 * rest.numpy()
 
-    def at_top(self, places_QP: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def at_top(self, places_QP: np.ndarray, *, alone: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """`at` the top."""
-        return self.at(places_QP, np.full(len(places_QP), self.top))
+        return self.at(places_QP, np.full(len(places_QP), self.top), alone=alone)
 
     @cached_property
     def noise(self) -> np.ndarray:
@@ -156,14 +159,21 @@ class Belief:
         return torch.outer(follows, follows) + torch.diag(torch.cat([apart, theta.new_zeros(1)]))
 
     def _covariance(
-        self, theta: Tensor, places1: Tensor, sources1: Tensor, places2: Tensor, sources2: Tensor
+        self,
+        theta: Tensor,
+        places1: Tensor,
+        sources1: Tensor,
+        places2: Tensor,
+        sources2: Tensor,
+        alone: bool = True,
     ) -> Tensor:
         """Of the means over seeds."""
         known = self._parameters(theta)
         apart = ((places1[:, None] - places2[None]) ** 2 * (-2 * known["lengths"]).exp()).sum(-1)
         steps = ROOT_5 * torch.sqrt(apart + 1e-12)
         shape = (1 + steps + steps**2 / 3) * torch.exp(-steps)
-        shape = shape + (2 * known["alone"]).exp() * (apart < 1e-12)
+        if alone:
+            shape = shape + (2 * known["alone"]).exp() * (apart < 1e-12)
         same = (sources1[:, None] == sources2[None]).to(shape)
         between = self._between(theta)[sources1][:, sources2]
         return (2 * known["size"]).exp() * shape * between + MIDDLE_VARIANCE * (1 + same)

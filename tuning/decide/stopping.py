@@ -44,7 +44,8 @@ def _chance(study: Study, standing: Standing) -> float:
         *distinct(drawn(study.space, rng), set(), ANYWHERE),
         *distinct(moved(study.space, there, rng), set(), 200),
     ]
-    mean, covariance = standing.belief.at_top(standing.places.of_all([*there, *others]))
+    # Whatever is untried may be good for itself alone, which no search can look for.
+    mean, covariance = standing.belief.at_top(standing.places.of_all([*there, *others]), alone=False)
     draws = draws_of(mean, covariance, DRAWS, rng)
     choice = int(mean[: len(there)].argmax())
     gains = draws.max(axis=1) - draws[:, choice]

@@ -37,7 +37,6 @@ def noisy(config, epochs):
     return 0.6 - 0.1 * (math.log10(config.learning_rate) + 2) ** 2 + drawn
 
 
-@pytest.mark.xfail(strict=True, reason="what belongs to a configuration alone makes the best of 600 look better")
 def test_the_chance_falls_as_more_is_known(search):
     chances = []
     for epochs in (45, 75, 150):
