@@ -15,8 +15,8 @@ SPACE = f"""\
   learning_rate: {{low: 1e-3, high: 0.1, log: true}}
 study:
   trials: 3
-  rungs: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
-  promotion: cut  # keeps a state at each rung
+  rungs: [10]
+  state_interval: 0.1s  # keeps a state at each epoch
 """
 
 

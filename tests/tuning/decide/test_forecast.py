@@ -55,9 +55,7 @@ def test_a_small_budget_shortens_the_schedules_and_a_large_one_does_not():
 
 
 def test_the_description_says_what_is_bought():
-    assert forecast((12, 36), [12, 36], epochs=400.0).describe() == (
-        "about 23 configurations for 12 epochs, 3 for 36"
-    )
+    assert forecast((12, 36), [12, 36], epochs=400.0).describe() == ("about 23 configurations for 12 epochs, 3 for 36")
     assert forecast((12, 36), [12, 36], epochs=36 * 40).describe() == (
         "about 41 configurations for 12 epochs, 22 for 36, 4 repeats of the best"
     )
