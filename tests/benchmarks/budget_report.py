@@ -1,5 +1,6 @@
 """What searches at equal budget came to: their outcomes, as lines of a file and as tables."""
 
+import contextlib
 import itertools
 import json
 from collections import defaultdict
@@ -83,11 +84,12 @@ class Outcome:
 
 
 def read_outcomes(file: Path) -> list[Outcome]:
-    """The lines of a file; none where there is none. What a kill left of a line is ignored."""
-    if not file.is_file():
-        return []
-    text = file.read_text()
-    return [Outcome.from_line(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    """The lines of a file; none where there is none. A line that a kill cut short is left out."""
+    found = []
+    for line in file.read_text().splitlines() if file.is_file() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            found.append(Outcome.from_line(line))
+    return found
 
 
 class Cell(NamedTuple):

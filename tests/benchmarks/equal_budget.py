@@ -14,7 +14,6 @@ are those of one version of the code; name another file for another. The last li
 """
 
 import argparse
-import contextlib
 import itertools
 import json
 import logging
@@ -22,7 +21,7 @@ import multiprocessing
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,12 +106,17 @@ class Bench:
         left = sorted(set(wanted) - known, key=wanted.index)
         groups = [list(group) for _, group in itertools.groupby(left, key=lambda s: (s.table, s.truth, s.replay))]
         done = 0
-        with contextlib.ExitStack() as stack:
-            # A process that is forked inherits what the task has worked out.
-            pool = stack.enter_context(multiprocessing.get_context("fork").Pool(jobs)) if jobs > 1 else None
-            for count in map(self.run_replay, groups) if pool is None else pool.imap_unordered(self.run_replay, groups):
-                done += count
-                print(f"{done} of {len(left)} searches", file=sys.stderr, flush=True)
+        counts: Iterable[int] = map(self.run_replay, groups)
+        if jobs > 1:
+            context = multiprocessing.get_context("fork")  # so that this is inherited, and never pickled
+            pool = context.Pool(jobs, _PROCESS.append, (self,))
+            counts = pool.imap_unordered(_run, groups)
+            pool.close()
+        for count in counts:
+            done += count
+            print(f"{done} of {len(left)} searches", file=sys.stderr, flush=True)
+        if jobs > 1:
+            pool.join()
 
     def run_replay(self, searches: Sequence[Search]) -> int:
         """Searches in one draw; gives their number."""
@@ -123,6 +127,14 @@ class Bench:
             with self.keep.open("a") as file:
                 file.write(outcome.to_line())
         return len(searches)
+
+
+_PROCESS: list[Bench] = []
+"""What a process of the pool runs searches with."""
+
+
+def _run(searches: Sequence[Search]) -> int:
+    return _PROCESS[0].run_replay(searches)
 
 
 def chosen_methods(task: Task, names: Sequence[str] | None) -> list[str]:
