@@ -143,7 +143,7 @@ def proposal_cpu_s(task: Task, trials: int) -> float:
 
     def score(number: int) -> None:
         trial = ours.study.trial(number)
-        rung = next(rung for rung in ours.policy.rungs if rung > trial.rung)
+        rung = next(rung for rung in ours.study.rungs(number) if rung > trial.rung)
         part = whole(trial.parameters, str(rung), (ours.study, number))
         part.score = truth.score(part.parameters, part.path, rng)[0]
         ours.tell(part)
