@@ -9,6 +9,8 @@ budget and begins anew for each. It hands over one configuration; its regret is 
 full-length schedule lies below the best. A method that hands over nothing is given the regret of the default, which its
 user had before. The rows "our choice" have what this project's model would have chosen of the same runs.
 
+Set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1: threads that wait for each other cost many times what they compute.
+
 Each search is a line of --keep's file as soon as it has ended: the same command goes on where it was killed. The lines
 are those of one version of the code; name another file for another. The last line printed is the figures as JSON.
 """
