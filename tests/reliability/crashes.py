@@ -75,7 +75,7 @@ def begun(stage: str, run: Run, search: Search, tables_before: float) -> bool:
     if stage == "search":
         return " begins" in search.said() or " goes on from" in search.said()
     if stage == "confirmation":
-        return ": confirmation, " in search.said()
+        return ": repeats of the best" in search.said()
     if stage == "evaluation":
         return (run.folder / "confirmation.csv").is_file()
     if stage == "tables":

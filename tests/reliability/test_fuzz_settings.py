@@ -185,7 +185,7 @@ def test_a_space_file_is_read_or_refused_by_name(content, folder):
     file.write_bytes(content)
     space = answer("space files", lambda: read_space(file), str(file), REASONS)
     if space is not None:  # what was read can be worked with
-        assert space.description() and space.base_config() and space.parameters
+        assert space.identity() and space.base_config() and space.parameters
         for parameter in space.parameters:
             assert parameter.key and parameter.extremes()
 

@@ -74,9 +74,9 @@ class Sampler:
 
         The space's first trials and warm starts come first; what they leave open is sampled.
         """
-        number, name = len(trials), self.space.study.sampler
+        number = len(trials)
         known = {key_of(trial.parameters) for trial in trials}
-        if name == "model" and number >= len(self.space.first) and self.models(trials):
+        if number >= len(self.space.first) and self.models(trials):
             rng = np.random.default_rng([self.space.study.sampler_seed, number])
             proposed = propose(self.space, standing(self.space, self.plan, trials), rng)
             return None if proposed is None else (proposed, {})
@@ -87,8 +87,10 @@ class Sampler:
         return (left[0], notes) if left else None
 
     def models(self, trials: Sequence[TrialRecord]) -> bool:
-        """Whether the model proposes: it knows one metric, takes too long for very many trials, and must rank."""
-        if self.space.study.costs or len(trials) >= MOST_MODELLED:
+        """Whether the model proposes: it is asked for, knows one metric, takes too long for very many trials, and must
+        rank."""
+        study = self.space.study
+        if study.sampler != "model" or study.costs or len(trials) >= MOST_MODELLED:
             return False
         known = standing(self.space, self.plan, trials)
         return not known.runs or known.ranks

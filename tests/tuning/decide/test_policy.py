@@ -132,7 +132,7 @@ def test_every_way_to_the_top_spends_the_budget_and_trains_each_schedule_once(ma
     assert 60 - top < search.trained <= 60 and any(trial.rung == top for trial in search.study.trials())
     assert states(search.study) <= {TrialState.COMPLETE, TrialState.PAUSED}
     for trial in search.study.trials():
-        expected = [rung for rung in rungs or (4,) if rung <= trial.rung]
+        expected = [top] if trial.straight else [rung for rung in rungs or (4,) if rung <= trial.rung]
         assert list(trial.scores) == expected
         whole = sum(expected) if promotion == "restart" else trial.rung
         assert trial.epochs == whole

@@ -289,7 +289,7 @@ def test_what_runs_is_not_proposed_beside_itself(make_space):
 
 def test_where_the_model_does_not_rank_tpe_stands_in(make_space, monkeypatch):
     space, rng = make_space("model"), random.Random(1)
-    records = [replace(trial, scores={1: quality(trial.parameters)}) for trial in run(space, 16)]
+    records = [replace(trial, scores={1: quality(trial.parameters)}) for trial in run(space, 30)]
     by_model = sampler_of(space).propose(records)
     assert by_model == sampler_of(space).propose(records) and by_model[1] == {}
     shuffled = [replace(trial, scores={1: rng.random()}) for trial in records]
