@@ -7,7 +7,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from data.system.errors import exit_on_user_error
+from data.system.errors import UserError, exit_on_user_error
 from data.system.options import CommandParser, add_cache_options
 
 if TYPE_CHECKING:
@@ -115,7 +115,11 @@ def search_prepared(arguments: argparse.Namespace, ready: "Prepared") -> None:
     from tuning.prepare.records import open_records
     from tuning.run.ray_process import stop_ray
 
-    study, record = open_records(arguments, ready, BEGAN)
+    try:
+        study, record = open_records(arguments, ready, BEGAN)
+    except UserError:
+        ready.undo()
+        raise
     train_all(study, record, ready, arguments.address)
     stop_ray()
 

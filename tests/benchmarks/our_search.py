@@ -35,10 +35,10 @@ class ClockPurse(Purse):
     budget = lengths_left = 0.0
     """Full lengths: in all, and left."""
 
-    def left(self) -> float:
+    def left(self, *, beside_waiting: bool = True) -> float:
         return self.lengths_left * self.longest
 
-    def spent(self) -> int:
+    def spent(self, *, waiting: bool = True) -> int:
         return round((self.budget - self.lengths_left) * self.longest)
 
     def total(self) -> float:

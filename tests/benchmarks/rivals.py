@@ -15,12 +15,12 @@ from tuning.space.space import SearchSpace
 
 def suggested(space: SearchSpace, trial: Any) -> dict[str, Any]:
     """What an Optuna trial suggests, setting by setting as conditions have them; a batch that can be trained."""
-    from tuning.decide.sampler import _suggest
+    from tuning.decide.sampler import suggest
 
     chosen: dict[str, Any] = {}
     for parameter in space.parameters:
         if parameter.applies({**space.settings, **chosen}):
-            chosen[parameter.name] = nearest_trainable(space, parameter, _suggest(trial, parameter), chosen)
+            chosen[parameter.name] = nearest_trainable(space, parameter, suggest(trial, parameter), chosen)
     return chosen
 
 

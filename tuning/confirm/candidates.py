@@ -15,7 +15,7 @@ from scipy import stats
 
 from tuning.decide.pareto import limits_of
 from tuning.decide.proposals import draws_of
-from tuning.decide.ranking import Run, standing_of, within
+from tuning.decide.ranking import complete_repeats, repeated_scores, standing_of, within
 from tuning.record.folders import repeat_folder, trial_folder, weights_folder
 from tuning.record.prices import costs_of
 from tuning.record.study import Study
@@ -62,16 +62,16 @@ def candidates(study: Study, record: Study | None) -> list[Candidate]:
     if not study.space.searches_length:
         top = max((trial.rung for trial in trials), default=0)
         trials = [trial for trial in trials if trial.rung == top]
-    limits, default = limits_of(study), study.space.default
+    limits, space = limits_of(study), study.space
     keeping = [trial for trial in trials if within(trial.costs, limits)] or trials
     found = []
     for trial in trials:
-        of = DEFAULT if {**default, **trial.parameters} == default else f"trial {trial.number}"
+        of = DEFAULT if space.is_default(trial.parameters) else f"trial {trial.number}"
         runs = [_run_of(study, trial), *_repeats_of(record, trial.parameters)]
         found.append(Candidate(of, trial.parameters, runs, costs_of(study, trial.parameters), trial in keeping))
-    if trials and not any(one.of == DEFAULT for one in found) and (runs := _repeats_of(record, default)):
-        costs = costs_of(study, default)
-        found.append(Candidate(DEFAULT, default, runs, costs, within(costs, limits)))
+    if trials and not any(one.of == DEFAULT for one in found) and (runs := _repeats_of(record, space.default)):
+        costs = costs_of(study, space.default)
+        found.append(Candidate(DEFAULT, space.default, runs, costs, within(costs, limits)))
     return found
 
 
@@ -89,17 +89,6 @@ def _repeats_of(record: Study | None, parameters: dict[str, Any]) -> list[TopRun
     ]
 
 
-def complete_repeats(record: Study | None) -> list[TrialRecord]:
-    """The repeats that ended well."""
-    return [] if record is None else [run for run in record.trials() if run.state is TrialState.COMPLETE]
-
-
-def repeated_scores(study: Study, record: Study | None) -> list[Run]:
-    """The repeats' scores, as the model takes them."""
-    top = max(len(study.plan.rungs or ()) - 1, 0)
-    return [Run(run.notes["parameters"], top, run.score or 0.0) for run in complete_repeats(record)]
-
-
 class Comparison:
     """What the true means of configurations may be: the posterior of the model, given trials and repeats."""
 
@@ -109,9 +98,9 @@ class Comparison:
         self.eligible_C = np.array([one.eligible for one in compared])
 
     @property
-    def noise(self) -> float:
-        """Standard deviation of a run at the top."""
-        return self._standing.noise
+    def tells_noise(self) -> bool:
+        """Whether it is known how much seeds change a score."""
+        return self._standing.tells_noise
 
     @cached_property
     def draws_SC(self) -> np.ndarray:

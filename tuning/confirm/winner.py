@@ -10,24 +10,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
 from data.system.files import replacing
-from data.system.wording import counted, show_value
 from reid_train.inference.checkpoint_scores import validation_metrics
 from reid_train.measure.scores import query_figures
 from reid_train.settings.config import TrainConfig
-from tuning.confirm.candidates import DEFAULT, LEVEL, Candidate, Comparison, TopRun, candidates
+from tuning.confirm.candidates import DEFAULT, Candidate, Comparison, TopRun, candidates
 from tuning.confirm.statistics import identities_sd
+from tuning.confirm.verdict import verdict
 from tuning.decide.pareto import best_trials
 from tuning.record.facts import IdentityScores
 from tuning.record.prices import costs_of
 from tuning.record.study import Study
-
-TOLD_APART = 0.975
-"""Probability from which one is called better than another: the 95 % interval of their difference leaves 0 out."""
 
 
 class Winner(NamedTuple):
@@ -59,10 +55,11 @@ def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> 
     compared = Comparison(study, record, found)
     place = choose(found, compared)
     own = _own_sd(study, found[place], found[default], data, pixels)
+    said = verdict(study, found, compared, winner=place, default=default, own_sd=own)
     rows = _table(study, found, compared, place)
     with replacing(study.folder / "confirmation.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
-    study.note(confirmation={"rows": rows, "sentences": [_sentence(study, found, compared, place, default, own)]})
+    study.note(confirmation={"rows": rows, "sentences": [said]})
     run = _median_run(found[place])
     config = study.space.config(found[place].parameters)
     length = config.num_epochs if study.space.searches_length else max(t.rung for t in study.trials())
@@ -119,42 +116,12 @@ def _table(study: Study, found: list[Candidate], compared: Comparison, winner: i
                 "mean": round(float(compared.mean_C[place]), 6),
                 "low": round(low, 6),
                 "high": round(high, 6),
-                "p_best": round(float(compared.p_best_C[place]), 4) if one.eligible else None,
+                "p_best": round(float(compared.p_best_C[place]), 4) if one.eligible and compared.tells_noise else None,
                 **one.costs,
                 "runs": len(one.runs),
-                "scores": " ".join(f"{run.score:.4f}" for run in one.runs),
+                "scores": " ".join(f"{run.score:.6f}" for run in one.runs),
                 "minutes": round(float(np.mean([run.seconds for run in one.runs])) / 60, 2) if one.runs else None,
                 **{name: one.parameters.get(name) for name in study.space.searched},
             }
         )
     return [rows[winner], *sorted(rows[:winner] + rows[winner + 1 :], key=lambda row: -row["mean"])]
-
-
-def _sentence(
-    study: Study, found: list[Candidate], compared: Comparison, place: int, default: int, own_sd: float
-) -> str:
-    """What can be said of the winner, compared with the default."""
-    metric, count = study.space.study.metric, sum(one.eligible for one in found)
-    low, high = compared.interval(place)
-    said = f"winner: {found[place].of}, {metric} {compared.mean_C[place]:.3f} expected over seeds"
-    said += f" ({LEVEL:.0%} interval {low:.3f} to {high:.3f})"
-    if count > 1:
-        said += f", the best of {count} at full length with probability {compared.p_best_C[place]:.2f}"
-    if place == default:
-        return f"{said}: nothing that was found is better than the default"
-    above = float(compared.mean_C[place] - compared.mean_C[default])
-    sd = float(np.hypot(compared.sd_of_difference(place, default), own_sd))
-    half = float(stats.norm.ppf(TOLD_APART)) * sd
-    difference = f"by {above:+.3f} (95% interval {above - half:+.3f} to {above + half:+.3f})"
-    for name, cost in found[place].costs.items():
-        if cost != found[default].costs[name]:
-            difference += f", {name} {show_value(cost)} instead of {show_value(found[default].costs[name])}"
-    if not found[default].runs:
-        shortest = counted(study.plan.rungs[0], "epoch") if study.plan.rungs else "other trials"
-        difference += f"; the default was trained for {shortest} alone"
-    better = float(stats.norm.cdf(above / sd))
-    if better <= 1 - TOLD_APART:
-        return f"{said}; worse than the default {difference}"
-    if better < TOLD_APART:
-        return f"{said}; it cannot be told from the default, from which it differs {difference}"
-    return f"{said}; better than the default {difference}"

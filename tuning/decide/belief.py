@@ -8,8 +8,8 @@ settings (Matern 5/2, a length scale for each column). Another source t is belie
 is a process of its own (Kennedy and O'Hagan 2000). A part of f and of each d_t belongs to a configuration alone,
 whatever its neighbours score: where settings explain nothing, a configuration's scores still tell of it. Seeds add
 noise, for each source its own, but much the same. All this is fitted to the scores, by maximum posterior; the priors
-below say that shorter schedules rank much as longer ones do, and that noise is about a seventh of what configurations
-differ by.
+below say that shorter schedules rank much as longer ones do, and that noise is about a fifth of what configurations
+differ by, or more where all score much the same.
 """
 
 import itertools
@@ -44,7 +44,7 @@ FOLLOWS = Prior(0.0, 0.3)
 """b_t."""
 APART = Prior(math.log(0.25), 0.5)
 """d_t's standard deviation."""
-NOISE = Prior(math.log(0.15), 0.5)
+NOISE = Prior(math.log(0.2), 0.7)
 """Standard deviation of seeds, in standard deviations of the scores."""
 NOISE_OF = Prior(0.0, 0.3)
 """That of a source over that of all."""
@@ -59,6 +59,8 @@ PRIORS = {
 }
 MIDDLE_VARIANCE = 1.0
 """Variance of the scores' middle, and of each source's distance from it, in the scores' variances."""
+LEAST_SPREAD = 0.1
+"""What configurations differ by is taken for this where their scores, 0 to 1, differ by less, maybe by noise alone."""
 JITTER = 1e-6
 STEPS = 60
 """Most steps of the fit."""
@@ -203,6 +205,6 @@ def _double(values: object) -> Tensor:
 
 
 def _spread(scores_N: np.ndarray, sources_N: np.ndarray) -> float:
-    """The largest standard deviation of a source's scores; 0.1 where no source has three."""
+    """The largest standard deviation of a source's scores, at least LEAST_SPREAD."""
     found = [float(scores_N[sources_N == s].std(ddof=1)) for s in np.unique(sources_N) if (sources_N == s).sum() > 2]
-    return max([*found, 1e-3]) if found else 0.1
+    return max([*found, LEAST_SPREAD])

@@ -11,10 +11,12 @@ pace measured so far, again at each decision.
 
 import math
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from tuning.decide.proposals import distinct, drawn
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
 from tuning.space.schedules import lengths
@@ -28,6 +30,8 @@ LENGTHS_FOR_DEFAULT = 20.0
 CLOSING_EPOCHS = 0.7
 """What follows the last run (the test images, tables, pictures) takes about so many epochs' time, and CLOSING_S."""
 CLOSING_S = 12.0
+MOST_COUNTED = 1000
+"""A space of so many configurations, or more, has no end."""
 SLACK = 0.03
 """Share of a time budget by which schedules may run over before they are interrupted."""
 
@@ -76,13 +80,23 @@ class Purse:
         rungs = self.study.plan.rungs
         return rungs[0] if rungs else self.longest
 
-    def spent(self) -> int:
-        """Epochs trained, and those that running schedules will train."""
-        total = 0
+    @cached_property
+    def most_trials(self) -> int | None:
+        """Configurations to try, at most: those asked for, or fewer where the space has no more; None: no limit."""
+        asked, space = self.settings.most_trials, self.study.space
+        if any(parameter.kind == "float" and parameter.step is None for parameter in space.parameters):
+            return asked
+        counted = asked or MOST_COUNTED
+        there = len(distinct(drawn(space, np.random.default_rng(0)), set(), counted))
+        return there if there < counted else asked
+
+    def spent(self, *, waiting: bool = True) -> int:
+        """Epochs trained, and those that schedules will train that run, or wait to go on."""
+        total, going_on = 0, {TrialState.RUNNING, *([TrialState.WAITING] if waiting else [])}
         for study in filter(None, (self.study, self.record)):
             for trial in study.trials():
                 total += trial.epochs
-                if trial.state in (TrialState.RUNNING, TrialState.WAITING):
+                if trial.state in going_on:
                     total += max(0, self._promised(study, trial.number))
         return total
 
@@ -110,13 +124,13 @@ class Purse:
             return float("inf")
         return budget_s - self.study.elapsed_s - closing_s(self.pace_s())
 
-    def left(self) -> float:
-        """Epochs that can still be begun, over all trials at once."""
-        spent, found = self.spent(), float("inf")
+    def left(self, *, beside_waiting: bool = True) -> float:
+        """Epochs that can still be begun, over all trials at once, `beside_waiting` those that wait to go on."""
+        spent, found = self.spent(waiting=beside_waiting), float("inf")
         if self.settings.epochs is not None:
             found = min(found, self.settings.epochs - spent)
-        if self.settings.most_trials is not None:
-            found = min(found, self._for_trials(self.settings.most_trials) - spent)
+        if self.settings.most_trials is not None and self.most_trials is not None:
+            found = min(found, self._for_trials(self.most_trials) - spent)
         if self.settings.time_budget is not None and self.pace_s():
             trained = sum(trial.epochs for s in filter(None, (self.study, self.record)) for trial in s.trials())
             found = min(found, self.left_s() * self.at_once / self.pace_s() - (spent - trained))
@@ -127,19 +141,30 @@ class Purse:
         to_top = sum(self.study.plan.lengths()[1:])
         return max(epochs_for_trials(trials, self.shortest, self.longest), trials * self.shortest + to_top)
 
-    def holds(self, epochs: int) -> bool:
+    def holds(self, epochs: int, *, beside_waiting: bool = True) -> bool:
         """Whether a schedule of so many epochs can begin and ends in time."""
-        return epochs <= self.left() + 1e-9 and epochs * self.pace_s() <= self.left_s()
+        left = self.left(beside_waiting=beside_waiting)
+        return epochs <= left + 1e-9 and epochs * self.pace_s() <= self.left_s()
 
-    def holds_promised(self, number: int, record: Study | None = None) -> bool:
-        """Whether what an interrupted trial, or repeat of `record`, still has to train ends in time; the budget has it
-        counted."""
+    def holds_promised(self, number: int, record: Study | None = None, *, kept: int = 0) -> bool:
+        """Whether what an interrupted trial, or repeat of `record`, still has to train ends in time, and `kept` epochs
+        after it; the budget has it counted."""
         promised = self._promised(record or self.study, number)
-        return self.left() >= -1e-9 and promised * self.pace_s() <= self.left_s()
+        return self.left() >= kept - 1e-9 and (promised + kept) * self.pace_s() <= self.left_s()
 
     def is_over(self) -> bool:
         """Whether more than the time is used up that training has."""
         return self.left_s() < -SLACK * (self.settings.time_budget or 0.0)
+
+    def expected_s(self) -> float | None:
+        """Seconds that the search will have taken, at the pace so far; None where that is not known."""
+        budget_s, pace_s = self.settings.time_budget, self.pace_s()
+        if not pace_s:
+            return budget_s
+        trained = sum(trial.epochs for s in filter(None, (self.study, self.record)) for trial in s.trials())
+        to_come = self.spent() - trained + max(0.0, self.left())
+        expected = self.study.elapsed_s + to_come * pace_s / self.at_once
+        return min(expected, budget_s or expected)
 
     def total(self) -> float:
         """Epochs of the whole search."""

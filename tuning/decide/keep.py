@@ -15,8 +15,7 @@ KEPT_TRIALS = 5
 
 def best_few(study: Study) -> set[int]:
     """The numbers of the trials whose weights the winner may have, and of the default, which it is compared with."""
-    default = study.space.default
-    own = {trial.number for trial in study.trials() if trial.scores and {**default, **trial.parameters} == default}
+    own = {trial.number for trial in study.trials() if trial.scores and study.space.is_default(trial.parameters)}
     return {trial.number for trial in best_trials(study, most=KEPT_TRIALS)} | own
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tuning.decide.ranking import best_first, standing_of
+from tuning.decide.ranking import Run, best_first, standing_of
 from tuning.record.study import Study
 from tuning.record.trial import TrialRecord, TrialState
 
@@ -35,9 +35,9 @@ def pareto_front(study: Study, among: Sequence[TrialRecord] | None = None) -> li
     return sorted(front, key=lambda trial: (-expected[trial.number], trial.number))
 
 
-def best_trials(study: Study, *, most: int | None = None) -> list[TrialRecord]:
+def best_trials(study: Study, *, most: int | None = None, repeats: Sequence[Run] = ()) -> list[TrialRecord]:
     """`best_first` by the study's `pick`: the first one is picked."""
-    return best_first(study, limits_of(study), most=most)
+    return best_first(study, limits_of(study), most=most, repeats=repeats)
 
 
 def limits_of(study: Study) -> dict[str, float]:

@@ -8,7 +8,6 @@ numbers' order; each other choice has a column that is 1 where it is chosen. A s
 number does not, is put in the middle.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,9 +69,4 @@ class _Columns:
     def _along(self, value: Any) -> float:
         if self._numbers:
             return self._numbers.index(value) / (len(self._numbers) - 1) if value in self._numbers else MIDDLE
-        low, high = float(self.parameter.low), float(self.parameter.high)
-        if low == high:
-            return MIDDLE
-        if self.parameter.log:
-            low, high, value = math.log(low), math.log(high), math.log(value)
-        return (float(value) - low) / (high - low)
+        return self.parameter.along(value)

@@ -12,6 +12,7 @@ from typing import Any
 
 from data.system.wording import clock, counted
 from tuning.decide.budget import LENGTHS_FOR_DEFAULT, Phase, Purse
+from tuning.decide.forecast import forecast
 from tuning.decide.keep import prune_weights
 from tuning.decide.promotion import goes_to_top, newcomer, to_promote
 from tuning.decide.sampler import Sampler
@@ -37,16 +38,18 @@ class Policy:
     @property
     def planned(self) -> int:
         """Number of trials to run in all, as far as it is known."""
-        trials = len(self.study.trials())
-        to_come = max(0.0, self.purse.left() - (1 - self.purse.shares().lower) * self.purse.total())
-        planned = trials + (0 if self.exhausted else int(to_come / self.purse.shortest))
-        return planned if self.settings.most_trials is None else min(planned, self.settings.most_trials)
+        trials, purse = len(self.study.trials()), self.purse
+        if self.exhausted:
+            return trials
+        lengths = self.plan.lengths() or [purse.longest]
+        expected = forecast(self.plan.rungs or (purse.longest,), lengths, purse.total(), purse.most_trials)
+        return max(trials, expected.trials[0])
 
     @property
     def announcement(self) -> str:
         """What is to be done, in a few words."""
         budget_s = self.settings.time_budget
-        return f"about {counted(self.planned, 'trial')}" + (f", at most {clock(budget_s)}" if budget_s else "")
+        return f"about {counted(self.planned, 'configuration')}" + (f", {clock(budget_s)} in all" if budget_s else "")
 
     def name(self, number: int) -> str:
         """What a trial is called."""
@@ -80,19 +83,22 @@ class Policy:
             return number
         if has_settled(self.study, self.purse.record):
             return None
-        if self.may_start():
+        paused = self._promotable()
+        if self._may_start(paused):
             proposed = self.sampler.propose(self.study.trials())
             if proposed is not None:
                 parameters, notes = proposed
                 return self.study.add(parameters, {**notes, OWN_SEED: True}, costs_of(self.study, parameters))
             self.exhausted = True
-        number = self._promotable()
-        if (straight := self._newcomer(number)) is not None:
+            paused = self._promotable()
+        if self._waits():
+            return None
+        if (straight := self._newcomer(paused)) is not None:
             notes = {OWN_SEED: True, STRAIGHT: True}
             return self.study.add(straight, notes, costs_of(self.study, straight))
-        if number is not None:
-            self.study.go_on(number)
-        return number
+        if paused is not None:
+            self.study.go_on(paused)
+        return paused
 
     def has_work(self) -> bool:
         """Whether `next_trial` would give a trial."""
@@ -100,13 +106,13 @@ class Policy:
             return True
         if has_settled(self.study, self.purse.record):
             return False
-        return self.may_start() or (number := self._promotable()) is not None or self._newcomer(number) is not None
+        paused = self._promotable()
+        if self._may_start(paused):
+            return True
+        return not self._waits() and (paused is not None or self._newcomer(paused) is not None)
 
-    def may_start(self) -> bool:
-        """Whether a new trial may begin: it is time for it, and there is room for it.
-
-        While no trial has come to the top, the epochs that one needs to get there are kept for it.
-        """
+    def _may_start(self, paused: int | None) -> bool:
+        """Whether a new trial may begin: it is time for it, and there is room for it. `paused` could be promoted."""
         trials = self.study.trials()
         if self._has_all():
             return False
@@ -115,16 +121,27 @@ class Policy:
             return self.purse.holds(self.purse.shortest) and (not trials or self._holds_another())
         if self.purse.phase() is Phase.REPEAT or not self._holds_another():
             return False
-        return self._promotable() is None and (self.purse.phase() is Phase.TRY or not self._takes_newcomers())
+        return paused is None and (self.purse.phase() is Phase.TRY or not self._takes_newcomers())
 
     def _has_all(self) -> bool:
         """Whether no other configuration is there to try, or is asked for."""
-        most = self.settings.most_trials
+        most = self.purse.most_trials
         return self.exhausted or (most is not None and len(self.study.trials()) >= most)
 
     def _holds_another(self) -> bool:
-        at_top = any(goes_to_top(self.study, trial) for trial in self.study.trials())
-        return self.purse.holds(self.purse.shortest + (0 if at_top else sum(self.plan.lengths()[1:])))
+        return self.purse.holds(self.purse.shortest + self._kept())
+
+    def _kept(self) -> int:
+        """Epochs that are kept for the way of one trial to the top, while none has gone it."""
+        gone = any(goes_to_top(self.study, trial) for trial in self.study.trials())
+        return 0 if gone else sum(self.plan.lengths()[1:])
+
+    def _waits(self) -> bool:
+        """Whether the next promotion waits for the trials at the first rung: where few are left, one of those that
+        still run there may deserve it more."""
+        running = [trial for trial in self.study.trials() if trial.state is TrialState.RUNNING]
+        short = sum(not trial.scores and not trial.straight for trial in running)
+        return short > 0 and self.purse.left() < (short + 1) * self.purse.longest
 
     def _takes_newcomers(self) -> bool:
         """Whether a new configuration may begin at the top: where the model proposes, and schedules begin anew."""
@@ -136,13 +153,10 @@ class Policy:
         """A new configuration that goes to the top in the place of the trial to promote; None for none."""
         if not self._takes_newcomers() or not self.purse.holds(self.rungs[-1]):
             return None
-        if rival is not None and self._is_default(rival) and self._default_first():
+        is_default = rival is not None and self.study.space.is_default(self.study.trial(rival).parameters)
+        if is_default and self._default_first():
             return None
         return newcomer(self.study, rival, last=self.purse.left() < 2 * self.rungs[-1])
-
-    def _is_default(self, number: int) -> bool:
-        default = self.study.space.default
-        return {**default, **self.study.trial(number).parameters} == default
 
     def at_rung_end(self, number: int, rung: int) -> bool:
         """Whether the trial trains on: only if it was promoted before. Else it is on record as complete or paused."""
@@ -155,9 +169,12 @@ class Policy:
         return False
 
     def _interrupted(self) -> int | None:
-        """A trial that was interrupted and would still end in time."""
+        """A trial that was interrupted and would still end in time, and leave time for the way of one to the top."""
+        trials, kept = self.study.trials(), self._kept()
+        if not any(trial.scores for trial in trials):
+            kept = 0  # one score is needed first
         waiting = self.study.in_state(TrialState.WAITING)
-        return next((number for number in waiting if self.purse.holds_promised(number)), None)
+        return next((number for number in waiting if self.purse.holds_promised(number, kept=kept)), None)
 
     def _promotable(self) -> int | None:
         """The trial to promote now; None for none, and where it would not end in time."""
@@ -168,7 +185,9 @@ class Policy:
         if number is None:
             return None
         place = self.rungs.index(self.study.trial(number).rung)
-        return number if self.purse.holds(self.plan.lengths()[place + 1]) else None
+        length = self.plan.lengths()[place + 1]
+        # Before any has gone to the top, that comes before trials that wait.
+        return number if self.purse.holds(length, beside_waiting=self._kept() == 0) else None
 
     def _default_first(self) -> bool:
         return self.purse.total() / self.purse.longest >= LENGTHS_FOR_DEFAULT

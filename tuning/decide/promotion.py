@@ -7,15 +7,14 @@ To the top goes what is expected to exceed the best of those there by most. The 
 which most is expected. With costs, the trials are spread over the Pareto front instead.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tuning.decide.budget import Purse
 from tuning.decide.pareto import spread_order
-from tuning.decide.proposals import ANYWHERE, distinct, drawn, draws_of, key_of, near_leaders
-from tuning.decide.ranking import Standing, standing_of
+from tuning.decide.proposals import expected_gains, untried
+from tuning.decide.ranking import standing_of
 from tuning.record.study import Study
 from tuning.record.trial import TrialRecord, TrialState
 
@@ -41,10 +40,10 @@ def to_promote(study: Study, purse: Purse, *, trying: bool, default_first: bool 
             continue
         if not top and trying and not _behind(study, place):
             continue
-        default = study.space.default
-        if top and default_first and (own := [t for t in candidates if {**default, **t.parameters} == default]):
+        own = [trial for trial in candidates if study.space.is_default(trial.parameters)]
+        if top and default_first and own:
             return own[0].number
-        return _most_promising(study, candidates, last=top and purse.left() < 2 * rungs[-1])
+        return _most_promising(study, candidates, last=top and purse.left() < 2 * study.plan.lengths()[-1])
     return None
 
 
@@ -56,13 +55,11 @@ def newcomer(study: Study, rival: int | None, *, last: bool) -> dict[str, Any] |
     if not there:
         return None
     rng = np.random.default_rng([study.space.study.sampler_seed, len(trials), len(there)])
-    known = {key_of(trial.parameters) for trial in trials}
-    anywhere = distinct(drawn(study.space, rng), known, ANYWHERE)
-    new = [*anywhere, *near_leaders(study.space, standing, rng, known | set(map(key_of, anywhere)))]
-    rivals = [] if rival is None else [study.trial(rival).parameters]
+    new = untried(study.space, standing, rng)
     if not new:
         return None
-    means_C, gains_C = _gains(standing, there, [*rivals, *new], rng)
+    rivals = [] if rival is None else [study.trial(rival).parameters]
+    means_C, gains_C = expected_gains(standing, there, [*rivals, *new], rng, DRAWS)
     best = int((means_C if last else gains_C).argmax())
     return None if best < len(rivals) else new[best - len(rivals)]
 
@@ -91,20 +88,6 @@ def _most_promising(study: Study, candidates: list[TrialRecord], last: bool) -> 
         return next(scored[place].number for place in order if scored[place].number in numbers)
     there = [trial.parameters for trial in trials if goes_to_top(study, trial)]
     rng = np.random.default_rng(len(trials) + len(there))
-    means_C, gains_C = _gains(standing, there, [trial.parameters for trial in candidates], rng)
-    order_C = means_C if last or not there else gains_C
+    means_C, gains_C = expected_gains(standing, there, [trial.parameters for trial in candidates], rng, DRAWS)
+    order_C = means_C if last else gains_C
     return candidates[int(order_C.argmax())].number
-
-
-def _gains(
-    standing: Standing,
-    there: Sequence[Mapping[str, Any]],
-    candidates: Sequence[Mapping[str, Any]],
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """What is expected of each candidate at the top, and by how much it is expected to exceed the best there."""
-    mean, covariance = standing.belief.at_top(standing.places.of_all([*there, *candidates]))
-    draws = draws_of(mean, covariance, DRAWS, rng)
-    best_S = draws[:, : len(there)].max(axis=1, initial=-np.inf)
-    gains_C = np.maximum(draws[:, len(there) :] - best_S[:, None], 0.0).mean(axis=0)
-    return mean[len(there) :], gains_C

@@ -7,7 +7,6 @@ The one is taken that is expected to exceed the best of those begun by most (noi
 2019, arXiv 1706.07094): what runs already counts among them, without a score.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from tuning.decide.ranking import Standing
 from tuning.space.batches import nearest_trainable
 from tuning.space.parameter import Parameter
-from tuning.space.space import SearchSpace
+from tuning.space.space import SearchSpace, key_of
 
 # B configurations begun, C candidates, S draws
 
@@ -38,26 +37,53 @@ DIGITS = 4
 
 def propose(space: SearchSpace, standing: Standing, rng: np.random.Generator) -> dict[str, Any] | None:
     """The next configuration; None where every one has been tried. `standing` has all trials, those running too."""
-    known = {key_of(trial.parameters) for trial in standing.trials}
-    anywhere = distinct(drawn(space, rng), known, ANYWHERE)
-    if not anywhere:
+    begun, guesses = [trial.parameters for trial in standing.trials], standing.runs or space.earlier
+    guided = bool(guesses) and (len(begun) >= STARTUP or bool(space.earlier))
+    candidates = untried(space, standing, rng, near=guided)
+    if not candidates:
         return None
-    begun_BP = standing.places.of_all([trial.parameters for trial in standing.trials])
-    if (len(standing.trials) < STARTUP or not standing.runs) and not space.earlier:
-        return farthest(anywhere, standing, begun_BP)
-    candidates = [*anywhere, *near_leaders(space, standing, rng, known | set(map(key_of, anywhere)))]
-    means, covariance = standing.belief.at_top(np.vstack([begun_BP, standing.places.of_all(candidates)]))
-    draws_SBC = draws_of(means, covariance, DRAWS, rng)
-    best_S = draws_SBC[:, : len(begun_BP)].max(axis=1)
-    gains_C = np.maximum(draws_SBC[:, len(begun_BP) :] - best_S[:, None], 0.0).mean(axis=0)
+    if not guided:
+        return farthest(candidates, standing, begun)
+    _, gains_C = expected_gains(standing, begun, candidates, rng, DRAWS)
     return candidates[int(gains_C.argmax())]
 
 
-def farthest(candidates: Sequence[dict[str, Any]], standing: Standing, begun_BP: np.ndarray) -> dict[str, Any]:
+def untried(
+    space: SearchSpace, standing: Standing, rng: np.random.Generator, *, near: bool = True
+) -> list[dict[str, Any]]:
+    """Configurations that no trial has, drawn anywhere and, with `near`, near the best so far; none where every one has
+    been tried."""
+    known = {key_of(trial.parameters) for trial in standing.trials}
+    anywhere = distinct(drawn(space, rng), known, ANYWHERE)
+    if not anywhere or not near:
+        return anywhere
+    return [*anywhere, *distinct(moved(space, leaders_of(standing), rng), known | set(map(key_of, anywhere)), NEAR)]
+
+
+def expected_gains(
+    standing: Standing,
+    there: Sequence[Mapping[str, Any]],
+    candidates: Sequence[Mapping[str, Any]],
+    rng: np.random.Generator,
+    draws: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is expected of each candidate at the top, and by how much it is expected to exceed the best of those
+    `there`; where there are none, the same twice."""
+    mean, covariance = standing.belief.at_top(standing.places.of_all([*there, *candidates]))
+    drawn_SQ = draws_of(mean, covariance, draws, rng)
+    if not there:
+        return mean, mean
+    best_S = drawn_SQ[:, : len(there)].max(axis=1)
+    return mean[len(there) :], np.maximum(drawn_SQ[:, len(there) :] - best_S[:, None], 0.0).mean(axis=0)
+
+
+def farthest(
+    candidates: Sequence[dict[str, Any]], standing: Standing, begun: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """The candidate that lies farthest from all that was begun."""
-    if not len(begun_BP):
+    if not begun:
         return candidates[0]
-    places_CP = standing.places.of_all(candidates)
+    places_CP, begun_BP = standing.places.of_all(candidates), standing.places.of_all(begun)
     apart_CB = ((places_CP[:, None] - begun_BP[None]) ** 2).sum(axis=2)
     return candidates[int(apart_CB.min(axis=1).argmax())]
 
@@ -113,11 +139,6 @@ def distinct(source: Iterator[dict[str, Any]], known: set[str], count: int) -> l
     return list(found.values())
 
 
-def key_of(parameters: Mapping[str, Any]) -> str:
-    """The same for equal configurations."""
-    return json.dumps(parameters, sort_keys=True)
-
-
 def value_at(parameter: Parameter, place: float) -> Any:
     """The value at a place along the range, 0 to 1, or among the choices."""
     if parameter.kind == "categorical":
@@ -137,25 +158,16 @@ def value_at(parameter: Parameter, place: float) -> Any:
 def _changed(parameter: Parameter, value: Any, width: float, rng: np.random.Generator) -> Any:
     if parameter.kind == "categorical":
         return parameter.choices[int(rng.integers(len(parameter.choices)))]
-    low, high, here = float(parameter.low), float(parameter.high), float(value)
-    if parameter.log:
-        low, high, here = math.log(low), math.log(high), math.log(here)
-    along = (here - low) / (high - low) + width * rng.standard_normal()
+    along = parameter.along(value) + width * rng.standard_normal()
     if parameter.kind == "int":  # so that a small step is not rounded back
+        low, high = (math.log(end) if parameter.log else float(end) for end in (parameter.low, parameter.high))
         along += rng.choice([-1, 1]) / max(high - low, 1)
     (near,) = parameter.nearest(value_at(parameter, float(np.clip(along, 0.0, 1.0))))
     return near
 
 
-def near_leaders(
-    space: SearchSpace, standing: Standing, rng: np.random.Generator, known: set[str]
-) -> list[dict[str, Any]]:
-    """Configurations near those of which most is expected, none of them known."""
-    return distinct(moved(space, _leaders(standing), rng), known, NEAR)
-
-
-def _leaders(standing: Standing) -> list[Mapping[str, Any]]:
-    """The parameters of the trials of which most is expected at the top."""
+def leaders_of(standing: Standing) -> list[Mapping[str, Any]]:
+    """The configurations of which most is expected at the top, of those that have a score."""
     scored = [trial for trial in standing.trials if trial.score is not None]
     means, _ = standing.belief.at_top(standing.places.of_all([trial.parameters for trial in scored]))
     return [scored[place].parameters for place in np.argsort(-means, kind="stable")[:LEADERS]]

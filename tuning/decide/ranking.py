@@ -19,7 +19,7 @@ from tuning.decide.places import Places
 from tuning.record.study import Study
 from tuning.record.trial import TrialRecord, TrialState
 from tuning.space.plan import Plan
-from tuning.space.space import SearchSpace
+from tuning.space.space import SearchSpace, key_of
 
 MOST_SCORES = 300
 """Scores that the model is fitted to; the time that it takes grows with their third power."""
@@ -89,6 +89,15 @@ class Standing:
         """Standard deviation of a run at the highest rung reached."""
         return float(self.belief.noise[self._before + self.reached])
 
+    @cached_property
+    def tells_noise(self) -> bool:
+        """Whether how much seeds change a score is learned from the scores, not guessed: a configuration has two of the
+        same length, or there are enough that the model explains."""
+        seen = [(key_of(run.parameters), run.source) for run in self.runs]
+        if len(set(seen)) < len(seen):
+            return True
+        return sum(run.source == 0 for run in self.runs) >= FEWEST_TO_TELL and self.ranks
+
     @property
     def correlations(self) -> list[float]:
         """How the means at each of the rungs go along with those at the last."""
@@ -114,6 +123,17 @@ class Standing:
             return {}
         means = self.at_reached([trial.parameters for trial in scored])[0].tolist()
         return {trial.number: mean for trial, mean in zip(scored, means, strict=True)}
+
+
+def complete_repeats(record: Study | None) -> list[TrialRecord]:
+    """The repeats that ended well."""
+    return [] if record is None else [run for run in record.trials() if run.state is TrialState.COMPLETE]
+
+
+def repeated_scores(study: Study, record: Study | None) -> list[Run]:
+    """The repeats' scores, as the model takes them."""
+    top = max(len(study.plan.rungs or ()) - 1, 0)
+    return [Run(run.notes["parameters"], top, run.score or 0.0) for run in complete_repeats(record)]
 
 
 def runs_of(trials: Sequence[TrialRecord], rungs: Sequence[int]) -> list[Run]:
@@ -153,13 +173,18 @@ def standing_of(study: Study, repeats: Sequence[Run] = ()) -> Standing:
 
 
 def best_first(
-    study: Study, limits: Mapping[str, float] | None = None, *, most: int | None = None
+    study: Study,
+    limits: Mapping[str, float] | None = None,
+    *,
+    most: int | None = None,
+    repeats: Sequence[Run] = (),
 ) -> list[TrialRecord]:
     """Trials that completed a schedule: those of the highest rung first, at each the one of which most is expected.
 
-    Trials within the limits of costs come before others; failed ones come last in any case. `most` of them, if given.
+    Trials within the limits of costs come before others; failed ones come last in any case. `most` of them, if given;
+    `repeats` are runs beside the trials.
     """
-    expected = standing_of(study).expected
+    expected = standing_of(study, repeats).expected
 
     def worth(trial: TrialRecord) -> tuple[bool, bool, int, float]:
         cheap = not limits or within(trial.costs, limits)

@@ -19,14 +19,14 @@ from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
 from tuning.decide.optuna_private import PlacedQMCSampler, RewritableStudy
-from tuning.decide.proposals import distinct, drawn, key_of, propose
+from tuning.decide.proposals import distinct, drawn, propose
 from tuning.decide.ranking import standing
 from tuning.record.trial import TrialRecord, TrialState, distribution
 from tuning.space.batches import nearest_trainable
 from tuning.space.parameter import Parameter
 from tuning.space.plan import Plan
 from tuning.space.settings import SamplerName
-from tuning.space.space import SearchSpace
+from tuning.space.space import SearchSpace, key_of
 
 STARTUP = 5
 """Trials before one of Optuna's samplers models anything."""
@@ -110,7 +110,7 @@ class Sampler:
         chosen: dict[str, Any] = {}
         for parameter in self.space.parameters:
             if parameter.applies({**self.space.settings, **chosen}):
-                chosen[parameter.name] = nearest_trainable(self.space, parameter, _suggest(trial, parameter), chosen)
+                chosen[parameter.name] = nearest_trainable(self.space, parameter, suggest(trial, parameter), chosen)
         notes = self._shown.rows()[number].system_attrs
         return chosen, {key: value for key, value in notes.items() if key != "fixed_params"}
 
@@ -157,7 +157,7 @@ class Sampler:
                 row.state, row.values = OptunaState.COMPLETE, [estimates[trial.number], *trial.costs.values()]
 
 
-def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
+def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
     """Optuna's proposal for a parameter."""
     key, low, high, log = parameter.key, parameter.low, parameter.high, parameter.log
     match parameter.kind:

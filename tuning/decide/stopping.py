@@ -6,12 +6,16 @@ By joint draws of the model over many configurations (Makarova et al. 2022, arXi
 regret that is left drowns in noise).
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
-from tuning.decide.proposals import ANYWHERE, distinct, drawn, draws_of, moved
-from tuning.decide.ranking import Run, Standing, standing_of
+from tuning.decide.proposals import ANYWHERE, NEAR, distinct, drawn, draws_of, moved
+from tuning.decide.ranking import Standing, repeated_scores, standing_of
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
+from tuning.space.space import key_of
 
 OF_NOISE = 0.5
 """A gain that counts, in standard deviations of a run at the top."""
@@ -24,26 +28,23 @@ DRAWS = 512
 
 def chance_of_gain(study: Study, record: Study | None) -> float | None:
     """The probability that the space holds a configuration that is better than the best so far by more than half the
-    standard deviation of seeds; None while too little is known."""
-    repeats = [
-        Run(run.notes["parameters"], max(len(study.plan.rungs or ()) - 1, 0), run.score or 0.0)
-        for run in (record.trials() if record is not None else ())
-        if run.state is TrialState.COMPLETE
-    ]
+    standard deviation of seeds; None while too little is known, and where no other configuration is left to try."""
+    repeats = repeated_scores(study, record)
     standing = standing_of(study, repeats)
     there = [trial for trial in standing.trials if trial.rung and trial.state is TrialState.COMPLETE]
-    if len(there) + len(repeats) < FEWEST_AT_TOP or study.space.study.costs:
+    if len(there) + len(repeats) < FEWEST_AT_TOP or study.space.study.costs or not standing.tells_noise:
         return None
-    return _chance(study, standing)
+    return _chance(study, standing, [trial.parameters for trial in there])
 
 
-def _chance(study: Study, standing: Standing) -> float:
-    there = [trial.parameters for trial in standing.trials if trial.state is TrialState.COMPLETE]
-    rng = np.random.default_rng(len(standing.runs))
+def _chance(study: Study, standing: Standing, there: Sequence[Mapping[str, Any]]) -> float | None:
+    rng, known = np.random.default_rng(len(standing.runs)), set(map(key_of, there))
     others = [
-        *distinct(drawn(study.space, rng), set(), ANYWHERE),
-        *distinct(moved(study.space, there, rng), set(), 200),
+        *distinct(drawn(study.space, rng), known, ANYWHERE),
+        *distinct(moved(study.space, there, rng), known, NEAR),
     ]
+    if not others:
+        return None
     # Whatever is untried may be good for itself alone, which no search can look for.
     mean, covariance = standing.belief.at_top(standing.places.of_all([*there, *others]), alone=False)
     draws = draws_of(mean, covariance, DRAWS, rng)

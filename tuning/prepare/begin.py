@@ -4,6 +4,7 @@ ready = prepare(arguments)  # says what it found; raises UserError before a stud
 """
 
 import argparse
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +54,13 @@ class Prepared(NamedTuple):
     prices: Prices | None
     """What the space's architectures cost; None where the study has begun and has them on record."""
     lock: FileLock
+    new: bool
+    """Whether the folder was made now."""
+
+    def undo(self) -> None:
+        """Removes the folder, if it was made now: for a study that cannot begin."""
+        if self.new:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def prepare(arguments: argparse.Namespace, *, trains: bool = True) -> Prepared:
@@ -78,12 +86,13 @@ def prepare(arguments: argparse.Namespace, *, trains: bool = True) -> Prepared:
     lines += [*starts_of(space, len({sample.identity for sample in data.train})), *remarks]
     for line in (*lines, *missing_test(config.data_dir, config.dataset)):
         print(line, flush=True)
+    new = not folder.exists()
     lock, prices = lock_folder(folder), None
     if not (folder / DATABASE).exists():
         prices = measure_prices(space)  # before Ray's processes compute
         if trains and not space.study.time_budget:
             start_ray(arguments.address, resources)  # a new study runs trials for certain
-    return Prepared(space, folder, samples, left_out, data, teachers, pixels, resources, storage, prices, lock)
+    return Prepared(space, folder, samples, left_out, data, teachers, pixels, resources, storage, prices, lock, new)
 
 
 def read_space_of(arguments: argparse.Namespace) -> SearchSpace:

@@ -29,21 +29,22 @@ PROBE_STEPS = 4
 def plan_study(study: Study, data: TrainingData, pixels: Pixels, resources: Resources, *, timed: bool) -> str | None:
     """The plan in one line; None where every trial has a length of its own.
 
-    The rungs of `rungs: auto` are chosen when the study begins, and kept. For a time budget an epoch is `timed` first,
+    The rungs of `rungs: auto` are chosen before the first trial, and kept. For a time budget an epoch is `timed` first,
     in as many processes at once as there will be trials; else the rungs are num_epochs and a third of it. Raises
     UserError where not even one short schedule fits the budget.
     """
     space, settings = study.space, study.space.study
-    concurrency = resources.concurrency
-    if settings.time_budget and timed and "plan" not in study.facts:
+    concurrency, new = resources.concurrency, not study.trials()
+    if settings.time_budget and timed and new:
         config = space.default_config()
         config = config.changed(num_threads=config.num_threads or resources.cpus)
         epoch_s = measure_epoch_s(config, data, pixels, 1 if resources.gpus else concurrency)
     else:
         epoch_s = Purse(study, None).pace_s()
-    if "plan" not in study.facts:
+    chosen = settings.rungs == "auto" and not space.searches_length
+    if new:
         study.note(plan={"rungs": [], "epoch_s": epoch_s})
-        if settings.rungs == "auto" and not space.searches_length:
+        if chosen:
             rungs = chosen_rungs(study, len(data.train), concurrency)
             study.note(plan={"rungs": list(rungs), "epoch_s": epoch_s})
     if space.searches_length:
@@ -51,8 +52,11 @@ def plan_study(study: Study, data: TrainingData, pixels: Pixels, resources: Reso
     purse, plan = Purse(study, None, concurrency), study.plan
     rungs = plan.rungs_of(space.base_config())
     check_room(purse, rungs[0])
-    expected = forecast(rungs, plan.lengths() or list(rungs), purse.total(), settings.most_trials)
-    return f"plan: {expected.describe()}; {describe_budget(purse)}"
+    expected = forecast(rungs, plan.lengths() or list(rungs), purse.total(), purse.most_trials)
+    said = f"plan: {expected.describe()}; {describe_budget(purse)}"
+    if chosen and not new and (longer := chosen_rungs(study, len(data.train), concurrency)[-1]) > rungs[-1]:
+        said += f"; the schedules are those of the first budget, a study of another --name would take {longer} epochs"
+    return said
 
 
 def chosen_rungs(study: Study, images: int, concurrency: int) -> tuple[int, ...]:
@@ -65,9 +69,10 @@ def chosen_rungs(study: Study, images: int, concurrency: int) -> tuple[int, ...]
     if settings.epochs is not None:
         budget = settings.epochs
     if settings.time_budget and (pace_s := purse.pace_s()):
+        seconds = purse.left_s() if not study.trials() else settings.time_budget
         # One schedule after the other must end in time, too.
-        longest = STEP / (STEP + 1) * purse.left_s() / pace_s
-        budget = min(budget, purse.left_s() * concurrency / pace_s, FULL_LENGTHS * longest)
+        longest = STEP / (STEP + 1) * seconds / pace_s
+        budget = min(budget, seconds * concurrency / pace_s, FULL_LENGTHS * longest)
     return choose_rungs(num_epochs, shortest, None if budget == float("inf") else max(budget, 0.0))
 
 

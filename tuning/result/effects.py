@@ -11,9 +11,8 @@ import numpy as np
 from scipy import stats
 
 from data.system.wording import show_value
-from tuning.confirm.candidates import repeated_scores
 from tuning.decide.proposals import value_at
-from tuning.decide.ranking import standing_of
+from tuning.decide.ranking import repeated_scores, standing_of
 from tuning.record.study import Study
 from tuning.space.batches import nearest_trainable
 from tuning.space.parameter import Parameter
@@ -47,9 +46,9 @@ class Effect(NamedTuple):
 
 
 def effects(study: Study, record: Study | None, winner: Mapping[str, Any]) -> list[Effect]:
-    """Of every setting that counts in the winner, the largest first; none without a score."""
+    """Of every setting that counts in the winner, the largest first; none where too little is known of the noise."""
     standing, space = standing_of(study, repeated_scores(study, record)), study.space
-    if not standing.runs:
+    if not standing.tells_noise:
         return []
     found = []
     for parameter in space.counting(winner):

@@ -4,7 +4,7 @@ edges(study.space, {"margin": 0.6})  # ["margin 0.6 lies at the upper end of 0.0
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from data.system.wording import show_value
@@ -17,13 +17,16 @@ NEAR = 0.05
 """Share of a range, on the scale of the search, that counts as its end."""
 
 
-def edges(space: SearchSpace, best: Mapping[str, Any]) -> list[str]:
-    """A line for each parameter whose best value lies at an end of its range or is the outermost of numeric choices.
+def edges(space: SearchSpace, best: Mapping[str, Any], matter: Container[str]) -> list[str]:
+    """A line for each parameter, of those whose keys are among `matter`, whose best value lies at an end of its range
+    or is the outermost of numeric choices.
 
     Where TrainConfig allows nothing beyond that end, there is nothing to try and no line.
     """
     lines = []
     for parameter in space.counting(best):
+        if parameter.key not in matter:
+            continue
         at = _outermost_choice if parameter.kind == "categorical" else _end_of_range
         lines += at(parameter, best[parameter.name])
     return lines

@@ -80,11 +80,7 @@ def position(parameter: Parameter, value: Any) -> float:
     """Where the value lies on the parameter's axis: 0 at its lower end, 1 at its upper; choices evenly between."""
     if parameter.kind == "categorical":
         return ([repr(choice) for choice in parameter.choices].index(repr(value)) + 0.5) / len(parameter.choices)
-    if parameter.low == parameter.high:
-        return 0.5
-    if parameter.log:
-        return math.log(value / parameter.low) / math.log(parameter.high / parameter.low)
-    return float((value - parameter.low) / (parameter.high - parameter.low))
+    return parameter.along(value)
 
 
 def place(parameter: Parameter, trial: TrialRecord) -> float:

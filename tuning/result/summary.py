@@ -20,7 +20,7 @@ from reid_train.model.settings import TIMM
 from reid_train.settings.config import read_config
 from tuning.confirm.candidates import DEFAULT
 from tuning.decide.pareto import best_trials, limits_of, pareto_front
-from tuning.decide.ranking import standing_of, within
+from tuning.decide.ranking import repeated_scores, standing_of, within
 from tuning.decide.stopping import chance_of_gain
 from tuning.record.folders import BEST, BEST_CONFIG
 from tuning.record.study import Study
@@ -41,6 +41,8 @@ from tuning.result.tables import (
 
 SHOWN = 5
 """Configurations at full length that are printed, beside the default; confirmation.csv has all."""
+FEWEST_PAIRS = 3
+"""Trials with scores at two rungs from which on it is told how the rungs go along."""
 NAMED_FAILURES = 5
 """Failed trials whose cause is printed."""
 
@@ -59,18 +61,18 @@ def write_summary(study: Study) -> None:
 
 def headline(study: Study) -> list[str]:
     """The result in a few lines."""
-    trials, ranked = study.trials(), best_trials(study)
+    record = repeats_of(study)
+    trials, ranked = study.trials(), best_trials(study, repeats=repeated_scores(study, record))
     counts = Counter(trial.state for trial in trials)
-    shown = [f"{counts[s]} {s}" for s in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)]
-    shown += [f"{counts[s]} {s}" for s in (TrialState.PAUSED, TrialState.WAITING, TrialState.RUNNING) if counts[s]]
+    shown = [f"{counts[state]} {state}" for state in TrialState if counts[state]]
     lines = [f"{counted(len(trials), 'trial')} ({', '.join(shown)}) in {clock(study.facts.get('elapsed_s', 0))}"]
     if ranked:
-        lines += _of_best(study, ranked)
+        lines += _of_best(study, record, ranked)
     if paused := [trial for trial in ranked if trial.state is TrialState.PAUSED]:
         lines.append(
-            f"paused: {counted(len(paused), 'trial')}, the best of them trial {paused[0].number} with "
-            f"{study.space.study.metric} {paused[0].score:.3f} at {counted(paused[0].rung, 'epoch')}; with more trials "
-            "or time it may go on"
+            f"paused: {counted(len(paused), 'trial')}; most is expected of trial {paused[0].number}, "
+            f"{study.space.study.metric} {paused[0].score:.3f} at {counted(paused[0].rung, 'epoch')}; with a larger "
+            "budget it may go on"
         )
     lines += describe_rungs(study)
     lines += filter(None, [describe_left_out(study.facts.get("images_left_out", []), "training")])
@@ -82,7 +84,7 @@ def headline(study: Study) -> list[str]:
     return lines
 
 
-def _of_best(study: Study, ranked: list[TrialRecord]) -> list[str]:
+def _of_best(study: Study, record: Study | None, ranked: list[TrialRecord]) -> list[str]:
     """Which trial or confirmed configuration is the best, and how much that says."""
     best, metric, lines = ranked[0], study.space.study.metric, list[str]()
     scores = [trial.scores[best.rung] for trial in ranked if best.rung in trial.scores]
@@ -98,27 +100,32 @@ def _of_best(study: Study, ranked: list[TrialRecord]) -> list[str]:
         parameters = {name: winner[name] for name in study.space.searched if winner[name] is not None}
     else:
         lines.append(f"best: {reached}")
-    lines += [f"settings: {show_parameters(parameters)}", *edges(study.space, parameters)]
-    record = repeats_of(study)
-    lines += describe_effects(effects(study, record, parameters))
+    found = effects(study, record, parameters)
+    seen = {effect.key for effect in found if effect.seen}
+    lines += [f"settings: {show_parameters(parameters)}", *edges(study.space, parameters, seen)]
+    lines += describe_effects(found)
     if (chance := chance_of_gain(study, record)) is not None:
         lines.append(f"more searching would gain more than half the noise with probability {chance:.2f}")
-    lines.append(
-        f"worst {metric} of {counted(len(scores), 'trial')} with {counted(best.rung, 'epoch')}: {min(scores):.3f}; "
-        f"best minus worst: {max(scores) - min(scores):.3f}"
-    )
+    if len(scores) > 1:
+        lines.append(
+            f"worst {metric} of {len(scores)} trials with {counted(best.rung, 'epoch')}: {min(scores):.3f}; best "
+            f"minus worst: {max(scores) - min(scores):.3f}"
+        )
     untrained: dict[str, float] = {}
     with suppress(FileNotFoundError, UserError):
         untrained = read_json(study.folder / "untrained.json")
     if metric in untrained:
-        ratio = final / max(untrained[metric], 1e-9)
-        lines.append(f"untrained default: {metric} {untrained[metric]:.3f}; the winner is {ratio:.1f} times that")
+        before = untrained[metric]
+        told = f"the winner is {final / max(before, 1e-9):.1f} times that"
+        if final <= before:
+            told = "warning: training made the winner no better; look at the images, the learning rate, the epochs"
+        lines.append(f"untrained default: {metric} {before:.3f}; {told}")
     return lines
 
 
 def repeats_of(study: Study) -> Study | None:
     """The record of a study's repeats; None where it is in memory alone, or has none."""
-    with suppress(Exception):  # an old study may have none
+    with suppress(UserError):  # an old study may have none
         return Study(study.folder, name="repeats")
     return None
 
@@ -126,7 +133,7 @@ def repeats_of(study: Study) -> Study | None:
 def describe_rungs(study: Study) -> list[str]:
     """How well each rung ranks, as the model believes."""
     rungs, found = study.plan.rungs or (), standing_of(study)
-    if not found.runs or not any(len(trial.scores) > 1 for trial in study.trials()):
+    if not found.runs or sum(len(trial.scores) > 1 for trial in study.trials()) < FEWEST_PAIRS:
         return []
     pairs = zip(rungs[:-1], found.correlations, strict=False)
     return [
@@ -166,7 +173,8 @@ def test_lines(test: dict[str, Any]) -> list[str]:
 
 def summary_text(study: Study, top: int = 10) -> str:
     """summary.md."""
-    header, rows = result_rows(study, best_trials(study)[:top])
+    repeats = repeated_scores(study, repeats_of(study))
+    header, rows = result_rows(study, best_trials(study, most=top, repeats=repeats), repeats)
     lines = "\n".join(f"- {line}" for line in headline(study))
     files = sorted((study.folder / "plots").glob("*.png"))
     pictures = "\n\n".join(f"![{file.stem}](plots/{file.name})" for file in files)
@@ -187,16 +195,17 @@ def summary_text(study: Study, top: int = 10) -> str:
 
 def print_results(study: Study, console: Console, top: int = 10) -> None:
     """The results table, the headline, and what to do next."""
-    best, trials = best_trials(study)[:top], study.trials()
-    order = "what may be picked first, pruned last" if study.space.study.costs else "pruned last"
-    title = f"{study.folder.name}: best {len(best)} of {len(trials)} trials, {order}; validation, in percent"
-    print_table(console, title, *result_rows(study, best))
+    repeats, trials = repeated_scores(study, repeats_of(study)), study.trials()
+    best = best_trials(study, most=top, repeats=repeats)
+    order = ", what may be picked first" if study.space.study.costs else ""
+    title = f"{study.folder.name}: best {len(best)} of {len(trials)} trials{order}; validation, in percent"
+    print_table(console, title, *result_rows(study, best, repeats))
     if front := front_rows(study):
         print_table(console, "Pareto front: no trial is better in everything, the best score first", *front)
     if confirmed := confirmation_rows(study):
         header, rows = confirmed
         shown = [row for place, row in enumerate(rows) if place < SHOWN or row[0] == DEFAULT]
-        print_table(console, "the best at full length, by all of their runs", header, shown)
+        print_table(console, "the best of those that were trained longest, by all of their runs", header, shown)
     for line in headline(study):
         console.print(line, markup=False, soft_wrap=True)
     if (study.folder / BEST).is_dir():

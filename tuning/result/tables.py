@@ -15,7 +15,7 @@ from data.system.files import replacing
 from data.system.wording import clock, show_value
 from reid_train.training.history import write_history
 from tuning.decide.pareto import pareto_front
-from tuning.decide.ranking import standing_of
+from tuning.decide.ranking import Run, standing_of
 from tuning.record.study import Study
 from tuning.record.trial import TrialRecord
 
@@ -45,14 +45,17 @@ def trials_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def result_rows(study: Study, trials: Sequence[TrialRecord]) -> tuple[list[str], list[list[str]]]:
+def result_rows(
+    study: Study, trials: Sequence[TrialRecord], repeats: Sequence[Run] = ()
+) -> tuple[list[str], list[list[str]]]:
     """Header and cells of a table of these trials, validation metrics in percent.
 
-    `expected` is the mean over seeds that is expected at the highest rung reached, by which they are ranked.
+    `expected` is the mean over seeds that is expected at the highest rung reached, by which they are ranked, by the
+    trials' scores and the `repeats`.
     """
-    estimates = standing_of(study).expected
+    estimates = standing_of(study, repeats).expected
     names, costs = study.space.searched, study.space.study.costs
-    header = ["trial", "state", "epochs", "expected", *costs, "mAP", "rank 1", "mINP", "time", *names]
+    header = ["trial", "state", "rung", "expected", *costs, "mAP", "rank 1", "mINP", "time", *names]
     rows = []
     for trial in trials:
         report = trial.final_report

@@ -12,7 +12,7 @@ from rich.text import Text
 from data.system.wording import clock, counted, open_console, show_parameters
 from tuning.decide.pareto import best_trials
 from tuning.decide.stopping import chance_of_gain
-from tuning.record.trial import ENDED, TrialRecord, TrialState
+from tuning.record.trial import TrialRecord, TrialState
 from tuning.run.messages import EpochEnded, job_of, told_in
 from tuning.run.resources import Resources
 from tuning.run.work import Work
@@ -22,13 +22,12 @@ class Progress(Callback):
     """A Ray callback that reads the study after each result; also a context in which the live panel is shown."""
 
     def __init__(self, work: Work, resources: Resources):
-        self.work, self.study, self.settings = work, work.study, work.settings
+        self.work, self.study = work, work.study
         self.resources = resources
         self.console = open_console()
         self.trials: list[TrialRecord] = self.study.trials()
         self.current: dict[int, str] = {}
         self.chance: float | None = None
-        self.began_with = self.ended(), self.study.elapsed_s
         self.live = Live(get_renderable=self._panel, console=self.console, refresh_per_second=2, transient=True)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -66,7 +65,8 @@ class Progress(Callback):
         if not self.study.is_running(number):
             self.current.pop(number, None)
             self._say(self.study.trial(number))
-            self.chance = chance_of_gain(self.study, None)
+            if self.console.is_terminal:
+                self.chance = chance_of_gain(self.study, None)
         elif result and isinstance(told := told_in(result), EpochEnded):
             self.current[number] = f"epoch {told.report.epoch} of {told.rung}"
 
@@ -91,32 +91,15 @@ class Progress(Callback):
         """Trials by state."""
         return Counter(trial.state for trial in self.trials)
 
-    def ended(self) -> int:
-        """Trials that nobody waits for: those that ended or pause."""
-        counts = self.counts()
-        return sum(counts[state] for state in (*ENDED, TrialState.PAUSED))
-
-    def expected_s(self) -> float | None:
-        """Seconds that the search will have taken, at the pace since this began; None before a trial has ended."""
-        ended, (before, before_s) = self.ended(), self.began_with
-        if ended == before:
-            return self.settings.time_budget
-        pace_s = (self.study.elapsed_s - before_s) / (ended - before)
-        expected = self.study.elapsed_s + pace_s * max(0, self.work.planned - ended)
-        return min(expected, self.settings.time_budget or expected)
-
     def _panel(self) -> Panel:
-        counts, expected = self.counts(), self.expected_s()
+        counts, expected = self.counts(), self.work.purse.expected_s()
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim")
         table.add_column()
-        done = sum(counts[state] for state in ENDED)
-        shown = {state: f"{counts[state]} {state}" for state in TrialState}
-        ended = ", ".join(shown[state] for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED))
-        now = f"{shown[TrialState.RUNNING]}, {shown[TrialState.PAUSED]}"
-        table.add_row("trials", f"{done} of {self.work.planned} done  ({ended}), {now}")
+        shown = ", ".join(f"{counts[state]} {state}" for state in TrialState if counts[state])
+        table.add_row("trials", f"{len(self.trials)} of about {self.work.planned}" + (f": {shown}" if shown else ""))
         running = ", ".join(f"{self.work.name(number)}: {where}" for number, where in sorted(self.current.items()))
-        table.add_row("now", running or ("finishing" if done >= self.work.planned else "starting"))
+        table.add_row("now", running or "between trials")
         for best in best_trials(self.study, most=1):
             reached = f"{best.score:.3f} {self.study.space.study.metric} after {counted(best.rung, 'epoch')}"
             table.add_row("best so far", f"{self.work.name(best.number)}, {reached}")

@@ -9,6 +9,7 @@ work.at_rung_end(number, rung=12)  # whether it trains on
 
 from typing import Protocol
 
+from tuning.decide.budget import Purse
 from tuning.record.job import TrialJob
 from tuning.record.study import Study
 from tuning.space.plan import Plan
@@ -22,6 +23,7 @@ class Work(Protocol):
     """Their record."""
     settings: StudySettings
     plan: Plan
+    purse: Purse
 
     @property
     def planned(self) -> int:

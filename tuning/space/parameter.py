@@ -3,6 +3,7 @@
 Parameter(name="momentum", kind="float", low=0.8, high=0.95, when=(("optimizer", ("sgd",)),))
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -62,6 +63,16 @@ class Parameter:
         if step is not None:
             near = self.low + round((near - self.low) / step) * step
         return (int(near) if self.kind == "int" else float(near),)
+
+    def along(self, value: float) -> float:
+        """Where a value lies in the range, along its logarithm where it is searched so: 0 at the low end, 1 at the
+        high."""
+        if self.low == self.high:
+            return 0.5
+        low, high = float(self.low), float(self.high)
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return (float(value) - low) / (high - low)
 
     def values(self) -> tuple[Any, ...]:
         """All values, where they can be counted; for a float range both ends."""

@@ -5,6 +5,7 @@ space.config({"learning_rate": 1e-3})  # the TrainConfig of a trial with these s
 SearchSpace.from_record(space.to_record()) == space  # how a study keeps it
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
@@ -96,6 +97,10 @@ class SearchSpace:
             if parameter.applies({**base, **chosen}):
                 chosen.setdefault(parameter.name, base[parameter.name])
         return chosen
+
+    def is_default(self, values: Mapping[str, Any]) -> bool:
+        """Whether a configuration with these values of the searched settings is the default."""
+        return {**self.default, **values} == self.default
 
     def default_config(self) -> TrainConfig:
         """All settings of the default."""
@@ -207,6 +212,11 @@ class SearchSpace:
     def _identity_of(self, name: str) -> Any:
         own = [_without_unused(parameter) for parameter in self.parameters if parameter.name == name]
         return own if any(p.alternative for p in self.parameters if p.name == name) else own[0]
+
+
+def key_of(values: Mapping[str, Any]) -> str:
+    """The same for equal configurations."""
+    return json.dumps(values, sort_keys=True)
 
 
 @cache

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tuning.decide.places import Places
-from tuning.decide.proposals import distinct, drawn, key_of
+from tuning.decide.proposals import distinct, drawn
 from tuning.space.read import read_space
+from tuning.space.space import key_of
 
 SPACE = """\
 fixed: {backbone: resnet18, pretrained: none, images_per_identity: 4}

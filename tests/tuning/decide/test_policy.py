@@ -11,11 +11,11 @@ import pytest
 from tests.reports import epoch_report
 from tests.simulated_search import Clock, SimulatedSearch
 from tuning.decide.budget import LENGTHS_FOR_DEFAULT, SLACK, closing_s
-from tuning.decide.proposals import key_of
 from tuning.prepare.costs import measure_prices
 from tuning.record.cause import Cause, Kind
 from tuning.record.trial import OWN_SEED, Decision, TrialState
 from tuning.space.read import read_space
+from tuning.space.space import key_of
 
 SPACE = """\
 fixed: {backbone: resnet18, pretrained: none}
@@ -178,7 +178,7 @@ def test_a_space_of_few_configurations_is_exhausted_and_the_rest_spent_on_the_be
     text += "study: {epochs: 60, rungs: [1, 3]}\n"
     search = SimulatedSearch(make_space(text), noisy, workers=4)
     search.run()
-    assert len(search.study.trials()) == 6 and search.policy.exhausted
+    assert len(search.study.trials()) == 6 == search.purse.most_trials
     assert 57 < search.trained <= 60 and len(search.record.trials()) > 3
 
 

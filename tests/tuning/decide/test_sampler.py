@@ -11,7 +11,6 @@ from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from reid_train.settings.config import check_training
-from tuning.decide.proposals import key_of
 from tuning.decide.sampler import OPTUNAS, Sampler
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
@@ -19,6 +18,7 @@ from tuning.record.trial import TrialRecord, TrialState
 from tuning.space.batches import fit_to_data
 from tuning.space.plan import Plan
 from tuning.space.read import read_space
+from tuning.space.space import key_of
 
 SAMPLERS = ("model", *OPTUNAS)
 SPACE = """\

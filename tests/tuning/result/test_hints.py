@@ -50,13 +50,17 @@ def test_best_values_at_an_edge_are_named_with_the_range_to_try(searched, best, 
     if searched.startswith("images_per_identity"):
         file.write_text(f"search:\n  {searched}\n")
     space = read_space(file)
-    assert edges(space, {space.parameters[0].name: best}) == ([said] if said else [])
+    name = space.parameters[0].name
+    assert edges(space, {name: best}, {name}) == ([said] if said else [])
 
 
 def test_a_parameter_that_did_not_count_is_not_named(tmp_path):
     (tmp_path / "space.yaml").write_text("search:\n  dropout: {low: 0, high: 0.5}\n  momentum: {low: 0.5, high: 0.9}\n")
-    lines = edges(read_space(tmp_path / "space.yaml"), {"dropout": 0.5})
+    space = read_space(tmp_path / "space.yaml")
+    lines = edges(space, {"dropout": 0.5}, {"dropout", "momentum"})
     assert [line.split()[0] for line in lines] == ["dropout"]
+    assert edges(space, {"dropout": 0.5, "momentum": 0.9}, {"momentum"})[0].startswith("momentum")
+    assert edges(space, {"dropout": 0.5, "momentum": 0.9}, ()) == []
 
 
 def test_a_range_whose_condition_names_a_fixed_setting_has_its_edge_named(tmp_path):

@@ -51,7 +51,7 @@ def test_it_says_what_is_to_be_done_and_with_what(shown):
     progress, out = shown
     with progress:
         pass
-    assert f"{progress.study.folder}: about 4 trials, 3 at once, 2 CPUs and 0.5 GPU each" in out.getvalue()
+    assert f"{progress.study.folder}: about 4 configurations, 3 at once, 2 CPUs and 0.5 GPU each" in out.getvalue()
 
 
 def test_each_trial_has_a_line_when_it_begins_and_one_when_it_ends(policy, shown):
@@ -103,18 +103,8 @@ def test_the_panel_shows_where_each_trial_is_and_the_best_so_far(policy, shown):
     table = Console(file=io.StringIO(), width=100, record=True)
     table.print(progress._panel())
     text = " ".join(table.export_text().split())
-    assert "0 of 4 done (0 complete, 0 pruned, 0 failed), 1 running, 1 paused" in text
+    assert "2 of about 4: 1 running, 1 paused" in text
     assert "trial 1: starting" in text and "trial 0, 0.250 val_mAP after 1 epoch" in text
     report = epoch_report(1, num_epochs=2, val_mAP=0.1)
     progress.on_trial_result(0, [running], running, {"told": EpochEnded(2, report)})
     assert progress.current == {1: "epoch 1 of 2"}
-
-
-def test_the_time_that_a_search_will_have_taken_follows_from_the_pace_since_it_began(policy, shown, monkeypatch):
-    progress, _ = shown
-    assert progress.expected_s() is None, "nothing has ended yet"
-    scheduler = RungScheduler(policy)
-    tell(scheduler, begin(policy, progress), [EpochEnded(1, epoch_report(1, val_mAP=0.25))], progress)
-    monkeypatch.setattr(type(progress.study), "elapsed_s", property(lambda study: 30.0))
-    progress.began_with = (0, 10.0)
-    assert progress.expected_s() == 30 + 3 * 20, "20 s for the first, and 3 trials more"
