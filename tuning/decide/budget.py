@@ -20,6 +20,7 @@ from tuning.decide.proposals import distinct, drawn
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
 from tuning.space.schedules import lengths
+from tuning.space.settings import CLOSING_S
 
 SHORT = (14.0, 30.0), (0.7, 0.35)
 """Share of the budget for the lower rungs, by the budget in full lengths; between these, along a line."""
@@ -29,7 +30,6 @@ LENGTHS_FOR_DEFAULT = 20.0
 """Full lengths of budget from which on the default is trained to the top whatever its scores: to compare with."""
 CLOSING_EPOCHS = 0.7
 """What follows the last run (the test images, tables, pictures) takes about so many epochs' time, and CLOSING_S."""
-CLOSING_S = 12.0
 MOST_COUNTED = 1000
 """A space of so many configurations, or more, has no end."""
 SLACK = 0.03

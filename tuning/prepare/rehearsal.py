@@ -31,8 +31,9 @@ def rehearse(arguments: argparse.Namespace) -> None:
             draw_sample(changes["data_dir"], space.sample_data)
         ready = prepare(argparse.Namespace(**{**vars(arguments), **changes}), trains=False)
         try:
-            begun = (folder / DATABASE).exists()
-            study = Study(folder, ready.space) if begun else Study(folder, ready.space, in_memory=True)
+            study = Study(folder, ready.space) if (folder / DATABASE).exists() else None
+            if study is None or not study.trials():
+                study = Study(folder, ready.space, in_memory=True)
             told = plan_study(study, ready.data, ready.pixels, ready.resources, timed=not arguments.address)
             print(told or "plan: each trial has a length of its own, num_epochs, which is searched", flush=True)
         finally:

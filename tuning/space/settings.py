@@ -19,6 +19,8 @@ COSTS = ("latency_ms", "parameters", "embedding_width")
 """What it may minimise as well; reid_train/inference/cost.py says what each is."""
 
 SamplerName = Literal["model", "tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
+CLOSING_S = 12.0
+"""What follows a search's last run, the test, tables and pictures, takes so many seconds, at least."""
 DEFAULT_TRIALS = 40
 """Configurations to try where no budget is given."""
 RETIRED = {

@@ -157,6 +157,20 @@ def test_the_noise_is_learned_from_repeats(sd):
     assert sd / 1.6 < belief.noise[0] < sd * 1.6
 
 
+def test_scores_that_differ_by_noise_alone_are_not_taken_for_sure():
+    """Of five at the top, all equally good, one is called the best with 0.9 in few of 20 studies."""
+    sure, held = 0, []
+    for seed in range(20):
+        rng, places = np.random.default_rng(seed), drawn_places(17, seed)
+        at, sources = np.vstack([places[:12], places[:5]]), np.array([0] * 12 + [1] * 5)
+        belief = Belief(at, sources, np.r_[[0.2] * 12, [0.4] * 5] + 0.02 * rng.standard_normal(17), 2)
+        mean, covariance = belief.at_top(places[:5])
+        drawn = rng.multivariate_normal(mean, covariance, 1000, check_valid="ignore")
+        sure += np.bincount(drawn.argmax(axis=1)).max() >= 900
+        held += (np.abs(mean - 0.4) < 1.645 * np.sqrt(np.diag(covariance))).tolist()
+    assert sure <= 3 and np.mean(held) > 0.7, (sure, np.mean(held))
+
+
 def two_lengths(short, rng):
     """A belief in 30 configurations' short scores and eight's at the top, and the truth at the top."""
     places = drawn_places(30)

@@ -51,6 +51,16 @@ def test_before_a_few_runs_at_the_top_nothing_is_said(search):
     assert chance_of_gain(found.study, found.record) is None and not has_settled(found.study, found.record)
 
 
+def test_where_no_other_configuration_is_left_nothing_is_said(tmp_path):
+    (tmp_path / "space.yaml").write_text(
+        "fixed: {backbone: resnet18, pretrained: none}\nsearch: {learning_rate: [0.01, 0.001, 0.1]}\n"
+        "study: {epochs: 30, rungs: [3]}\n"
+    )
+    found = SimulatedSearch(read_space(tmp_path / "space.yaml"), noisy)
+    found.run()
+    assert len(found.record.trials()) == 7 and chance_of_gain(found.study, found.record) is None
+
+
 def test_asking_changes_nothing_and_the_same_record_gives_the_same_chance(search):
     found = search(epochs=45)
     assert chance_of_gain(found.study, found.record) == chance_of_gain(found.study, found.record)

@@ -58,14 +58,20 @@ def test_the_shortest_schedule_has_enough_steps_and_a_warm_up(space):
     assert shortest_schedule(low, 224) == 6  # 40 steps, of which 2 are a warm-up of 0.05
 
 
-def test_the_rungs_that_were_chosen_belong_to_the_study(space, tmp_path):
+def test_the_rungs_that_were_chosen_belong_to_the_study_from_its_first_trial_on(space, tmp_path):
     study = Study(tmp_path / "study", with_settings(space, trials=30))
     said = planned(study)
     assert said.startswith("plan: about 30 configurations for 9 epochs, ") and said.endswith("epochs in all")
     assert study.plan.rungs == (9, 27)
-    again = Study(tmp_path / "study", with_settings(space, epochs=30))
+    again = Study(tmp_path / "study", with_settings(space, epochs=40))
     planned(again)
-    assert again.plan.rungs == (9, 27), "although 30 epochs would have shorter ones"
+    assert again.plan.rungs == (3, 10), "nothing was trained yet"
+    again.add({"batch_size": 16})
+    larger = Study(tmp_path / "study", with_settings(space, epochs=1000))
+    said = planned(larger)
+    assert larger.plan.rungs == (3, 10) and "a study of another --name would take 27 epochs" in said
+    smaller = Study(tmp_path / "study", with_settings(space, epochs=12))
+    assert "another --name" not in planned(smaller)
 
 
 def test_a_small_budget_of_epochs_has_shorter_schedules(space):
@@ -89,7 +95,9 @@ def test_the_pace_that_was_measured_decides_what_a_time_budget_buys_and_is_kept(
     said = planned(study, timed=True)
     assert study.facts["plan"] == {"rungs": [9, 27], "epoch_s": 2.0}
     assert said.endswith("33:20 in all at 2 s an epoch, 1 at once")
+    study.add({"batch_size": 16})
     paced(1000.0)
+    assert study.facts["plan"]["epoch_s"] == 2.0
     assert planned(study, timed=True) == said, "it is not timed again"
 
 

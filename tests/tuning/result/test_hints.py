@@ -67,6 +67,6 @@ def test_a_range_whose_condition_names_a_fixed_setting_has_its_edge_named(tmp_pa
     """`optimizer` is not searched, so that the values of a trial say nothing of it: the space does."""
     fixed, condition = "fixed: {optimizer: sgd}\n", "when: {optimizer: sgd}"
     (tmp_path / "space.yaml").write_text(f"{fixed}search:\n  momentum: {{low: 0.5, high: 0.9, {condition}}}\n")
-    assert edges(read_space(tmp_path / "space.yaml"), {"momentum": 0.9}) == [
+    assert edges(read_space(tmp_path / "space.yaml"), {"momentum": 0.9}, {"momentum"}) == [
         "momentum 0.9 lies at the upper end of 0.5 to 0.9: try 0.7 to 0.95"
     ]

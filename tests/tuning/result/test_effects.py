@@ -1,0 +1,63 @@
+"""What is said of each setting: by searches whose truth is known."""
+
+import math
+import random
+
+import pytest
+
+from tests.simulated_search import SimulatedSearch
+from tuning.result.effects import describe_effects, effects
+from tuning.space.read import read_space
+
+SPACE = """\
+fixed: {backbone: resnet18, pretrained: none}
+search:
+  learning_rate: {low: 1e-4, high: 1e-1, log: true}
+  dropout: {low: 0.0, high: 0.5}
+  margin: [0.1, 0.3]
+  optimizer: [adamw, sgd]
+  momentum: {low: 0.5, high: 0.9, when: {optimizer: sgd}}
+study: {epochs: EPOCHS, rungs: [1, 3]}
+"""
+
+
+def score(config, epochs):
+    """The learning rate decides; the margin adds a little; dropout and momentum do nothing."""
+    drawn = random.Random(f"{config.model_dump_json()} {epochs}").gauss(0, 0.01)
+    gain = 0.06 if config.margin == 0.1 else 0.0
+    return 0.5 - 0.1 * (math.log10(config.learning_rate) + 2) ** 2 + gain + drawn
+
+
+def searched(tmp_path, epochs):
+    (tmp_path / "space.yaml").write_text(SPACE.replace("EPOCHS", str(epochs)))
+    search = SimulatedSearch(read_space(tmp_path / "space.yaml"), score)
+    search.run()
+    return search
+
+
+def test_what_matters_is_seen_with_its_best_value_and_what_does_not_is_not(tmp_path):
+    search = searched(tmp_path, 120)
+    winner = {"learning_rate": 0.01, "dropout": 0.1, "margin": 0.1, "optimizer": "adamw"}
+    found = {effect.key: effect for effect in effects(search.study, search.record, winner)}
+    assert set(found) == {"learning_rate", "dropout", "margin", "optimizer"}, "momentum does not count in it"
+    rate, margin = found["learning_rate"], found["margin"]
+    assert rate.seen and 0.003 < rate.best < 0.03 and rate.worst in (1e-4, 0.1)
+    assert margin.seen and margin.best == 0.1 and margin.low < 0.06 < margin.high
+    assert not found["dropout"].seen and not found["optimizer"].seen
+    assert next(iter(found)) == "learning_rate", "the largest comes first"
+
+
+def test_they_are_told_in_two_lines(tmp_path):
+    search = searched(tmp_path, 120)
+    winner = {"learning_rate": 0.01, "dropout": 0.1, "margin": 0.1, "optimizer": "adamw"}
+    matters, unseen = describe_effects(effects(search.study, search.record, winner))
+    assert matters.startswith("what matters near the winner (90% intervals): learning_rate, best at ")
+    assert unseen == "not seen to matter there: " + ", ".join(
+        e.key for e in effects(search.study, search.record, winner) if not e.seen
+    )
+
+
+@pytest.mark.parametrize("epochs", [3, 9])
+def test_of_few_scores_nothing_is_said(tmp_path, epochs):
+    search = searched(tmp_path, epochs)
+    assert effects(search.study, search.record, search.study.trial(0).parameters) == []
