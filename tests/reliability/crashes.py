@@ -20,7 +20,7 @@ from data.drawing.datasets import draw_dataset
 from tests.reliability.record import Findings, Snapshot, check_files, compare, snapshot
 from tests.reliability.searches import ROLES, Search, write_space
 
-TRIALS = 6
+TRIALS, REPEATS = 6, 3
 STAGES = {
     "search": (5, "driver worker raylet gcs all"),
     "resume": (2, "driver all"),
@@ -139,9 +139,9 @@ def finish(run: Run, found: Findings, trials: int) -> None:
     check_files(run.folder, found)
 
 
-def make_run(out: Path, name: str, *, trials: int) -> Run:
+def make_run(out: Path, name: str, *, trials: int, repeats: int = 0) -> Run:
     """A study that has not begun, below `out`."""
-    space = write_space(out / f"{name}.yaml", trials=trials)
+    space = write_space(out / f"{name}.yaml", trials=trials, repeats=repeats)
     if not (out / "market").is_dir():
         options = {"identities": 20, "test_identities": 4, "cameras": 2, "images_per_camera": 3}
         draw_dataset("market1501", out / "market", seed=0, **options)
@@ -167,7 +167,7 @@ def main() -> int:
     found, kills, started = Findings(), 0, time.monotonic()
     for number in range(arguments.studies):
         rng = random.Random(f"{arguments.seed} {number}")
-        run = make_run(out, f"killed-{number}", trials=TRIALS)
+        run = make_run(out, f"killed-{number}", trials=TRIALS, repeats=REPEATS)
         print(f"study {number}", flush=True)
         for stage, target in plan(rng):
             kills += kill_once(run, stage, target, rng, found)

@@ -17,19 +17,26 @@ SPACE = (
     TINY_FIXED
     + """\
 search:
-  learning_rate: {low: 1e-6, high: 10, log: true}
+  learning_rate: RATES
   weight_decay: [0.0001, 1.0]
 first_trials:
   - {learning_rate: 0.05, weight_decay: 0.0001}
   - {learning_rate: 10, weight_decay: 1.0}  # diverges
-study: {trials: TRIALS, rungs: [3, 6], promotion: continue, state_interval: 1.5s}
+study: {BUDGET, rungs: [3, 6], promotion: continue, state_interval: 1.5s}
 """
 )
-"""All stages are there: rungs, promotion, a failure, repeats, the test images, tables."""
+"""All stages are there: rungs, promotion, a failure, the test images, tables; with repeats, these too."""
+RATES = [0.05, 10, 0.02, 0.01]
+EPOCHS = 6
+"""Of a trial that comes to the top, and of a repeat."""
 
 
-def write_space(file: Path, *, trials: int) -> Path:
-    file.write_text(SPACE.replace("TRIALS", str(trials)))
+def write_space(file: Path, *, trials: int, repeats: int = 0) -> Path:
+    """A space; with `repeats` one of as many configurations as `trials`, and epochs for at least so many repeats."""
+    rates, budget = "{low: 1e-6, high: 10, log: true}", f"trials: {trials}"
+    if repeats:
+        rates, budget = str(RATES[: trials // 2]), f"epochs: {EPOCHS * (trials + repeats)}"
+    file.write_text(SPACE.replace("RATES", rates).replace("BUDGET", budget))
     return file
 
 

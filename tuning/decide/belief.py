@@ -103,12 +103,6 @@ class Belief:
         return np.asarray(self._unit * (known["noise"] + known["of"]).exp().numpy())
 
     @cached_property
-    def lengths(self) -> np.ndarray:
-        """Length scales, by column."""
-        found: np.ndarray = np.exp(self._parameters(self._theta)["lengths"].numpy())
-        return found
-
-    @cached_property
     def correlations(self) -> np.ndarray:
         """How the means of each source go along with those at the top, over all configurations: 0 to 1."""
         between = self._between(self._theta)

@@ -25,11 +25,6 @@ class Forecast(NamedTuple):
     """By rung."""
     repeats: int
 
-    @property
-    def epochs(self) -> int:
-        """Of one trial at least, those that must follow each other."""
-        return sum(self.rungs)
-
     def describe(self) -> str:
         """A few words."""
         first, *others = zip(self.trials, self.rungs, strict=True)

@@ -78,9 +78,3 @@ def ablation_of(facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """The ablation, which was an attribute of the study and belonged to its best trial; None where there is none."""
     rows = facts.get("ablation")
     return {"of": f"trial {rows[0]['trial']}", "rows": rows, "noise": facts.get("ablation_noise", "")} if rows else None
-
-
-def identity_scores_of(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """How repeats did on each validation identity, which such studies kept as an attribute for each repeat."""
-    begin = "identities:"
-    return {name.removeprefix(begin): value for name, value in facts.items() if name.startswith(begin)}

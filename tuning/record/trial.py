@@ -42,11 +42,10 @@ class Decision(StrEnum):
     PROMOTED = "promoted"
     """It is among the best and goes on."""
     FAIR = "fair"
-    """It goes on regardless of its score."""
+    """In studies of before 2026-11-27: it goes on regardless of its score."""
     PAUSED = "paused"
 
 
-UNFINISHED = frozenset({TrialState.RUNNING, TrialState.WAITING, TrialState.PAUSED})
 ENDED = frozenset({TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED})
 OPTUNA_STATES = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
@@ -112,16 +111,6 @@ class TrialRecord:
     def final_report(self) -> EpochReport | None:
         """The report of the epoch that gave `score`."""
         return next((e.report for e in self.reports if e.rung == self.rung and e.report.epoch == self.rung), None)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether it was trained to the top."""
-        return self.state is TrialState.COMPLETE
-
-    @property
-    def fair(self) -> bool:
-        """True for a trial of the fair sample: it was not promoted for its score, on any rung."""
-        return Decision.PROMOTED not in self.decisions.values()
 
     @property
     def straight(self) -> bool:

@@ -52,12 +52,16 @@ class Progress(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self.trials = self.study.trials()
-        number = job_of(trial.config).number
-        self.current[number] = "starting"
+        job = job_of(trial.config)
+        self.current[job.number] = "starting"
         if not self.console.is_terminal:
-            known = self.study.trial(number)
-            what = f"goes on from {counted(known.rung, 'epoch')}" if known.rung else "begins"
-            self._print(f"{self.work.name(number)} {what}{_in_brackets(known.parameters)}")
+            known, what = self.study.trial(job.number), "begins"
+            if known.rung:
+                ahead = next((rung for rung in job.rungs if rung > known.rung), known.rung)
+                anew = job.promotion == "restart" and not any(epoch.rung == ahead for epoch in known.reports)
+                behind = counted(known.rung, "epoch")
+                what = f"begins anew, for {counted(ahead, 'epoch')}" if anew else f"goes on from {behind}"
+            self._print(f"{self.work.name(job.number)} {what}{_in_brackets(known.parameters)}")
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         number = job_of(trial.config).number

@@ -27,7 +27,7 @@ from tuning.decide.policy import Policy
 from tuning.record import training_code
 from tuning.record.cause import Cause, Kind
 from tuning.record.job import TrialJob
-from tuning.record.old_studies import CODE_WITH_THE_SAME_NUMBERS, cause_of_text, identity_scores_of
+from tuning.record.old_studies import CODE_WITH_THE_SAME_NUMBERS, cause_of_text
 from tuning.record.study import Study
 from tuning.record.trial import Decision, TrialState
 from tuning.record.unchanged import check_unchanged
@@ -114,8 +114,6 @@ def test_its_confirmation_is_what_it_was(finished):
     ]  # fmt: skip
     assert all(run.state is TrialState.COMPLETE and run.epochs == 2 for run in record.trials())
     assert [row["configuration"] for row in study.facts["confirmation"]["rows"]] == ["trial 5", "default"]
-    scores = identity_scores_of(record.facts)
-    assert set(scores) == {"0", "1", "2", "3"} and scores["0"]["queries"] == [1, 2, 1, 2, 1, 1, 2, 2]
 
 
 def test_its_repeats_count_and_are_not_trained_again(finished):

@@ -60,7 +60,7 @@ def test_what_was_told_is_there_when_the_study_is_opened_again(tmp_path, space):
     assert [trial.state for trial in again] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED]
     assert again[0].scores == {2: 0.2, 4: 0.4} and again[0].score == 0.4 and again[0].epochs == 6
     assert again[0].seconds == pytest.approx(9.0)
-    assert again[0].decisions == {2: Decision.PROMOTED} and not again[0].fair and again[1].fair
+    assert again[0].decisions == {2: Decision.PROMOTED}
     assert again == study.trials()
     assert again[1].cause == NOT_AMONG_THE_BEST and again[1].score == 0.15
     assert again[2].cause == DIVERGED and again[2].score is None
@@ -79,7 +79,7 @@ def test_a_paused_trial_is_still_paused_when_the_study_is_opened_again_and_a_pro
     assert [trial.state for trial in again.trials()] == [TrialState.PAUSED, TrialState.WAITING, TrialState.PAUSED]
     assert again.trial(1).decisions == {2: Decision.PROMOTED}
     again.go_on(2)
-    assert again.trial(2).state is TrialState.RUNNING and not again.trial(2).fair
+    assert again.trial(2).state is TrialState.RUNNING
 
 
 def test_a_longer_schedule_counts_more_than_a_higher_score_of_a_shorter_one(tmp_path, space):

@@ -82,7 +82,7 @@ def test_a_trial_whose_process_died_waits_and_says_so(policy, shown):
     assert "trial 0 waiting: its process died; it goes on from its last state" in out.getvalue()
 
 
-def test_a_promoted_trial_goes_on_from_the_epochs_behind_it(policy, shown):
+def test_a_promoted_trial_begins_a_longer_schedule(policy, shown):
     progress, out = shown
     scheduler = RungScheduler(policy)
     with progress:
@@ -91,7 +91,7 @@ def test_a_promoted_trial_goes_on_from_the_epochs_behind_it(policy, shown):
         trial = begin(policy, progress)
         assert trial.config["job"].number == 0
         tell(scheduler, trial, [EpochEnded(2, epoch_report(2, val_mAP=0.5))], progress)
-    assert progress.console.is_terminal or "trial 0 goes on from 1 epoch" in out.getvalue()
+    assert progress.console.is_terminal or "trial 0 begins anew, for 2 epochs" in out.getvalue()
     assert "trial 0 complete: val_mAP 0.500 at 2 epochs" in out.getvalue()
 
 
