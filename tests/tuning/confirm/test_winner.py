@@ -127,7 +127,7 @@ def test_what_exceeds_the_limits_cannot_win(records):
 def test_a_search_repeats_its_best_is_interrupted_there_and_goes_on(tiny_space, tiny_data, tmp_path, run_module):
     """Its space has two configurations: what is left of the budget repeats them."""
     space = yaml.safe_load(tiny_space.read_text())
-    space["study"] = {"epochs": 30, "rungs": [3], "concurrency": 1}
+    space["study"] = {"epochs": 90, "rungs": [3], "concurrency": 1}
     space["search"] = {"learning_rate": [0.03, 0.05]}
     space["first_trials"] = [{"learning_rate": rate} for rate in (0.03, 0.05)]
     file = tmp_path / "repeated.yaml"
@@ -152,12 +152,12 @@ def test_a_search_repeats_its_best_is_interrupted_there_and_goes_on(tiny_space, 
     search.communicate(timeout=120)
     folder = tmp_path / "repeated"
     before = [run for run in Study(folder, name="repeats").trials() if run.state is TrialState.COMPLETE]
-    assert 1 <= len(before) < 8 and not (folder / "confirmation.csv").exists()
+    assert 1 <= len(before) < 28 and not (folder / "confirmation.csv").exists()
 
     done = run_module("tuning.search", *command)
     assert done.returncode == 0, done.stdout + done.stderr
     runs = Study(folder, name="repeats").trials()
-    assert len(runs) == 8 and all(run.state is TrialState.COMPLETE and run.epochs == 3 for run in runs)
+    assert len(runs) == 28 and all(run.state is TrialState.COMPLETE and run.epochs == 3 for run in runs)
     assert [runs[run.number] for run in before] == before, "they were not trained again"
     trials = Study(folder).trials()
     table = pd.read_csv(folder / "confirmation.csv")

@@ -18,7 +18,7 @@ from tuning.space.read import read_space
 def _expect_what_was_scored(monkeypatch):
     """Fronts are by expected scores; here those are the scores themselves."""
 
-    def standing_of(study):
+    def standing_of(study, repeats=()):
         return SimpleNamespace(
             expected={t.number: t.notes.get("expected", t.score) for t in study.trials() if t.score is not None}
         )

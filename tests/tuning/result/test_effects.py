@@ -2,11 +2,13 @@
 
 import math
 import random
+import re
 
 import pytest
 
 from tests.simulated_search import SimulatedSearch
 from tuning.result.effects import describe_effects, effects
+from tuning.result.summary import headline
 from tuning.space.read import read_space
 
 SPACE = """\
@@ -55,6 +57,16 @@ def test_they_are_told_in_two_lines(tmp_path):
     assert unseen == "not seen to matter there: " + ", ".join(
         e.key for e in effects(search.study, search.record, winner) if not e.seen
     )
+
+
+def test_the_range_to_try_next_is_told_of_a_setting_that_matters_alone(tmp_path):
+    """The best rate lies at the upper end of its range; dropout's place says nothing."""
+    text = SPACE.replace("high: 1e-1, log", "high: 1e-2, log").replace("EPOCHS", "120")
+    (tmp_path / "space.yaml").write_text(text)
+    search = SimulatedSearch(read_space(tmp_path / "space.yaml"), score)
+    search.run()
+    hints = [line for line in headline(search.study) if " end of " in line]
+    assert len(hints) == 1 and re.match(r"learning_rate 0.0\d+ lies at the upper end of 0.0001 to 0.01: try", hints[0])
 
 
 @pytest.mark.parametrize("epochs", [3, 9])
