@@ -22,6 +22,9 @@ from tuning.space.space import SearchSpace, key_of
 
 STARTUP = 5
 """Trials before the model proposes any, unless it knows an earlier study: they are spread over the space."""
+SPREAD = 10
+"""Candidates of which each of these is the one farthest from all others. Of many more it would lie in a corner of the
+space, where settings are seldom good."""
 ANYWHERE, NEAR, LEADERS = 400, 200, 8
 """Candidates drawn anywhere, and near the best few."""
 CHANGED = 0.4
@@ -43,7 +46,7 @@ def propose(space: SearchSpace, standing: Standing, rng: np.random.Generator) ->
     if not candidates:
         return None
     if not guided:
-        return farthest(candidates, standing, begun)
+        return farthest(candidates[:SPREAD], standing, begun)
     _, gains_C = expected_gains(standing, begun, candidates, rng, DRAWS)
     return candidates[int(gains_C.argmax())]
 
