@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
@@ -60,8 +60,13 @@ class UserError(ValueError):
 
 def python_command(module: str, *arguments: str) -> str:
     """`.venv/bin/python -m module arguments`, as it can be typed here. Passwords in URLs are left out."""
-    interpreter = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
-    return shlex.join([interpreter, "-m", module, *map(without_passwords, arguments)])
+    return shlex.join([installed(Path(sys.executable).name), "-m", module, *map(without_passwords, arguments)])
+
+
+def installed(program: str) -> str:
+    """A program of this Python's environment, as it can be typed here: `.venv/bin/optuna`."""
+    file = Path(sys.executable).with_name(program)
+    return os.path.relpath(file) if file.is_relative_to(Path.cwd()) else str(file)
 
 
 def running_command() -> str:
@@ -98,16 +103,22 @@ def leave_now(code: int, message: str) -> NoReturn:
     os._exit(code)
 
 
-def refused_write(error: BaseException | None) -> OSError | None:
-    """The full disk (or quota, or limit of file sizes) that caused `error`, at any remove; None where none did."""
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it was raised from, and so on."""
     seen = set[int]()
     while error is not None and id(error) not in seen:  # an error may be its own cause's context
         seen.add(id(error))
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            return error
-        if isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_FULL:
-            return OSError(errno.ENOSPC, f"the study cannot be written: {error}")
+        yield error
         error = error.__cause__ or error.__context__
+
+
+def refused_write(error: BaseException | None) -> OSError | None:
+    """The full disk (or quota, or limit of file sizes) that caused `error`, at any remove; None where none did."""
+    for cause in causes_of(error):
+        if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+            return cause
+        if isinstance(cause, sqlite3.OperationalError) and getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_FULL:
+            return OSError(errno.ENOSPC, f"the study cannot be written: {cause}")
     return None
 
 
