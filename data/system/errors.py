@@ -22,6 +22,15 @@ from data.system.passwords import without_passwords
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSALS = {
+    getattr(errno, name)
+    for name in (
+        "EACCES", "EPERM", "EROFS", "EBUSY", "ETXTBSY", "EIO", "ESTALE", "ENOTCONN", "ENODEV", "ENXIO", "ENAMETOOLONG",
+        "ENOTDIR", "EISDIR", "EEXIST", "ELOOP", "EMFILE", "ENFILE", "ENOLCK", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EXDEV",
+    )
+    if hasattr(errno, name)
+}  # fmt: skip
+"""What a file system may answer: no permission, read-only, a file that is open elsewhere, a disk that is gone."""
 SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """SQLite's errors for a full disk; the second comes where a limit cuts a write short."""
 
@@ -125,8 +134,8 @@ def refused_write(error: BaseException | None) -> OSError | None:
 def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
     """Wraps a command's main(): a UserError becomes one line on stderr and exit code 2, without a traceback.
 
-    A full disk does, too, with the command that goes on. After Ctrl-C and a polite kill (SIGTERM) the exit code is 130,
-    and that command is printed.
+    A full disk does, too, and a file that the system refuses, with the command that goes on. After Ctrl-C and a polite
+    kill (SIGTERM) the exit code is 130, and that command is printed.
     """
 
     @functools.wraps(command)
@@ -154,10 +163,14 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
                 signal.signal(number, signal.SIG_IGN)
             sys.exit(INTERRUPTED)
         except Exception as error:
-            if (refused := refused_write(error)) is None:
+            refused, way_out = refused_write(error), "Make room"
+            if refused is None and isinstance(error, OSError) and error.errno in REFUSALS and error.filename:
+                refused, way_out = error, "Put that right"
+            if refused is None:
                 raise
             where = f"{refused.filename}: " if refused.filename else ""
-            print(f"error: {where}{refused.strerror}; what was saved is kept. Make room and go on:", file=sys.stderr)
+            what = printable(f"{where}{refused.strerror}")
+            print(f"error: {what}; what was saved is kept. {way_out} and go on:", file=sys.stderr)
             print(f"  {running_command()}", file=sys.stderr)
             sys.exit(2)
 
