@@ -18,19 +18,19 @@ from data.system.options import CommandParser, add_image_options, image_options
 @exit_on_user_error
 def main() -> int:
     options = parse_arguments()
-    from rich.console import Console
-
     from data.checks.plots import plot_distribution
     from data.checks.printing import print_findings, print_table
     from data.checks.report import examine
+    from data.system.wording import open_console
 
-    console = Console(highlight=False)
+    console = open_console()
     with console.status("reading every image"):
         report = examine(options.data_dir, options.dataset, options.images_per_identity, **image_options(options))
-    print_table(console, report)
-    plot = options.plot or Path("results/doctor") / f"{report.title}_distribution.png"
-    plot_distribution(report, plot)
-    console.print(f"images per identity drawn in {plot}", markup=False, soft_wrap=True)
+    if any(split.images for split in report.splits):
+        print_table(console, report)
+        plot = options.plot or Path("results/doctor") / f"{report.title}_distribution.png"
+        plot_distribution(report, plot)
+        console.print(f"images per identity drawn in {plot}", soft_wrap=True)
     print_findings(console, report)
     return 1 if report.breaks_training else 0
 

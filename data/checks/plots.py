@@ -15,6 +15,7 @@ from data.checks.report import Report
 from data.sets.listing import GALLERY, QUERY, TRAIN
 from data.system.errors import UserError
 from data.system.files import replacing
+from data.system.wording import in_plot
 
 NAMED_IDENTITIES = 30
 """Up to this many bars, each is labelled with its identity."""
@@ -41,7 +42,7 @@ def plot_distribution(report: Report, file: Path) -> None:
     formats = figure.canvas.get_supported_filetypes()
     if file.suffix.lstrip(".").lower() not in formats:
         raise UserError(f"--plot {file}: the name must end in one of .{', .'.join(sorted(formats))}")
-    figure.suptitle(f"Images per identity: {report.title}" + ("" if panels else " (none)"))
+    figure.suptitle(f"Images per identity: {in_plot(report.title)}" + ("" if panels else " (none)"))
     for number, (title, stacks) in enumerate(panels, start=1):
         axes = figure.add_subplot(len(panels), 1, number)
         _draw_panel(axes, title, stacks)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from data.checks.findings import Finding
 from data.checks.report import Report
 from data.sets.readers import READERS
+from data.system.errors import printable
 
 SHOWN_FILES = 3
 """How many of a finding's files are named."""
@@ -21,7 +21,7 @@ COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 def print_table(console: Console, report: Report) -> None:
     """What each split holds."""
-    table = Table(title=escape(f"{report.title}, laid out as {READERS[report.dataset].title}"), title_justify="left")
+    table = Table(title=printable(f"{report.title}, laid out as {READERS[report.dataset].title}"), title_justify="left")
     table.add_column()
     for split in report.splits:
         table.add_column(split.split, justify="right")
@@ -54,6 +54,6 @@ def print_findings(console: Console, report: Report) -> None:
 def _print_finding(console: Console, finding: Finding, root: Path) -> None:
     console.print(Text.assemble((finding.severity, COLOURS[finding.severity]), ": ", finding.text), soft_wrap=True)
     for path in finding.files[:SHOWN_FILES]:
-        console.print(f"    {os.path.relpath(path, root)}", markup=False, soft_wrap=True)
+        console.print(f"    {os.path.relpath(path, root)}", soft_wrap=True)
     if len(finding.files) > SHOWN_FILES:
         console.print(f"    and {len(finding.files) - SHOWN_FILES:,} more files")

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from data.pixels.augmentation import Augmentation, to_device
 from data.pixels.cache import Pixels
 from data.pixels.sampler import epoch_batches
+from data.system.sockets import shorten_sockets
 
 # B images of a batch, H height, W width
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -114,6 +115,7 @@ def _worker_context() -> BaseContext:
 
     The training process computes with threads, so that it must not be forked itself.
     """
+    shorten_sockets()
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

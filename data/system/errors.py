@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +22,15 @@ from data.system.passwords import without_passwords
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSALS = {
+    getattr(errno, name)
+    for name in (
+        "EACCES", "EPERM", "EROFS", "EBUSY", "ETXTBSY", "EIO", "ESTALE", "ENOTCONN", "ENODEV", "ENXIO", "ENAMETOOLONG",
+        "ENOTDIR", "EISDIR", "EEXIST", "ELOOP", "EMFILE", "ENFILE", "ENOLCK", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EXDEV",
+    )
+    if hasattr(errno, name)
+}  # fmt: skip
+"""What a file system may answer: no permission, read-only, a file that is open elsewhere, a disk that is gone."""
 SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """SQLite's errors for a full disk; the second comes where a limit cuts a write short."""
 
@@ -60,8 +69,13 @@ class UserError(ValueError):
 
 def python_command(module: str, *arguments: str) -> str:
     """`.venv/bin/python -m module arguments`, as it can be typed here. Passwords in URLs are left out."""
-    interpreter = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
-    return shlex.join([interpreter, "-m", module, *map(without_passwords, arguments)])
+    return shlex.join([installed(Path(sys.executable).name), "-m", module, *map(without_passwords, arguments)])
+
+
+def installed(program: str) -> str:
+    """A program of this Python's environment, as it can be typed here: `.venv/bin/optuna`."""
+    file = Path(sys.executable).with_name(program)
+    return os.path.relpath(file) if file.is_relative_to(Path.cwd()) else str(file)
 
 
 def running_command() -> str:
@@ -98,24 +112,30 @@ def leave_now(code: int, message: str) -> NoReturn:
     os._exit(code)
 
 
-def refused_write(error: BaseException | None) -> OSError | None:
-    """The full disk (or quota, or limit of file sizes) that caused `error`, at any remove; None where none did."""
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it was raised from, and so on."""
     seen = set[int]()
     while error is not None and id(error) not in seen:  # an error may be its own cause's context
         seen.add(id(error))
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            return error
-        if isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_FULL:
-            return OSError(errno.ENOSPC, f"the study cannot be written: {error}")
+        yield error
         error = error.__cause__ or error.__context__
+
+
+def refused_write(error: BaseException | None) -> OSError | None:
+    """The full disk (or quota, or limit of file sizes) that caused `error`, at any remove; None where none did."""
+    for cause in causes_of(error):
+        if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+            return cause
+        if isinstance(cause, sqlite3.OperationalError) and getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_FULL:
+            return OSError(errno.ENOSPC, f"the study cannot be written: {cause}")
     return None
 
 
 def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
     """Wraps a command's main(): a UserError becomes one line on stderr and exit code 2, without a traceback.
 
-    A full disk does, too, with the command that goes on. After Ctrl-C and a polite kill (SIGTERM) the exit code is 130,
-    and that command is printed.
+    A full disk does, too, and a file that the system refuses, with the command that goes on. After Ctrl-C and a polite
+    kill (SIGTERM) the exit code is 130, and that command is printed.
     """
 
     @functools.wraps(command)
@@ -143,10 +163,14 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
                 signal.signal(number, signal.SIG_IGN)
             sys.exit(INTERRUPTED)
         except Exception as error:
-            if (refused := refused_write(error)) is None:
+            refused, way_out = refused_write(error), "Make room"
+            if refused is None and isinstance(error, OSError) and error.errno in REFUSALS and error.filename:
+                refused, way_out = error, "Put that right"
+            if refused is None:
                 raise
             where = f"{refused.filename}: " if refused.filename else ""
-            print(f"error: {where}{refused.strerror}; what was saved is kept. Make room and go on:", file=sys.stderr)
+            what = printable(f"{where}{refused.strerror}")
+            print(f"error: {what}; what was saved is kept. {way_out} and go on:", file=sys.stderr)
             print(f"  {running_command()}", file=sys.stderr)
             sys.exit(2)
 

@@ -16,13 +16,20 @@ from filelock import FileLock
 
 from data.system.errors import UserError
 
+LONGEST_NAME_BYTES = 200
+"""Of a file's name, as much as goes into its temporary file's: file systems take 255 bytes, some of them less."""
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`. When the block ends well, that file is flushed and replaces `path`."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{_shortened(target.name)}.", suffix=".tmp")
+    except OSError as error:
+        error.filename = str(target)
+        raise
     os.close(handle)
     temporary = Path(name)
     try:
@@ -32,7 +39,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         # mkstemp makes private files; this one gets the permissions that any new file here would have.
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        with suppress(OSError):  # some file systems have no permissions to set
+            temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
     except OSError as error:
         error.filename = str(target)  # it names the temporary file, or none
@@ -41,8 +49,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _shortened(name: str) -> str:
+    """The name, or as much of it that a temporary file's name beside it is no longer than file systems take."""
+    return os.fsdecode(os.fsencode(name)[:LONGEST_NAME_BYTES]) if len(os.fsencode(name)) > LONGEST_NAME_BYTES else name
+
+
 def lock_at(path: str | Path) -> FileLock:
-    """A lock on a file. The user's umask decides who else may take it; a file made by filelock would be private."""
+    """A lock on a file. The user's umask decides who else may take it; a file made by filelock would be private.
+
+    Taking it raises Timeout, or OSError where the file cannot be written or the file system has no locks.
+    """
     target = Path(path)
     if not target.exists():
         with suppress(OSError):  # taking the lock will raise it

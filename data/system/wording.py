@@ -3,18 +3,36 @@
 clock(750), counted(2, "epoch"), show_parameters({"margin": 0.3})  # "12:30", "2 epochs", "margin 0.3"
 """
 
+import re
 from typing import TYPE_CHECKING, Any
+
+from data.system.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def open_console() -> "Console":
-    """What commands print to: the terminal or, where there is none, plain text of 120 columns."""
+    """What commands print to: the terminal or, where there is none, plain text of 120 columns.
+
+    Texts are shown as they are: `[red]` in a name is no markup, and `:smile:` no picture.
+    """
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=max(console.width, 120))
+    console = Console(highlight=False, markup=False, emoji=False)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, markup=False, emoji=False, width=max(console.width, 120))
+
+
+def in_plot(text: str) -> str:
+    """The text as matplotlib takes it: what stands between two `$` would be a formula."""
+    return printable(text).replace("$", r"\$")
+
+
+def in_markdown(text: object) -> str:
+    """The text as Markdown takes it: a `|` would end a table's cell, and `<b>`, `*` or `[x](y)` would be marks."""
+    return re.sub(r"([\\`*<|\[\]])", r"\\\1", printable(str(text)))
 
 
 def clock(seconds: float) -> str:

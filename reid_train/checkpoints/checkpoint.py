@@ -30,6 +30,12 @@ from reid_train.settings.config import TrainConfig, difference, make_config
 logger = logging.getLogger(__name__)
 
 WEIGHTS, DESCRIPTION, STATE = "model.safetensors", "model.json", "state.pt"
+LEARNED_FROM = {
+    "images": ("data_dir", "on other training images"),
+    "pretrained": ("pretrained", "with other starting weights"),
+    "teacher": ("teacher", "with other weights of its teacher"),
+}
+"""What a run learns from: the setting that says where it lies, and how another one is told."""
 
 
 class DamagedFile(UserError):
@@ -57,6 +63,8 @@ class Checkpoint(NamedTuple):
     weights: dict[str, torch.Tensor]
     digest: str
     """The weights' SHA-256, in hex."""
+    seen: dict[str, Any]
+    """What the run learned from; empty where it was not recorded."""
 
 
 def build_model(config: TrainConfig, identities: int) -> ReIDModel:
@@ -72,6 +80,7 @@ def save_checkpoint(
     epoch: int,
     metrics: dict[str, Any],
     identities: list[int],
+    seen: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes model.safetensors, which holds everything, and model.json, the same description for people."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
@@ -82,6 +91,7 @@ def save_checkpoint(
         "identities": identities,
         "versions": {name: version(name) for name in ("torch", "torchvision")},
         "sha256": weights_digest(tensors),
+        "seen": dict(seen or {}),
     }
     folder = Path(folder)
     with replacing(folder / WEIGHTS) as temporary, _refusal_as_os_error():
@@ -116,6 +126,8 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         epoch, metrics, identities = (description[name] for name in ("epoch", "metrics", "identities"))
         if type(epoch) is not int or not isinstance(metrics, dict):
             raise TypeError("epoch or metrics are of another type")
+        if not isinstance(seen := description.get("seen", {}), dict):
+            raise TypeError("what it learned from is of another type")
         if not isinstance(identities, list) or any(type(identity) is not int for identity in identities):
             raise TypeError("identities are no list of whole numbers")
         digest = weights_digest(weights)
@@ -125,7 +137,16 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         if isinstance(error, UserError):
             raise
         raise DamagedFile(file, f"not a checkpoint of this project, or damaged ({in_one_line(error)})") from error
-    return Checkpoint(config, epoch, metrics, identities, weights, digest)
+    return Checkpoint(config, epoch, metrics, identities, weights, digest, seen)
+
+
+def recorded_digest(file: Path) -> str | None:
+    """The digest of its weights that a checkpoint's file states; None in other files."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return str(json.loads((opened.metadata() or {})["description"])["sha256"])
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError):
+        return None
 
 
 def weights_digest(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -213,24 +234,39 @@ def training_state(
     return {"config": config.model_dump(mode="json"), "seen": dict(seen), "report": report.to_record(), **states}
 
 
+def another_run(
+    config_there: Mapping[str, Any], seen_there: Mapping[str, Any], config: TrainConfig, seen: Mapping[str, Any]
+) -> str | None:
+    """What makes the run there another one than that of `config`, which learns from `seen`; None for the same run.
+
+    Where images and weights lie does not count where `seen_there` tells what they are. What is gone counts as the same
+    at the same place.
+    """
+    if changed := difference(config_there, config, places="pretrained" not in seen_there):
+        return f"with other settings: {changed}"
+    if "pretrained" not in seen_there:  # written before 2026-11-27
+        return None
+    for name, (setting, words) in LEARNED_FROM.items():
+        gone = seen.get(name) is None and config_there.get(setting) == getattr(config, setting)
+        if seen_there.get(name) != seen.get(name) and not gone:
+            return words
+    return None
+
+
 def restore(
     parts: Mapping[str, Any], config: TrainConfig, seen: Mapping[str, Any], out_dir: str | Path
 ) -> tuple[int, EpochReport | None]:
     """Loads the training state in `out_dir`, if there is one, into `parts`; gives the epochs that it has behind it and
     the report of the last of them.
 
-    `seen` is what the run learns from. Raises UserError for a state of other settings or images, DamagedFile.
+    `seen` is what the run learns from. Raises UserError for a state of another run, DamagedFile.
     """
     state = load_state(out_dir)
     if state is None:
         return 0, None
     way_out = "choose another folder, or remove it to train from the beginning"
     try:
-        if changed := difference(state["config"], config):
-            raise UserError(f"{out_dir}: holds the state of another run: {changed}; {way_out}")
-        if state["seen"] != seen:
-            images = {**state["seen"], "teacher": None} != {**seen, "teacher": None}
-            other = "on other training images" if images else "with other weights of its teacher"
+        if other := another_run(state["config"], state["seen"], config, seen):
             raise UserError(f"{out_dir}: holds the state of a run {other}; {way_out}")
         for name, part in parts.items():
             part.load_state_dict(state[name])

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from data.pixels.cache import Pixels, open_pixels
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
+from data.system.wording import open_console
 from reid_train.checkpoints.checkpoint import load_network
 from reid_train.measure.features import extract_features
 from reid_train.measure.metrics import RetrievalMetrics
@@ -73,4 +73,4 @@ def print_summary(figures: dict[str, Any], title: str) -> None:
     for key, label in LABELS.items():
         value = str(figures[key]) if key in COUNTS else f"{100 * figures[key]:.2f} %"
         table.add_row(label, value, " to ".join(f"{100 * bound:.2f}" for bound in intervals.get(key, ())))
-    Console().print(table)
+    open_console().print(table)

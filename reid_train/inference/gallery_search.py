@@ -15,15 +15,15 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from data.pixels.decoding import UnreadableImage, load_image
 from data.pixels.digests import SKIP
 from data.pixels.gallery import Gallery, Label
 from data.sets.listing import TRAIN
 from data.system.errors import UserError, printable
+from data.system.wording import open_console
 from reid_train.inference.embedder import embed_cached, load_model
 from reid_train.inference.evaluation_count import describe_count, read_test_metrics, record_evaluation, study_of
 from reid_train.training.plots import STYLE, save_figure
@@ -102,7 +102,7 @@ def remarks(ranked: Sequence[Ranked], shown: Sequence[Ranked], same_camera: int)
 
 def print_ranking(ranked: Sequence[Ranked], title: str, folder: str) -> None:
     """The table, of paths from `folder`; identities, cameras and what is right only where they are known."""
-    table = Table(title=escape(printable(title)))
+    table = Table(title=printable(title))
     table.add_column("rank", justify="right")
     table.add_column("similarity", justify="right")
     known = any(image.label for image in ranked)
@@ -113,11 +113,11 @@ def print_ranking(ranked: Sequence[Ranked], title: str, folder: str) -> None:
         label = image.label
         of_label = ["", "", ""]
         if label:
-            right = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[image.right]
+            right = {True: Text("yes", "green"), False: Text("no", "red"), None: ""}[image.right]
             of_label = [str(label.identity), str(label.camera), right]
-        name = escape(printable(os.path.relpath(image.path, os.path.realpath(folder))))
+        name = printable(os.path.relpath(image.path, os.path.realpath(folder)))
         table.add_row(str(place), f"{image.similarity:.4f}", *(of_label if known else ()), name)
-    Console().print(table)
+    open_console().print(table)
 
 
 def plot_ranking(query: str | Path, label: Label | None, ranked: Sequence[Ranked], file: str | Path) -> None:

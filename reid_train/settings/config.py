@@ -112,6 +112,8 @@ class TrainConfig(  # fields are in the order from the last base to the first
 
 IMAGE_RULES = ("outside_images", "on_bad_image")
 """The settings that decide which images are used, beside where they lie."""
+PLACES = ("data_dir", "pretrained", "teacher")
+"""The settings that say where something lies."""
 FIELD_NAMES = tuple(TrainConfig.model_fields)
 ARCHITECTURE = (*ArchitectureSettings.model_fields, "precision")
 """The settings that decide what a trained model costs where it is used."""
@@ -144,14 +146,15 @@ def _explain(problem: dict[str, Any], source: SettingsFile, values: Mapping[str,
     return f"{source.at(name)}: {name}={values.get(name)!r:.200} {rule}"
 
 
-def difference(there: Mapping[str, Any], here: TrainConfig) -> str | None:
+def difference(there: Mapping[str, Any], here: TrainConfig, *, places: bool = False) -> str | None:
     """The first setting that makes `here` another run than the settings `there` do; None for the same run.
 
-    Threads and processes do not count: results do not depend on them. Neither do IMAGE_RULES: the images that are used
-    are compared themselves.
+    Threads and processes do not count: results do not depend on them. Neither do IMAGE_RULES and, without `places`,
+    PLACES: the images and weights that are used are compared themselves (reid_train/training/learned_from.py).
     """
+    left_out = ("num_threads", "num_workers", *IMAGE_RULES, *(() if places else PLACES))
     for name, value in here.model_dump(mode="json").items():
-        if there.get(name) != value and name not in ("num_threads", "num_workers", *IMAGE_RULES):
+        if there.get(name) != value and name not in left_out:
             return f"{name}={there.get(name)!r} there, {value!r} here"
     return None
 

@@ -12,11 +12,12 @@ from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from data.system.options import check_out
-from reid_train.checkpoints.checkpoint import WEIGHTS, load_checkpoint, remove_state
+from reid_train.checkpoints.checkpoint import WEIGHTS, another_run, load_checkpoint, remove_state
 from reid_train.measure.epoch_report import EpochReport
 from reid_train.objective.losses import NonFiniteLoss
-from reid_train.settings.config import TrainConfig, difference
+from reid_train.settings.config import TrainConfig
 from reid_train.training.history import read_history, write_history
+from reid_train.training.learned_from import learned_from
 from reid_train.training.loop import train_epochs
 from reid_train.training.plots import plot_history
 
@@ -56,8 +57,9 @@ def train_into(config: TrainConfig, data: TrainingData, pixels: Pixels, out: Pat
     """
     if (out / WEIGHTS).is_file():
         finished = load_checkpoint(out)
-        if changed := difference(finished.config.model_dump(mode="json"), config):
-            raise UserError(f"{out}: holds a run with other settings: {changed}; choose another folder, or remove it")
+        there, seen = finished.config.model_dump(mode="json"), learned_from(config, data, pixels)
+        if other := another_run(there, finished.seen, config, seen):
+            raise UserError(f"{out}: holds a run {other}; choose another folder, or remove it")
         print(f"{out}: this run is finished")
         _record(finished.metrics, out)  # it may have been interrupted between the weights and the table
     else:

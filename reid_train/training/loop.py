@@ -95,6 +95,7 @@ def train_epochs(
                 "epoch": epoch + 1,
                 "metrics": report.to_record(),
                 "identities": run.identities,
+                "seen": run.seen,
             }
             save_checkpoint(out_dir, kept.state_dict(), config=config, **described)
         if out_dir and not ends and (asked_for or time.monotonic() - saved_at >= state_interval_s):

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from data.system.files import replacing
+from data.system.wording import in_plot
 from reid_train.training.history import flat
 
 TRAIN, VALIDATION, THIRD, FOURTH = "#2563eb", "#ea580c", "#16a34a", "#7c3aed"
@@ -119,5 +120,5 @@ def plot_history(rows: Sequence[dict[str, Any]], file: str | Path, title: str = 
                 panel.yaxis.set_major_formatter(PercentFormatter(1.0))
             panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
             panel.set_xlabel("epoch")
-        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
+        figure.suptitle(in_plot(title), fontsize=13, fontweight="bold", x=0.01, ha="left")
         save_figure(figure, file)

@@ -29,8 +29,9 @@ from reid_train.objective.weighted_sum import Objective
 from reid_train.settings.config import TrainConfig, check_training
 from reid_train.training.frozen import frozen_features
 from reid_train.training.inputs import Inputs, Pictures
+from reid_train.training.learned_from import learned_from
 from reid_train.training.optim import NoAverage, build_average, build_optimizer, build_schedule
-from reid_train.training.teacher import Teacher, load_teacher, teacher_digest
+from reid_train.training.teacher import Teacher, load_teacher
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +86,10 @@ def prepare(config: TrainConfig, data: TrainingData, pixels: Pixels) -> Training
     if device.type == "cuda" and precision != torch.float16 and isinstance(inputs, Pictures):
         step = _recorded(step, model, config, device)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
-    seen: dict[str, Any] = {"identities": identities, "images": len(data.train)}
     if isinstance(average, AveragedModel):
         parts["average"] = average
     if teacher is not None:
-        parts["objective"], seen["teacher"] = objective, teacher_digest(config)
+        parts["objective"] = objective
     return TrainingRun(
         device=device,
         identities=identities,
@@ -103,7 +103,7 @@ def prepare(config: TrainConfig, data: TrainingData, pixels: Pixels) -> Training
         step=step,
         figures=(*objective.figures, "grad_norm"),
         parts=parts,
-        seen=seen,
+        seen=learned_from(config, data, pixels),
     )
 
 

@@ -299,6 +299,28 @@ def test_command_says_what_it_found_and_where_the_plot_is(
     assert "and 1 more file" in shown
 
 
+def test_where_there_is_no_image_only_the_reason_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.csv").write_text("path,identity,split\na.jpg,1,train\n")
+    monkeypatch.chdir(tmp_path)
+    assert run([tmp_path], monkeypatch) == 1
+    shown = capsys.readouterr().out
+    assert shown.startswith("error: ") and "column 'camera' is missing" in shown and shown.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_names_are_shown_as_they_are(
+    market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No markup, no picture, no formula: `$\\frac$` is none, and would be an error in a plot."""
+    market = market.rename(market.with_name(r"[red]50% of $\frac$ :smile: {x}"))
+    monkeypatch.chdir(tmp_path)
+    assert run([market], monkeypatch) == 0
+    assert f"{market.name}, laid out as Market-1501" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "results" / "doctor" / f"{market.name}_distribution.png").is_file()
+
+
 @pytest.mark.parametrize("fewer", [False, True])
 def test_exit_code_is_1_when_training_would_fail_else_0(
     market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fewer: bool

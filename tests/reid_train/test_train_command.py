@@ -102,8 +102,11 @@ def test_a_finished_run_says_so_and_other_settings_are_refused(trained, data, pi
     out, _ = trained
     before = (out / WEIGHTS).read_bytes(), (out / "history.csv").read_text()
     config = read_config(config_file)
-    train_into(config.changed(num_threads=1), data, pixels, out)
-    assert capsys.readouterr().out == f"{out}: this run is finished\n"
+    for same in ({"num_threads": 1}, {"data_dir": "elsewhere"}):
+        train_into(config.changed(**same), data, pixels, out)
+        assert capsys.readouterr().out == f"{out}: this run is finished\n"
+    with pytest.raises(UserError, match=r"holds a run on other training images; choose"):
+        train_into(config, data._replace(train=data.train[1:]), pixels, out)
     with pytest.raises(UserError, match=r"holds a run with other settings: margin=0\.3 there, 0\.5 here; choose"):
         train_into(config.changed(margin=0.5), data, pixels, out)
     assert ((out / WEIGHTS).read_bytes(), (out / "history.csv").read_text()) == before

@@ -48,7 +48,7 @@ REASONS = {
     "of another architecture": "too little fits",
     "damaged training state": "damaged",
     "no training state": "no state",
-    "another run": "another run's",
+    "with other settings": "another run's",
     "other training images": "other images'",
     "no such": "no such file",
     ": ": "wrong settings",

@@ -13,8 +13,10 @@ from data.sets.splits import describe_split, hold_out_images, split_identities
 from data.system.errors import UserError
 from tuning import search
 from tuning.prepare.begin import prepare
-from tuning.prepare.records import open_records
+from tuning.prepare.models import starting_weights
+from tuning.prepare.records import open_records, settle_storage
 from tuning.record import training_code
+from tuning.record.storage import Storage
 from tuning.record.study import Study
 from tuning.record.unchanged import check_unchanged
 from tuning.space.read import read_space
@@ -59,6 +61,39 @@ def test_other_weights_of_the_teacher_are_refused_by_name(study):
     check_unchanged(study, **NOW, teachers="d" * 64)
     with pytest.raises(UserError, match=r"the teacher's weights was d{12}, is now e{12}; restore that"):
         check_unchanged(Study(study.folder), **NOW, teachers="e" * 64)
+
+
+def test_other_starting_weights_are_refused_by_name(study):
+    check_unchanged(study, **NOW, starting_weights="d" * 64)
+    with pytest.raises(UserError, match=r"the file of weights that training starts from was d{12}, is now e{12}; rest"):
+        check_unchanged(Study(study.folder), **NOW, starting_weights="e" * 64)
+
+
+def test_where_weights_lie_does_not_count_and_what_they_are_does(tmp_path, tiny_space):
+    def with_weights(place):
+        file = tmp_path / "space.yaml"
+        file.write_text(tiny_space.read_text().replace("pretrained: none", f"pretrained: {place}\n  teacher: {place}"))
+        return read_space(file)
+
+    for place, content in (("a.pth", b"one"), ("b.pth", b"one"), ("c.pth", b"two")):
+        (tmp_path / place).write_bytes(content)
+    one, moved, other = (with_weights(tmp_path / place) for place in ("a.pth", "b.pth", "c.pth"))
+    assert starting_weights(one) == starting_weights(moved) != starting_weights(other)
+    begun = Study(tmp_path / "moved", one)
+    begun.add({"learning_rate": 0.01, "weight_decay": 0.0001})
+    assert Study(begun.folder, moved).config(0).pretrained == str(tmp_path / "b.pth")
+    with pytest.raises(UserError, match=r"fixed\.pretrained was 'a file', is now 'none'"):
+        Study(begun.folder, read_space(tiny_space))
+
+
+def test_a_storage_is_known_by_what_it_holds(study, tmp_path):
+    settle_storage(study, Storage(str(tmp_path / "here")))
+    (tmp_path / "here").rename(tmp_path / "there")
+    again = Study(study.folder)
+    with pytest.raises(UserError, match=r"keep their states in .*here, not in .*empty: give that as --storage"):
+        settle_storage(again, Storage(str(tmp_path / "empty")))
+    settle_storage(again, Storage(str(tmp_path / "there")))
+    assert again.storage.folder == study.storage.folder and again.facts["storage"]["place"] == str(tmp_path / "there")
 
 
 def test_several_changes_are_all_named(study):

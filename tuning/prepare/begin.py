@@ -4,6 +4,7 @@ ready = prepare(arguments)  # says what it found; raises UserError before a stud
 """
 
 import argparse
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from data.pixels.cache import Pixels, open_sizes
 from data.sets.readers import READERS, find_dataset
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
-from data.system.errors import UserError
+from data.system.errors import UNPRINTABLE, UserError
+from data.system.files import LONGEST_NAME_BYTES
 from data.system.options import cache_options
 from data.system.wording import clock
 from reid_train.training.images import read_training
@@ -121,8 +123,10 @@ def read_space_of(arguments: argparse.Namespace) -> SearchSpace:
 def study_folder(arguments: argparse.Namespace, space: SearchSpace) -> Path:
     """results/NAME."""
     name = space.name if arguments.name is None else arguments.name
-    if not name or Path(name).name != name or name in (".", ".."):
-        raise UserError(f"--name {name}: a folder's name is needed, without slashes")
+    if not name or Path(name).name != name or name in (".", "..") or UNPRINTABLE.search(name):
+        raise UserError(f"--name {name}: a folder's name is needed, without slashes and control characters")
+    if len(os.fsencode(name)) > LONGEST_NAME_BYTES:
+        raise UserError(f"--name {name[:20]}...: has more than {LONGEST_NAME_BYTES} bytes; choose a shorter one")
     folder = Path(arguments.results) / name
     if (folder / WEIGHTS).exists():
         raise UserError(f"{folder}: holds a single run ({WEIGHTS}), no study; choose another --name")

@@ -3,11 +3,16 @@
 starts_of(space, identities=751)  # ["resnet50: imagenet: 318 of 318 tensors matched"]
 """
 
+import os
+from pathlib import Path
+
 from data.sets.splits import TrainingData
+from data.system.kept import file_digest
 from data.system.processes import in_processes
 from reid_train.model.settings import TIMM
 from reid_train.objective.settings import KD_WEIGHTS
-from tuning.space.space import SearchSpace
+from tuning.record.folders import WEIGHTS
+from tuning.space.space import SearchSpace, names_a_file
 
 DECIDING = ("backbone", "pretrained", "parts", "freeze")
 """The settings that decide whether a model can be made."""
@@ -26,6 +31,16 @@ def starts_of(space: SearchSpace, identities: int) -> list[str]:
     doubtful = [c for c in configs if c.pretrained != "none" or c.backbone.startswith(TIMM) or c.freeze != "none"]
     lines = in_processes("tuning.prepare.probes:starts", doubtful, identities)[0] if doubtful else []
     return list(lines)
+
+
+def starting_weights(space: SearchSpace) -> str | None:
+    """Digests of the files that trials start from, which a study compares before it goes on; None without any."""
+    named = [value for values in space.reach("pretrained") for value in values if names_a_file(value)]
+    digests = []
+    for name in dict.fromkeys(named):
+        path = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's raises for users that there are not
+        digests.append(file_digest(path / WEIGHTS if path.is_dir() else path))
+    return ", ".join(digests) or None
 
 
 def teachers_in(space: SearchSpace, data: TrainingData) -> str | None:

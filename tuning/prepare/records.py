@@ -16,6 +16,7 @@ from data.system.files import write_text
 from tuning.confirm.repeats import open_record
 from tuning.prepare.begin import Prepared
 from tuning.prepare.costs import describe_prices, measure_prices
+from tuning.prepare.models import starting_weights
 from tuning.prepare.planning import default_outside, plan_study
 from tuning.record.environment import describe
 from tuning.record.storage import Storage
@@ -39,7 +40,7 @@ def open_records(arguments: argparse.Namespace, ready: Prepared, began: float) -
         if "prices" not in study.facts:
             study.note(prices=measure_prices(space) if ready.prices is None else ready.prices)
         images = fingerprint(ready.samples, cache_dir=arguments.cache_dir)
-        check_unchanged(study, images, describe_split(ready.data), ready.teachers)
+        check_unchanged(study, images, describe_split(ready.data), ready.teachers, starting_weights(space))
         study.keep_space()
         study.settle()
         study.note(images_left_out=[Path(path).name for path in ready.left_out], command=running_command())
@@ -51,6 +52,15 @@ def open_records(arguments: argparse.Namespace, ready: Prepared, began: float) -
     record.storage = study.storage
     record.share_clock(study)
     return study, record
+
+
+MARK = "study.txt"
+"""A file by which a study's folder in a storage is known wherever that lies."""
+
+
+def _is_at(storage: Storage | None, folder: str) -> bool:
+    """Whether the storage holds this study's folder."""
+    return storage is not None and replace(storage, folder=folder).read(MARK) is not None
 
 
 def driver_name(folder: Path) -> str:
@@ -68,6 +78,10 @@ def settle_storage(study: Study, storage: Storage | None) -> None:
     if known is None:
         known = {"place": place, "folder": f"{study.folder.name}-{secrets.token_hex(4)}", "given": storage is not None}
         study.note(storage=known)
+        if storage is not None:
+            replace(storage, folder=known["folder"]).write(MARK, f"{study.folder.name}\n")
+    elif known["place"] != place and known["given"] and _is_at(storage, known["folder"]):  # moved, or mounted elsewhere
+        study.note(storage={**known, "place": place})
     elif known["place"] != place and (storage is not None or known["given"] or study.shared):
         raise UserError(
             f"{study.folder}: the trials of this study keep their states in {known['place']}, not in {place}"

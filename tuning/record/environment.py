@@ -9,6 +9,7 @@ from typing import Any
 from data.system.files import write_json, write_text
 from data.system.passwords import all_without_passwords
 from data.system.threads import usable_cpus
+from reid_train.settings.config import PLACES
 from tuning.record.folders import ENVIRONMENT, SPACE
 from tuning.record.study import Study
 from tuning.record.unchanged import NAMES
@@ -40,7 +41,7 @@ def _environment(study: Study, gpus: list[str]) -> dict[str, Any]:
         "sampler_seed": study.space.study.sampler_seed,
         "seed": config.seed,
         "split_seed": config.split_seed,
-        "data_dir": config.data_dir,
+        **{name: getattr(config, name) for name in PLACES},
         **{name: facts.get(name) for name in NAMES},
         "images_left_out": facts.get("images_left_out", []),
         "settings": study.space.identity(),

@@ -56,6 +56,8 @@ class Facts(TypedDict, total=False):
     training_code: str
     """tuning/record/training_code.py: digest of what computes a trial's numbers."""
     teachers: str
+    """Digests of the weights; so are the starting ones. Neither is there where no file holds any."""
+    starting_weights: str
     images_left_out: list[str]
     """Names of training images that cannot be decoded."""
     elapsed_s: float

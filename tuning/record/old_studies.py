@@ -13,7 +13,7 @@ from tuning.record.cause import WITHOUT_KIND, Cause, Kind
 from tuning.space.parameter import Parameter
 from tuning.space.read import field_kinds, with_batches
 from tuning.space.settings import RETIRED, StudySettings
-from tuning.space.space import SearchSpace
+from tuning.space.space import A_FILE, SearchSpace, names_a_file
 
 CODE_WITH_THE_SAME_NUMBERS = "fdc66205ba44f795834d9a5c12b792db48fe97394d370bcdf7057df0dcdfb283"
 """The digest that commit 5252212 recorded of its training code. Trials of that code compare with those of this one: a
@@ -71,6 +71,7 @@ def identity_of_description(description: Mapping[str, Any]) -> dict[str, Any]:
     """The description as SearchSpace.identity gives it: without fixed settings that have TrainConfig's own value."""
     defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
     fixed = {name: value for name, value in description["fixed"].items() if value != defaults.get(name, ...)}
+    fixed |= {name: A_FILE for name in ("pretrained", "teacher") if names_a_file(fixed.get(name))}
     return {name: value for name, value in description.items() if name not in RETIRED} | {"fixed": fixed}
 
 

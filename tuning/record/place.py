@@ -1,17 +1,69 @@
 """Where a study is kept: SQLite in its folder, or a PostgreSQL server; then the folder holds a copy."""
 
+import os
+import shlex
+import sqlite3
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy.pool import QueuePool
 
-from data.system.errors import UserError
+from data.system.errors import UserError, installed
 from data.system.files import replacing
+from data.system.passwords import without_passwords
 from tuning.record.drivers import Team
 from tuning.record.folders import DATABASE
+from tuning.record.sqlite_file import TIMEOUT_S, patiently
 
 NAMES = ("study", "repeats")
 """The records of a study."""
+
+
+class SQLiteStorage(RDBStorage):
+    """Optuna's storage in a file of any name. Its calls wait while another process holds the file."""
+
+    def __init__(self, file: Path, *, create: bool):
+        """`create` makes the tables where they are not there: a reader must not disturb a search that is beginning."""
+        self.file = file.absolute()
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(self.file, timeout=TIMEOUT_S, check_same_thread=False)
+
+        # Not by a URL: `?`, `%20` and `{}` in a path mean something there.
+        options = {"creator": connect, "poolclass": QueuePool}
+        patiently(self.file, lambda: RDBStorage.__init__(self, "sqlite://", options, skip_table_creation=not create))
+
+
+def _waiting(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(self: SQLiteStorage, *arguments: Any, **options: Any) -> Any:
+        return patiently(self.file, lambda: method(self, *arguments, **options))
+
+    return call
+
+
+for _name in BaseStorage.__abstractmethods__:
+    setattr(SQLiteStorage, _name, _waiting(getattr(RDBStorage, _name)))
+
+
+def upgrade_advice(error: Exception, url: str) -> str | None:
+    """The way out where Optuna raised `error` because another version of it has written the study; None elsewhere."""
+    if not isinstance(error, RuntimeError) or "table schema" not in str(error):
+        return None
+    if "storage upgrade" in str(error):
+        command = shlex.join([installed("optuna"), "storage", "upgrade", "--storage", without_passwords(url)])
+        return f"an older version of Optuna has written it; keep a copy, then give {command}"
+    return f"a newer version of Optuna has written it than this one, {optuna.__version__}; install that"
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of an SQLite file, for commands of Optuna's."""
+    return f"sqlite:///{quote(os.fsencode(file.absolute()))}"
 
 
 def open_storage(folder: Path, *, create: bool, team: Team | None) -> RDBStorage:
@@ -23,8 +75,7 @@ def open_storage(folder: Path, *, create: bool, team: Team | None) -> RDBStorage
     if create:
         folder.mkdir(parents=True, exist_ok=True)
         database.open("a").close()  # SQLite would make a file that nobody else may write, whatever the umask
-    # A reader must not disturb a search that is beginning.
-    return RDBStorage(f"sqlite:///{database.absolute()}", skip_table_creation=not create)
+    return SQLiteStorage(database, create=create)
 
 
 def check_place(folder: Path, known: str | None, server: str | None) -> None:
@@ -39,7 +90,7 @@ def check_place(folder: Path, known: str | None, server: str | None) -> None:
         return
     if database.is_file():
         try:
-            copy = optuna.load_study(storage=f"sqlite:///{database.absolute()}", study_name=NAMES[0])
+            copy = optuna.load_study(storage=SQLiteStorage(database, create=False), study_name=NAMES[0])
             of_server = "server" in copy.user_attrs
         except Exception:  # a damaged copy is made anew
             of_server = True
@@ -50,7 +101,7 @@ def check_place(folder: Path, known: str | None, server: str | None) -> None:
 def write_copy(folder: Path, storage: BaseStorage) -> None:
     """Writes the server's records of this folder's study into the folder, for the commands that read it."""
     with replacing(folder / DATABASE) as temporary:
-        copy = RDBStorage(f"sqlite:///{temporary.absolute()}")
+        copy = SQLiteStorage(temporary, create=True)
         for name in NAMES:
             there = f"{folder.name}/{name}"
             if there in optuna.get_all_study_names(storage):

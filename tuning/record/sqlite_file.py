@@ -1,22 +1,74 @@
-"""Checks a study's SQLite file before it is opened: a cut file must be named, never begun anew or misread.
+"""A study's SQLite file: checked before it is opened, and waited for while another process holds it.
 
-SQLite repairs what a killed process left, by its journal. It does not notice all that happens to its files from
-outside: it takes an empty file for a new database, and undoes only as much as is left of a cut journal.
+A cut file must be named, never begun anew or misread. SQLite repairs what a killed process left, by its journal. It
+does not notice all that happens to its files from outside: it takes an empty file for a new database, and undoes only
+as much as is left of a cut journal.
 
 check_database(Path("results/sample/study.db"))
+rows = patiently(file, lambda: read_rows(file))  # a dashboard or a backup may hold the file meanwhile
 """
 
+import logging
 import sqlite3
 import struct
+import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import TypeVar
 
-from data.system.errors import UserError
+from data.system.errors import UserError, causes_of
+
+logger = logging.getLogger(__name__)
 
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 SECTOR_BYTES = 512
 """A journal's header is at least as long, and written at once."""
 WAY_OUT = "restore it from a copy, choose another --name, or remove the folder"
+TIMEOUT_S = 5.0
+"""How long SQLite itself waits for a file that another process holds. Ctrl-C waits as long."""
+PATIENCE_S = 600.0
+"""How long a command waits for the file in all, before it ends."""
+PAUSE_S = 0.1
+"""Between two attempts: where two processes would wait for each other, SQLite gives up without waiting."""
+
+_Result = TypeVar("_Result")
+
+
+class HeldFile(UserError):
+    """A study's file that another process has held for PATIENCE_S seconds."""
+
+
+def patiently(file: Path, action: Callable[[], _Result]) -> _Result:
+    """The action's result; tried again while another process holds the file. Raises HeldFile after PATIENCE_S seconds.
+
+    An action that SQLite refused has changed nothing.
+    """
+    began, told = time.monotonic(), False
+    while True:
+        try:
+            return action()
+        except Exception as error:
+            if isinstance(error, HeldFile) or not is_held(error):
+                raise
+            if time.monotonic() - began > PATIENCE_S:
+                raise HeldFile(
+                    f"{file}: another process holds it (a dashboard, a backup, a data-base browser); what was saved is "
+                    "kept: close that, and give the same command again"
+                ) from error
+        if not told:
+            logger.warning("%s: another process holds it (a dashboard, a backup?); waiting until it lets go", file)
+            told = True
+        time.sleep(PAUSE_S)
+
+
+def is_held(error: BaseException) -> bool:
+    """Whether the cause of an error, at any remove, is that another process or connection holds an SQLite file."""
+    return any(
+        isinstance(cause, sqlite3.OperationalError)
+        and getattr(cause, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        for cause in causes_of(error)
+    )
 
 
 def check_database(file: Path) -> None:
@@ -32,17 +84,23 @@ def check_database(file: Path) -> None:
     with suppress(FileNotFoundError):  # a search that runs here removes its journal now and then
         _check_journal(file.with_name(f"{file.name}-journal"))
     try:
-        with closing(sqlite3.connect(file, timeout=60)) as connection:
-            problems = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
-            page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
-        if file.stat().st_size % page_bytes:  # SQLite reads zeros for what is missing of the last page
-            problems = ["its last page is cut"]
+        problems = patiently(file, lambda: _problems(file))
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             raise  # a full disk, told as that
         problems = [str(error)]
     if problems != ["ok"]:
         raise UserError(f"{file}: damaged ({' '.join(problems[0].split())}); {WAY_OUT}")
+
+
+def _problems(file: Path) -> list[str]:
+    """What SQLite finds wrong with the file; ["ok"] for nothing."""
+    with closing(sqlite3.connect(file, timeout=TIMEOUT_S)) as connection:
+        problems = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+    if file.stat().st_size % page_bytes:  # SQLite reads zeros for what is missing of the last page
+        problems = ["its last page is cut"]
+    return problems
 
 
 def _check_journal(journal: Path) -> None:

@@ -26,7 +26,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 
-from data.system.errors import UserError
+from data.system.errors import UserError, in_one_line
 from data.system.passwords import without_passwords
 from reid_train.measure.epoch_report import EpochReport
 from reid_train.settings.config import TrainConfig
@@ -35,7 +35,7 @@ from tuning.record.drivers import Team
 from tuning.record.facts import Facts
 from tuning.record.folders import DATABASE, check_study
 from tuning.record.old_studies import identity_of_description, space_of_description
-from tuning.record.place import check_place, open_storage, write_copy
+from tuning.record.place import check_place, open_storage, sqlite_url, upgrade_advice, write_copy
 from tuning.record.sqlite_file import check_database
 from tuning.record.storage import Storage
 from tuning.record.trial import (
@@ -120,10 +120,14 @@ class Study:
             self._id = self._storage.get_study_id_from_name(self._name)
             self._facts = cast(Facts, self._storage.get_study_user_attrs(self._id))
             self._rows()
+        except UserError:
+            raise
         except Exception as error:  # SQLAlchemy and Optuna raise many kinds for a damaged file
             where = self.folder / DATABASE
             shown = where if self._server is None else f"--study-storage {without_passwords(self._server)}"
-            reason = getattr(error, "orig", None) or type(error).__name__
+            if advice := upgrade_advice(error, sqlite_url(where) if self._server is None else self._server):
+                raise UserError(f"{shown}: {advice}") from error
+            reason = getattr(error, "orig", None) or in_one_line(error)
             raise UserError(
                 f"{shown}: cannot be opened as a study ({reason}); restore it or choose another --name"
             ) from error

@@ -1,7 +1,7 @@
 """Refuses to go on with a study when what its scores depend on has changed.
 
 That is the space, which tuning/record/study.py compares, and here the training images, the validation split, the code
-that trains, and the teachers of a study that distils.
+that trains, and the weights of teachers and those that trials start from.
 
 check_unchanged(study, fingerprint(samples), describe_split(data))  # a UserError says what is another now
 """
@@ -20,6 +20,7 @@ NAMES = {
     "validation_split": "the validation split",
     "training_code": "the code that trains",
     "teachers": "the teacher's weights",
+    "starting_weights": "the file of weights that training starts from",
 }
 """What belongs to a study beside its space, by the name among its Facts."""
 
@@ -36,10 +37,18 @@ class Change(NamedTuple):
         return f"{NAMES[self.name]} was {_short(self.was)}, is now {_short(self.now)}"
 
 
-def check_unchanged(study: Study, data_fingerprint: str, validation_split: str, teachers: str | None = None) -> None:
+def check_unchanged(
+    study: Study,
+    data_fingerprint: str,
+    validation_split: str,
+    teachers: str | None = None,
+    starting_weights: str | None = None,
+) -> None:
     """Records what the study's scores depend on; raises UserError that names what has changed since it began."""
     now = {"data_fingerprint": data_fingerprint, "validation_split": validation_split}
-    now |= {"training_code": training_code.digest()} | ({} if teachers is None else {"teachers": teachers})
+    now["training_code"] = training_code.digest()
+    of_weights = {"teachers": teachers, "starting_weights": starting_weights}
+    now |= {name: digest for name, digest in of_weights.items() if digest is not None}
     recorded = _recorded(study, now)
     changes = [Change(name, recorded[name], value) for name, value in now.items() if recorded[name] != value]
     if changes:

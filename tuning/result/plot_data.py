@@ -13,7 +13,7 @@ import optuna
 from matplotlib.ticker import MaxNLocator
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from data.system.wording import counted, show_value
+from data.system.wording import counted, in_plot, show_value
 from tuning.record.trial import TrialRecord, distribution
 from tuning.space.parameter import Parameter
 from tuning.space.space import SearchSpace
@@ -92,7 +92,7 @@ def place(parameter: Parameter, trial: TrialRecord) -> float:
 def ticks(parameter: Parameter) -> list[tuple[float, str]]:
     """Positions and labels along the parameter's axis: every choice, or round numbers."""
     if parameter.kind == "categorical":
-        return [(position(parameter, choice), shortened(show_value(choice))) for choice in parameter.choices]
+        return [(position(parameter, choice), in_plot(shortened(show_value(choice)))) for choice in parameter.choices]
     low, high, step = parameter.low, parameter.high, parameter.step
     if step and round((high - low) / step) <= 7:
         values = [low + index * step for index in range(round((high - low) / step) + 1)]

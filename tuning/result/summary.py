@@ -13,7 +13,7 @@ from rich.console import Console
 from data.pixels.bad_images import describe_left_out
 from data.system.errors import UserError, python_command
 from data.system.files import read_json, write_text
-from data.system.wording import clock, counted, show_parameters
+from data.system.wording import clock, counted, in_markdown, show_parameters
 from reid_train.inference.evaluation_count import describe_count, read_test_metrics
 from reid_train.measure.scores import LABELS
 from reid_train.model.settings import TIMM
@@ -175,7 +175,7 @@ def summary_text(study: Study, top: int = 10) -> str:
     """summary.md."""
     repeats = repeated_scores(study, repeats_of(study))
     header, rows = result_rows(study, best_trials(study, most=top, repeats=repeats), repeats)
-    lines = "\n".join(f"- {line}" for line in headline(study))
+    lines = "\n".join(f"- {in_markdown(line)}" for line in headline(study))
     files = sorted((study.folder / "plots").glob("*.png"))
     pictures = "\n\n".join(f"![{file.stem}](plots/{file.name})" for file in files)
     table = markdown_table(header, rows)
@@ -188,8 +188,8 @@ def summary_text(study: Study, top: int = 10) -> str:
         cells = markdown_table(ABLATION_HEADER, ablation_rows(steps["rows"]))
         ablation = f"\n\n## From the default to the winner\n\n{cells}\n\n{steps['noise']}"
     return (
-        f"# {study.folder.name}\n\n{lines}\n\n{confirmation}{pareto}## Best trials\n\n{table}{ablation}\n\n"
-        f"## Plots\n\n{pictures}\n"
+        f"# {in_markdown(study.folder.name)}\n\n{lines}\n\n{confirmation}{pareto}"
+        f"## Best trials\n\n{table}{ablation}\n\n## Plots\n\n{pictures}\n"
     )
 
 
@@ -207,7 +207,7 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
         shown = [row for place, row in enumerate(rows) if place < SHOWN or row[0] == DEFAULT]
         print_table(console, "the best of those that were trained longest, by all of their runs", header, shown)
     for line in headline(study):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if (study.folder / BEST).is_dir():
         print(f"\neverything is in {study.folder}: summary.md, trials.csv, plots/, best/")
         print(f"next: {python_command('tuning.retrain', str(study.folder))}")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.system.files import replacing
-from data.system.wording import clock, show_value
+from data.system.wording import clock, in_markdown, show_value
 from reid_train.training.history import write_history
 from tuning.decide.pareto import pareto_front
 from tuning.decide.ranking import Run, standing_of
@@ -161,8 +161,12 @@ def ablation_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    lines = [
+        [in_markdown(name) for name in header],
+        ["---"] * len(header),
+        *([in_markdown(c) for c in row] for row in rows),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def write_tables(study: Study) -> None:

@@ -21,6 +21,8 @@ from tuning.run.ray_private import dead_ray_processes, kill_process
 RAY_DIED = 3
 """Exit code when one of Ray's own processes died: nothing is wrong with the command, and it goes on."""
 RAY_IS_ASKED_EVERY_S = 0.5
+LONGEST_STEP_S = 10.0
+"""A longer step of the search's own was spent waiting: for a study that another process holds, or while suspended."""
 
 _Called = TypeVar("_Called", bound=Callable[..., Any])
 
@@ -85,6 +87,7 @@ class TrialTimeout(Callback):
         """`timeout_s` is study.trial_timeout; with None nothing is ended."""
         self.study, self.timeout_s = study, timeout_s
         self._heard: dict[int, float] = {}
+        self._stepped_at = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles its callbacks."""
@@ -99,6 +102,10 @@ class TrialTimeout(Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         if self.timeout_s is None:
             return
+        now = time.monotonic()
+        waited_s = max(0.0, now - self._stepped_at - LONGEST_STEP_S)  # in which nobody listened to any trial
+        self._heard = {number: heard + waited_s for number, heard in self._heard.items()}
+        self._stepped_at = now
         for trial in trials:
             number = job_of(trial.config).number
             silent_s = time.monotonic() - self._heard.get(number, time.monotonic())

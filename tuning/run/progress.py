@@ -112,7 +112,10 @@ class Progress(Callback):
             table.add_row("more searching", f"gains more than half the noise with probability {self.chance:.2f}")
         table.add_row("time", f"{clock(self.study.elapsed_s)} of about {clock(expected) if expected else '?'}")
         return Panel(
-            table, title=f"search {self.study.folder.name}", title_align="left", width=min(100, self.console.width)
+            table,
+            title=Text(f"search {self.study.folder.name}"),
+            title_align="left",
+            width=min(100, self.console.width),
         )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from data.system.errors import end_politely_on_signals
+from tuning.run.ray_folder import RayFolder
 from tuning.run.resources import Resources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,11 +36,12 @@ class _Start(threading.Thread):
     def __init__(self, address: str | None, resources: Resources):
         super().__init__(daemon=True, name="Ray")
         self.address, self.resources = address, resources
+        self.folder = RayFolder() if address is None else None
         self.done, self.over = Future[None](), threading.Event()
 
     def run(self) -> None:
         try:
-            _start(self.address, self.resources)
+            _start(self.address, self.resources, self.folder and self.folder.path)
             self.done.set_result(None)
         except BaseException as error:
             self.done.set_exception(error)
@@ -86,9 +88,11 @@ def stop_ray() -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.getsignal(number))
     start.over.set()
+    if start.folder is not None:
+        start.folder.remove()
 
 
-def _start(address: str | None, resources: Resources) -> None:
+def _start(address: str | None, resources: Resources, folder: Path | None) -> None:
     with environment_of_processes(address, resources):
         ray = import_module("ray")
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -102,6 +106,7 @@ def _start(address: str | None, resources: Resources) -> None:
                 resources={PLACE: resources.concurrency},
                 object_store_memory=OBJECT_STORE_BYTES,
                 include_dashboard=False,
+                _temp_dir=str(folder),
                 **options,
             )
     import_module("tuning.run.guard").watch_ray()

@@ -14,11 +14,14 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, TypeAdapter
 
 from data.system.errors import UserError
+from reid_train.model.settings import TIMM
 from reid_train.settings.config import IMAGE_RULES, TrainConfig, make_config
 from reid_train.settings.file import SettingsFile
 from tuning.space.parameter import Parameter
 from tuning.space.settings import RETIRED, StudySettings
 
+A_FILE = "a file"
+"""In a space's identity, the value of a setting that names weights by where they lie."""
 MOST_SIZES = 16
 """Sizes of images that a space may search: the decoded images are kept at each."""
 Batch = tuple[int, int | None]
@@ -192,10 +195,11 @@ class SearchSpace:
     def identity(self) -> dict[str, Any]:
         """What a study compares, as plain values: it goes on only with a space that agrees.
 
-        Left out are where the images lie and what is done about bad ones (the fingerprint tells whether the images that
-        are used are the same), and study settings that change no trial: numbers of trials, budgets.
+        Left out are where images and weights lie and what is done about bad images (a study records what images and
+        weights are: tuning/record/unchanged.py), and study settings that change no trial: numbers of trials, budgets.
         """
         fixed = {name: value for name, value in self.fixed.items() if name not in ("data_dir", *IMAGE_RULES)}
+        fixed |= {name: A_FILE for name in ("pretrained", "teacher") if names_a_file(fixed.get(name))}
         return {
             "fixed": {name: value for name, value in fixed.items() if value != TrainConfig.model_fields[name].default},
             "search": {name: self._identity_of(name) for name in self.searched},
@@ -212,6 +216,11 @@ class SearchSpace:
     def _identity_of(self, name: str) -> Any:
         own = [_without_unused(parameter) for parameter in self.parameters if parameter.name == name]
         return own if any(p.alternative for p in self.parameters if p.name == name) else own[0]
+
+
+def names_a_file(weights: Any) -> bool:
+    """Whether a value of `pretrained` or `teacher` says where weights lie."""
+    return isinstance(weights, str) and weights not in ("imagenet", "none") and not weights.startswith(TIMM)
 
 
 def key_of(values: Mapping[str, Any]) -> str:

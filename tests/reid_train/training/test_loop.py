@@ -1,10 +1,12 @@
 """The training loop on a tiny data set: what it reports, how it goes on, stops, and cleans up."""
 
+import copy
 import gc
 import itertools
 import math
 import multiprocessing
 import random
+import shutil
 import weakref
 from dataclasses import asdict
 from pathlib import Path
@@ -232,6 +234,27 @@ def test_going_on_with_other_images_is_refused(data, pixels, tmp_path):
     for changed in (fewer_images, fewer_identities):
         with pytest.raises(UserError, match="other training images"):
             run(tiny_config(num_epochs=3), changed, pixels, tmp_path)
+
+
+def test_a_run_goes_on_wherever_its_images_and_weights_lie_and_only_with_the_same(data, pixels, tmp_path):
+    run(tiny_config(num_epochs=2), data, pixels, tmp_path / "start")
+    run(tiny_config(num_epochs=2, seed=5), data, pixels, tmp_path / "other")
+    begin = tiny_config(num_epochs=3, pretrained=str(tmp_path / "start"), data_dir="here")
+    run(begin, data, pixels, tmp_path / "run", stop_after=1)
+    elsewhere = shutil.copytree(tmp_path / "start", tmp_path / "moved")
+    with pytest.raises(UserError, match="a run with other starting weights"):
+        run(begin.changed(pretrained=str(tmp_path / "other")), data, pixels, tmp_path / "run")
+    with pytest.raises(UserError, match="a run with other starting weights"):
+        run(begin.changed(pretrained="none"), data, pixels, tmp_path / "run")
+    assert run(begin.changed(pretrained=str(elsewhere), data_dir="there"), data, pixels, tmp_path / "run")[1].epoch == 2
+
+
+def test_going_on_with_other_pictures_of_the_same_names_is_refused(data, pixels, tmp_path):
+    run(tiny_config(num_epochs=3), data, pixels, tmp_path, stop_after=1)
+    inverted = copy.copy(pixels)
+    inverted.read = lambda images: 255 - pixels.read(images)
+    with pytest.raises(UserError, match="other training images"):
+        run(tiny_config(num_epochs=3), data, inverted, tmp_path)
 
 
 def cut(state: Path) -> None:

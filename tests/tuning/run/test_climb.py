@@ -1,6 +1,7 @@
 """The three ways up the rungs, on real (tiny) training runs."""
 
 import shutil
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -129,6 +130,26 @@ def test_a_trial_that_pauses_goes_on_as_if_it_had_not(data, pixels, config, tmp_
         climbing.close()
     assert seen == whole
     ends = [load_checkpoint(rung_folder(tmp_path / name, 4)).weights for name in ("whole", "pieces")]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+@pytest.mark.parametrize("mode", ["restart", "continue", "cut"])
+@pytest.mark.parametrize("told", [1, 2, 3])
+def test_a_trial_goes_on_in_another_folder(data, pixels, config, tmp_path, mode, told):
+    """Its results were moved or mounted elsewhere, or it works in a folder of its own each time (--storage)."""
+    trial = replace(job(config, mode), state_interval_s=0)
+
+    def seen(climbed):
+        return {(rung, report.epoch): figures(report) for rung, report in climbed}
+
+    whole = seen(climb(trial, data, pixels, tmp_path / "whole"))
+    first = climb(trial, data, pixels, tmp_path / "here")
+    begun = seen(islice(first, told))
+    first.close()
+    moved = shutil.move(tmp_path / "here", tmp_path / "there")
+    rest = climb(trial, data, pixels, moved)
+    assert begun | seen(rest) == whole and len(begun) == told
+    ends = [load_checkpoint(rung_folder(tmp_path / name, 4)).weights for name in ("whole", "there")]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 

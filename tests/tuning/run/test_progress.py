@@ -95,6 +95,16 @@ def test_a_promoted_trial_begins_a_longer_schedule(policy, shown):
     assert "trial 0 complete: val_mAP 0.500 at 2 epochs" in out.getvalue()
 
 
+def test_a_studys_name_is_shown_as_it_is(policy, shown):
+    progress, out = shown
+    progress.study.folder = progress.study.folder.with_name("[red]50%[b] :smile: [x]")
+    with progress:
+        out.truncate(0)
+    table = Console(file=io.StringIO(), width=100, record=True)
+    table.print(progress._panel())
+    assert "search [red]50%[b] :smile: [x]" in table.export_text()
+
+
 def test_the_panel_shows_where_each_trial_is_and_the_best_so_far(policy, shown):
     progress, _ = shown
     scheduler = RungScheduler(policy)

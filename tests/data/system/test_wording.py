@@ -1,0 +1,40 @@
+"""Texts of users in what commands print, draw and write: they are shown as they are."""
+
+import io
+
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from rich.table import Table
+
+from data.system.wording import in_markdown, in_plot, open_console
+from tuning.result.tables import markdown_table
+
+NAMES = ["[red]a[/red]", "[/]", "[link=x]y", ":smile:", "a|b", "50 % {x} #1", "$x$", r"$\\frac$", "<b>a</b>", "**a**"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_terminal_shows_a_name_as_it_is(name, monkeypatch):
+    console, table = open_console(), Table(title=name)
+    console.file = io.StringIO()
+    table.add_column(name)
+    table.add_row(name)
+    console.print(name)
+    console.print(table)
+    assert console.file.getvalue().count(name) == 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plot_shows_a_name_as_it_is(name):
+    figure = Figure()
+    drawn = figure.suptitle(in_plot(name))
+    figure.canvas.draw()
+    shown, is_formula = Text(text=in_plot(name))._preprocess_math(drawn.get_text())
+    assert shown == name and not is_formula
+
+
+def test_a_table_in_markdown_has_the_cells_that_it_was_given():
+    table = markdown_table(["name", "a|b"], [["x|y", "<b>"], ["1", "`"]])
+    cells = [[cell.strip() for cell in line.replace(r"\|", "¦").strip("|").split("|")] for line in table.splitlines()]
+    assert cells == [["name", "a¦b"], ["---", "---"], ["x¦y", r"\<b>"], ["1", r"\`"]]
+    assert in_markdown("[x](y) * a\nb") == r"\[x\](y) \* a\\nb"
