@@ -3,13 +3,17 @@
 Each limit is generous for a slow and busy machine, and far below what a quadratic way would take: minutes to hours.
 """
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from data.pixels.digests import content_digests
+from data.pixels.memos import MEMOS
 from data.pixels.sampler import epoch_batches
 from data.sets.samples import Sample
 from data.sets.splits import hold_out_images, split_identities, split_query_gallery
@@ -55,3 +59,19 @@ def test_query_and_gallery_of_an_identity_with_10_000_images(cameras: int, queri
     samples = images(10_000, lambda number: 7, lambda number: number % cameras)
     query, gallery = in_time(lambda: split_query_gallery(samples, 0))
     assert (len(query), len(gallery)) == (queries, 10_000 - queries)
+
+
+def test_a_folder_for_each_of_1_500_identities_costs_about_what_one_folder_does(tmp_path: Path) -> None:
+    def seconds(paths: list[Path]) -> float:
+        for number, path in enumerate(paths):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(bytes([number % 256, number // 256]))
+        started = time.monotonic()
+        digests = content_digests([str(path) for path in paths], cache_dir=tmp_path / "cache")
+        assert digests[700] == hashlib.sha256(bytes([700 % 256, 700 // 256])).hexdigest()
+        return time.monotonic() - started
+
+    together = seconds([tmp_path / "one" / f"{number}.jpg" for number in range(1500)])
+    apart = seconds([tmp_path / "many" / str(number) / "a.jpg" for number in range(1500)])
+    assert apart < 3 * together + 1
+    assert len(list((tmp_path / "cache" / "digests").iterdir())) <= MEMOS
