@@ -134,7 +134,9 @@ class FolderReader(Reader):
             passed_over[f"as {self.name_lists[split]} does not list them"] = [printable(path) for path in unlisted]
         if missing := [name for name in names if name not in links]:
             first = printable(missing[0])
-            raise UserError(f"{folder}: {len(missing)} listed images are not there, the first is {first}")
+            raise UserError(
+                f"{folder}: {len(missing)} listed images are not there, the first is {first}; copy them there"
+            )
         listing = Listing(str(folder), [], [], [], {why: files for why, files in passed_over.items() if files})
         root = str(folder.resolve())
         for name in names:
