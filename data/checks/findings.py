@@ -6,13 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from data.pixels.bad_images import OnBadImage
-from data.pixels.decoding import problem_with
 from data.pixels.digests import content_digests
 from data.sets.layouts import Reader
 from data.sets.listing import GALLERY, QUERY, TRAIN, Listing, allow, queries_without_match, too_many
 from data.sets.samples import Sample
 from data.sets.splits import MINIMUM_VALIDATION_IDENTITIES
-from data.system.threads import in_threads
 
 DISTRACTOR = 0
 """The identity of gallery images that belong to nobody."""
@@ -33,12 +31,6 @@ class Finding:
     """One line: what, how many, and what follows from it."""
     files: tuple[str, ...] = ()
     """The files that it is about, sorted; copies of a picture stand side by side."""
-
-
-def find_bad_images(splits: Splits) -> dict[str, str]:
-    """Path -> what is wrong, for the images that cannot be decoded to their last byte."""
-    paths = _paths(sample for listing in splits.values() for sample in listing.samples)
-    return {path: why for path, why in zip(paths, in_threads(problem_with, paths), strict=True) if why}
 
 
 def undecodable_images(splits: Splits, bad_images: dict[str, str], on_bad_image: OnBadImage) -> list[Finding]:

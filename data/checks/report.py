@@ -13,7 +13,6 @@ from data.checks.findings import (
     SEVERITIES,
     Finding,
     Splits,
-    find_bad_images,
     left_out_images,
     same_pictures,
     shared_identities,
@@ -23,6 +22,7 @@ from data.checks.findings import (
     unmatched_queries,
     without,
 )
+from data.checks.pictures import look_at_all, odd_pictures
 from data.pixels.bad_images import OnBadImage
 from data.sets.listing import GALLERY, MAX_LEFT_OUT, QUERY, TRAIN, Listing
 from data.sets.readers import READERS, find_dataset
@@ -92,11 +92,13 @@ def examine(
         raise UserError(f"images_per_identity={images_per_identity} must be at least 1")
     name, place = find_dataset(data_dir, dataset)
     splits, findings = _read_splits(name, place, outside_images)
-    bad_images = find_bad_images(splits)
+    looks = look_at_all(splits)
+    bad_images = {path: look.problem for path, look in looks.items() if look.problem}
     findings += undecodable_images(splits, bad_images, on_bad_image)
     if on_bad_image == "skip":
         splits = {split: without(listing, bad_images) for split, listing in splits.items()}
     findings += left_out_images(splits, max_left_out)
+    findings += odd_pictures(splits, looks)
     findings += training_findings(splits, images_per_identity)
     findings += shared_identities(splits)
     findings += same_pictures(splits, set(bad_images))
