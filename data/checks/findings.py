@@ -8,12 +8,9 @@ from typing import Literal, get_args
 from data.pixels.bad_images import OnBadImage
 from data.pixels.digests import content_digests
 from data.sets.layouts import Reader
-from data.sets.listing import GALLERY, QUERY, TRAIN, Listing, allow, queries_without_match, too_many
+from data.sets.listing import DISTRACTOR, GALLERY, QUERY, TRAIN, Listing, allow, queries_without_match, too_many
 from data.sets.samples import Sample
 from data.sets.splits import MINIMUM_VALIDATION_IDENTITIES
-
-DISTRACTOR = 0
-"""The identity of gallery images that belong to nobody."""
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)

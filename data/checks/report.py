@@ -5,11 +5,11 @@ report.splits[0].images, [finding.text for finding in report.findings]
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.checks.findings import (
-    DISTRACTOR,
     SEVERITIES,
     Finding,
     Splits,
@@ -24,7 +24,7 @@ from data.checks.findings import (
 )
 from data.checks.pictures import look_at_all, odd_pictures
 from data.pixels.bad_images import OnBadImage
-from data.sets.listing import GALLERY, MAX_LEFT_OUT, QUERY, TRAIN, Listing
+from data.sets.listing import DISTRACTOR, GALLERY, MAX_LEFT_OUT, QUERY, TRAIN, Listing
 from data.sets.readers import READERS, find_dataset
 from data.system.errors import UserError
 
@@ -45,6 +45,8 @@ class SplitSummary:
     """Files that the protocol drops."""
     left_out: int
     """Image files that the reader passes over, as their names do not tell identity and camera, say."""
+    names: Mapping[int, str] = field(default_factory=dict)
+    """Identity -> what the data set calls it, where that is no number of its own."""
 
 
 @dataclass(frozen=True)
@@ -145,4 +147,5 @@ def _summary(split: str, listing: Listing) -> SplitSummary:
         distractors=distractors,
         junk=len(listing.junk),
         left_out=sum(map(len, listing.left_out.values())),
+        names=listing.identity_names,
     )

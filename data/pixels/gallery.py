@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from data.pixels.bad_images import OnBadImage, leave_out_bad
 from data.sets.listing import (
+    DISTRACTOR,
     GALLERY,
     MAX_LEFT_OUT,
     QUERY,
@@ -31,6 +32,24 @@ class Label(NamedTuple):
     camera: int
     split: str
     """"train", "query" or "gallery"."""
+    identity_name: str = ""
+    """What the data set calls the identity, where that is no number of its own; so with the camera."""
+    camera_name: str = ""
+
+    @property
+    def is_distractor(self) -> bool:
+        """Whether it shows nobody whom the data set knows: two distractors need not be one person."""
+        return self.identity == DISTRACTOR and self.split != TRAIN
+
+    @property
+    def who(self) -> str:
+        """`identity 7`, as the data set's owner knows it, or `distractor`."""
+        return "distractor" if self.is_distractor else f"identity {self.identity_name or self.identity}"
+
+    @property
+    def camera_shown(self) -> str:
+        """The camera, as the data set's owner knows it."""
+        return self.camera_name or str(self.camera)
 
 
 class Gallery(NamedTuple):
@@ -102,8 +121,11 @@ def _labels(name: str, root: Path) -> dict[str, Label]:
     labels: dict[str, Label] = {}
     for split in (TRAIN, QUERY, GALLERY):
         try:
-            samples = READERS[name].list_split(root, split, outside_images=True).samples
+            listing = READERS[name].list_split(root, split, outside_images=True)
         except UserError:
             continue
-        labels |= {os.path.realpath(path): Label(identity, camera, split) for path, identity, camera in samples}
+        people, cameras = listing.identity_names, listing.camera_names
+        for path, identity, camera in listing.samples:
+            names = people.get(identity, ""), cameras.get(camera, "")
+            labels[os.path.realpath(path)] = Label(identity, camera, split, *names)
     return labels

@@ -23,6 +23,8 @@ IMAGE_SUFFIXES = (
 FOREIGN = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 """Folders that systems put beside pictures; names that begin with a dot (._a.jpg of macOS) are theirs, too."""
 TRAIN, QUERY, GALLERY = "train", "query", "gallery"
+DISTRACTOR = 0
+"""The identity of gallery images that belong to nobody."""
 MAX_LEFT_OUT = 0.01
 """Default of the setting `max_left_out`."""
 WRITE_MANIFEST = (
