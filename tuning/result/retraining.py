@@ -17,10 +17,12 @@ from data.sets.splits import TrainingData, hold_out_images
 from data.system.errors import UserError
 from data.system.files import read_json, replacing, write_json, write_text
 from data.system.wording import counted, open_console
+from reid_train.checkpoints.checkpoint import WEIGHTS
 from reid_train.inference.checkpoint_scores import evaluate_checkpoint
 from reid_train.inference.evaluation_count import record_evaluation, study_of
 from reid_train.measure.scores import COUNTS, LABELS, summary
 from reid_train.settings.config import TrainConfig, check_training
+from reid_train.training.check import check_start
 from reid_train.training.folder import log_to, train_into
 from reid_train.training.teacher import load_teacher
 from tuning.result.tables import markdown_table, plain_table
@@ -37,22 +39,23 @@ def retrain(study: Path, config: TrainConfig, seeds: int, cache: dict[str, Any])
     for line in filter(None, (describe_left_out(left_out, "training"), describe_left_out(test_left_out, "test"))):
         print(line, flush=True)
     data = hold_out_images(TrainingData(samples, [], []), seed=config.split_seed)
-    check(config, data)
+    folders = [study / "retrain" / f"{config.num_epochs}-epochs-seed-{seed}" for seed in range(seeds)]
+    log_to(study / "retrain" / "retrain.log")
+    check(config, data, trains=not all((folder / WEIGHTS).is_file() for folder in folders))
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache)
     # The test images too, so that a bad one is found before training and not after it.
     open_pixels([*query, *gallery], height=pixels.height, width=pixels.width, **cache)
-    log_to(study / "retrain" / "retrain.log")
     figures = []
-    for seed in range(seeds):
-        folder = study / "retrain" / f"{config.num_epochs}-epochs-seed-{seed}"
+    for seed, folder in enumerate(folders):
         print(f"seed {seed}, {counted(config.num_epochs, 'epoch')}, {len(data.train)} images: {folder}", flush=True)
         train_into(config.changed(seed=seed), data, pixels, folder)
         figures.append({"seed": seed, **test_metrics(folder, query, gallery, cache_dir)})
     write_results(study / "retrain", config.num_epochs, figures)
 
 
-def check(config: TrainConfig, data: TrainingData) -> None:
-    """Raises UserError, which names the option at fault, for a schedule or a teacher that does not fit the data."""
+def check(config: TrainConfig, data: TrainingData, *, trains: bool = True) -> None:
+    """Raises UserError, which names the option at fault, for a schedule or a teacher that does not fit the data and,
+    where a run `trains`, for all else that would stop it before its first step."""
     try:
         check_training(config, data)
     except UserError as error:
@@ -61,6 +64,8 @@ def check(config: TrainConfig, data: TrainingData) -> None:
         load_teacher(config, data)
     except UserError as error:
         raise UserError(f"{error}; or name one that has learned all identities: --teacher DIR") from error
+    if trains:
+        check_start(config, data)
 
 
 def test_metrics(
