@@ -39,13 +39,11 @@ def main() -> None:
 
     from data.pixels.bad_images import describe_left_out
     from data.pixels.cache import open_pixels
-    from reid_train.checkpoints.checkpoint import WEIGHTS
     from reid_train.training.check import check_start
     from reid_train.training.folder import log_to, train_into
 
     log_to(out / "train.log")
-    if not (out / WEIGHTS).is_file():
-        check_start(config, data)
+    check_start(config, data, [out])
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     if left_out:
         logging.getLogger("reid_train.train").warning(describe_left_out(left_out, "training"))

@@ -17,7 +17,6 @@ from data.sets.splits import TrainingData, hold_out_images
 from data.system.errors import UserError
 from data.system.files import read_json, replacing, write_json, write_text
 from data.system.wording import counted, open_console
-from reid_train.checkpoints.checkpoint import WEIGHTS
 from reid_train.inference.checkpoint_scores import evaluate_checkpoint
 from reid_train.inference.evaluation_count import record_evaluation, study_of
 from reid_train.measure.scores import COUNTS, LABELS, summary
@@ -41,7 +40,8 @@ def retrain(study: Path, config: TrainConfig, seeds: int, cache: dict[str, Any])
     data = hold_out_images(TrainingData(samples, [], []), seed=config.split_seed)
     folders = [study / "retrain" / f"{config.num_epochs}-epochs-seed-{seed}" for seed in range(seeds)]
     log_to(study / "retrain" / "retrain.log")
-    check(config, data, trains=not all((folder / WEIGHTS).is_file() for folder in folders))
+    check(config, data)
+    check_start(config, data, folders)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache)
     # The test images too, so that a bad one is found before training and not after it.
     open_pixels([*query, *gallery], height=pixels.height, width=pixels.width, **cache)
@@ -53,9 +53,8 @@ def retrain(study: Path, config: TrainConfig, seeds: int, cache: dict[str, Any])
     write_results(study / "retrain", config.num_epochs, figures)
 
 
-def check(config: TrainConfig, data: TrainingData, *, trains: bool = True) -> None:
-    """Raises UserError, which names the option at fault, for a schedule or a teacher that does not fit the data and,
-    where a run `trains`, for all else that would stop it before its first step."""
+def check(config: TrainConfig, data: TrainingData) -> None:
+    """Raises UserError, which names the option at fault, for a schedule or a teacher that does not fit the data."""
     try:
         check_training(config, data)
     except UserError as error:
@@ -64,8 +63,6 @@ def check(config: TrainConfig, data: TrainingData, *, trains: bool = True) -> No
         load_teacher(config, data)
     except UserError as error:
         raise UserError(f"{error}; or name one that has learned all identities: --teacher DIR") from error
-    if trains:
-        check_start(config, data)
 
 
 def test_metrics(
