@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     from reid_train.inference.evaluation_count import DATABASE
-    from reid_train.settings.config import check_training, read_config
+    from reid_train.settings.config import read_config
     from reid_train.training.images import read_training
 
     config = read_config(arguments.config, arguments.set)
@@ -36,14 +36,15 @@ def main() -> None:
     if (out / DATABASE).exists():
         raise UserError(f"{out}: holds a study; choose another --out")
     samples, data, left_out = read_training(config, arguments.cache_dir)
-    check_training(config, data)
 
     from data.pixels.bad_images import describe_left_out
     from data.pixels.cache import open_pixels
+    from reid_train.training.check import check_start
     from reid_train.training.folder import log_to, train_into
 
-    pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     log_to(out / "train.log")
+    check_start(config, data, [out])
+    pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     if left_out:
         logging.getLogger("reid_train.train").warning(describe_left_out(left_out, "training"))
     train_into(config, data, pixels, out)

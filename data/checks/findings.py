@@ -6,16 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from data.pixels.bad_images import OnBadImage
-from data.pixels.decoding import problem_with
 from data.pixels.digests import content_digests
 from data.sets.layouts import Reader
-from data.sets.listing import GALLERY, QUERY, TRAIN, Listing
+from data.sets.listing import DISTRACTOR, GALLERY, QUERY, TRAIN, Listing, allow, queries_without_match, too_many
 from data.sets.samples import Sample
 from data.sets.splits import MINIMUM_VALIDATION_IDENTITIES
-from data.system.threads import in_threads
-
-DISTRACTOR = 0
-"""The identity of gallery images that belong to nobody."""
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -33,12 +28,6 @@ class Finding:
     """One line: what, how many, and what follows from it."""
     files: tuple[str, ...] = ()
     """The files that it is about, sorted; copies of a picture stand side by side."""
-
-
-def find_bad_images(splits: Splits) -> dict[str, str]:
-    """Path -> what is wrong, for the images that cannot be decoded to their last byte."""
-    paths = _paths(sample for listing in splits.values() for sample in listing.samples)
-    return {path: why for path, why in zip(paths, in_threads(problem_with, paths), strict=True) if why}
 
 
 def undecodable_images(splits: Splits, bad_images: dict[str, str], on_bad_image: OnBadImage) -> list[Finding]:
@@ -63,16 +52,19 @@ def without(listing: Listing, bad_images: Collection[str]) -> Listing:
     return replace(listing, samples=[sample for sample in listing.samples if sample.path not in bad_images])
 
 
-def unmatched_names(splits: Splits) -> list[Finding]:
-    return [
-        Finding(
-            "warning",
-            f"{split}: {_images(listing.unmatched)} left out, as the name does not tell identity and camera",
-            tuple(listing.unmatched),
-        )
-        for split, listing in splits.items()
-        if listing.unmatched
-    ]
+def left_out_images(splits: Splits, max_left_out: float) -> list[Finding]:
+    """Images that the reader passes over: an error where a run would refuse them."""
+    findings = []
+    for split, listing in splits.items():
+        counts = [len(files) for files in listing.left_out.values()]
+        everything = sum(counts) + len(listing.samples) + len(listing.junk)
+        refused = too_many(sum(counts), everything, max_left_out)
+        fails = "training" if split == TRAIN else "the final evaluation"
+        follows = f", so {fails} would fail, unless {allow(sum(counts), everything)}" if refused else ""
+        for why, files in listing.left_out.items():
+            text = f"{split}: {_images(files)} left out, {why}{follows}"
+            findings.append(Finding("error" if refused else "warning", text, tuple(files)))
+    return findings
 
 
 def training_findings(splits: Splits, images_per_identity: int) -> list[Finding]:
@@ -147,18 +139,20 @@ def _pictures_of_several_identities(splits: Splits, digest_of: dict[str, str]) -
     return findings
 
 
-def queries_without_match(splits: Splits) -> list[Finding]:
+def unmatched_queries(splits: Splits, max_left_out: float) -> list[Finding]:
     if QUERY not in splits or GALLERY not in splits:
         return []
-    cameras_of: dict[int, set[int]] = defaultdict(set)
-    for sample in splits[GALLERY].samples:
-        cameras_of[sample.identity].add(sample.camera)
-    alone = [sample for sample in splits[QUERY].samples if not cameras_of[sample.identity] - {sample.camera}]
+    query = splits[QUERY].samples
+    alone = queries_without_match(query, splits[GALLERY].samples)
     if not alone:
         return []
+    refused = len(alone) == len(query) or too_many(len(alone), len(query), max_left_out)
     queries = _some(len(alone), "query", "queries")
     text = f"{queries} without a match, left out of the results: the gallery has no other camera's image"
-    return [Finding("warning", text, _paths(alone))]
+    if refused:
+        way_out = "" if len(alone) == len(query) else f", unless {allow(len(alone), len(query))}"
+        text = f"{text}, so the final evaluation would fail{way_out}"
+    return [Finding("error" if refused else "warning", text, _paths(alone))]
 
 
 def unlike_published(reader: Reader, splits: Splits) -> list[Finding]:

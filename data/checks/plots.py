@@ -5,6 +5,7 @@ plot_distribution(report, Path("results/images.png"))
 
 import statistics
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -19,6 +20,8 @@ from data.system.wording import in_plot
 
 NAMED_IDENTITIES = 30
 """Up to this many bars, each is labelled with its identity."""
+LETTERS = 24
+"""How much of an identity's name stands under its bar."""
 LETTERS_ACROSS = 75
 """Up to this many letters, the labels under the bars are written across; more are turned by 90 degrees."""
 SEPARATE_BARS = 150
@@ -33,6 +36,7 @@ def plot_distribution(report: Report, file: Path) -> None:
     format or the file cannot be written.
     """
     images_of = {split.split: split.images_of for split in report.splits if split.images_of}
+    names = {identity: name for split in report.splits for identity, name in split.names.items()}
     panels = [
         ("training", {split: images_of[split] for split in (TRAIN,) if split in images_of}),
         ("test", {split: images_of[split] for split in (GALLERY, QUERY) if split in images_of}),
@@ -45,7 +49,7 @@ def plot_distribution(report: Report, file: Path) -> None:
     figure.suptitle(f"Images per identity: {in_plot(report.title)}" + ("" if panels else " (none)"))
     for number, (title, stacks) in enumerate(panels, start=1):
         axes = figure.add_subplot(len(panels), 1, number)
-        _draw_panel(axes, title, stacks)
+        _draw_panel(axes, title, stacks, names)
         if title == "training":
             k = report.images_per_identity
             axes.axhline(
@@ -56,7 +60,7 @@ def plot_distribution(report: Report, file: Path) -> None:
     _save(figure, file)
 
 
-def _draw_panel(axes: Axes, title: str, stacks: dict[str, dict[int, int]]) -> None:
+def _draw_panel(axes: Axes, title: str, stacks: dict[str, dict[int, int]], names: Mapping[int, str]) -> None:
     """The bars of training or test. `stacks` is split -> identity -> images; a split's bars stand on those before."""
     total: Counter[int] = Counter()
     for images_of in stacks.values():
@@ -80,10 +84,10 @@ def _draw_panel(axes: Axes, title: str, stacks: dict[str, dict[int, int]]) -> No
     axes.grid(axis="y", linewidth=0.5, alpha=0.5)
     axes.set_axisbelow(True)
     if len(identities) <= NAMED_IDENTITIES:
-        labels = [str(identity) for identity in identities]
+        labels = [names.get(identity, str(identity))[:LETTERS] for identity in identities]
         places = range(1, len(labels) + 1)
         letters = len(labels) * (1 + max(map(len, labels)))
-        axes.set_xticks(places, labels, rotation=90 if letters > LETTERS_ACROSS else 0)
+        axes.set_xticks(places, labels, rotation=90 if letters > LETTERS_ACROSS else 0, parse_math=False)
         axes.set_xlabel("identity")
     else:
         axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))

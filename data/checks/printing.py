@@ -35,7 +35,7 @@ def print_table(console: Console, report: Report) -> None:
         "  max": [max(count) for count in counts],
         "distractors (among the images)": [split.distractors for split in report.splits],
         "junk, left out": [split.junk for split in report.splits],
-        "names that do not match, left out": [split.unmatched for split in report.splits],
+        "not understood, left out": [split.left_out for split in report.splits],
     }
     for name, numbers in rows.items():
         table.add_row(name, *(f"{number:,.6g}" for number in numbers))

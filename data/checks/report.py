@@ -5,26 +5,26 @@ report.splits[0].images, [finding.text for finding in report.findings]
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.checks.findings import (
-    DISTRACTOR,
     SEVERITIES,
     Finding,
     Splits,
-    find_bad_images,
-    queries_without_match,
+    left_out_images,
     same_pictures,
     shared_identities,
     training_findings,
     undecodable_images,
     unlike_published,
-    unmatched_names,
+    unmatched_queries,
     without,
 )
+from data.checks.pictures import look_at_all, odd_pictures
 from data.pixels.bad_images import OnBadImage
-from data.sets.listing import GALLERY, QUERY, TRAIN, Listing
+from data.sets.listing import DISTRACTOR, GALLERY, MAX_LEFT_OUT, QUERY, TRAIN, Listing
 from data.sets.readers import READERS, find_dataset
 from data.system.errors import UserError
 
@@ -43,8 +43,10 @@ class SplitSummary:
     """Gallery images that belong to nobody."""
     junk: int
     """Files that the protocol drops."""
-    unmatched: int
-    """Image files whose names do not tell identity and camera."""
+    left_out: int
+    """Image files that the reader passes over, as their names do not tell identity and camera, say."""
+    names: Mapping[int, str] = field(default_factory=dict)
+    """Identity -> what the data set calls it, where that is no number of its own."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def examine(
     images_per_identity: int = 4,
     *,
     outside_images: bool = False,
+    max_left_out: float = MAX_LEFT_OUT,
     on_bad_image: OnBadImage = "stop",
 ) -> Report:
     """Reads the data set at `data_dir`, every image to its last byte, and reports on it.
@@ -91,15 +94,17 @@ def examine(
         raise UserError(f"images_per_identity={images_per_identity} must be at least 1")
     name, place = find_dataset(data_dir, dataset)
     splits, findings = _read_splits(name, place, outside_images)
-    bad_images = find_bad_images(splits)
+    looks = look_at_all(splits)
+    bad_images = {path: look.problem for path, look in looks.items() if look.problem}
     findings += undecodable_images(splits, bad_images, on_bad_image)
     if on_bad_image == "skip":
         splits = {split: without(listing, bad_images) for split, listing in splits.items()}
-    findings += unmatched_names(splits)
+    findings += left_out_images(splits, max_left_out)
+    findings += odd_pictures(splits, looks)
     findings += training_findings(splits, images_per_identity)
     findings += shared_identities(splits)
     findings += same_pictures(splits, set(bad_images))
-    findings += queries_without_match(splits)
+    findings += unmatched_queries(splits, max_left_out)
     findings += unlike_published(READERS[name], splits)
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     summaries = tuple(_summary(split, listing) for split, listing in splits.items())
@@ -124,8 +129,10 @@ def _read_splits(name: str, place: Path, outside_images: bool) -> tuple[Splits, 
         if split == TRAIN or listing.samples:
             splits[split] = listing
         else:
-            text = f"{listing.where}: no usable images, so no final evaluation"
-            findings.append(Finding("warning", text, tuple(listing.unmatched + listing.junk)))
+            left_out = [path for files in listing.left_out.values() for path in files]
+            fails = "the final evaluation would fail" if left_out else "no final evaluation"
+            text = f"{listing.where}: no usable images, so {fails}"
+            findings.append(Finding("error" if left_out else "warning", text, tuple(left_out + listing.junk)))
     return splits, findings
 
 
@@ -139,5 +146,6 @@ def _summary(split: str, listing: Listing) -> SplitSummary:
         images_of=dict(images_of),
         distractors=distractors,
         junk=len(listing.junk),
-        unmatched=len(listing.unmatched),
+        left_out=sum(map(len, listing.left_out.values())),
+        names=listing.identity_names,
     )

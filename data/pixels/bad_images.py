@@ -11,6 +11,7 @@ from typing import Literal, assert_never
 
 from data.pixels.decoding import check_file, decoder_name, problem_with
 from data.pixels.memos import remembered
+from data.sets.listing import MAX_LEFT_OUT
 from data.sets.readers import read_test, read_train
 from data.sets.samples import Sample
 from data.system.errors import UserError
@@ -61,6 +62,7 @@ def usable_train(
     dataset: str | None = None,
     *,
     outside_images: bool = False,
+    max_left_out: float = MAX_LEFT_OUT,
     on_bad_image: OnBadImage = "stop",
     cache_dir: Path | None = None,
 ) -> tuple[list[Sample], list[str]]:
@@ -68,7 +70,7 @@ def usable_train(
 
     Raises UserError when they cannot be read or none is left.
     """
-    samples = read_train(data_dir, dataset, outside_images=outside_images)
+    samples = read_train(data_dir, dataset, outside_images=outside_images, max_left_out=max_left_out)
     return _usable(samples, "training", on_bad_image, cache_dir)
 
 
@@ -77,11 +79,12 @@ def usable_test(
     dataset: str | None = None,
     *,
     outside_images: bool = False,
+    max_left_out: float = MAX_LEFT_OUT,
     on_bad_image: OnBadImage = "stop",
     cache_dir: Path | None = None,
 ) -> tuple[list[Sample], list[Sample], list[str]]:
     """The query and gallery images that a run uses, and the paths of those that it leaves out, sorted."""
-    query, gallery = read_test(data_dir, dataset, outside_images=outside_images)
+    query, gallery = read_test(data_dir, dataset, outside_images=outside_images, max_left_out=max_left_out)
     query, no_queries = _usable(query, "query", on_bad_image, cache_dir)
     gallery, not_in_gallery = _usable(gallery, "gallery", on_bad_image, cache_dir)
     return query, gallery, sorted({*no_queries, *not_in_gallery})

@@ -26,8 +26,10 @@ MAXIMUM_FILE_BYTES = 512 * 2**20
 """More than MAXIMUM_IMAGE_PIXELS need in any of FORMATS."""
 MAXIMUM_SCANS = 200
 """Passes over a progressive JPEG's pixels. Encoders make about ten; each can take as long as a whole picture."""
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same image would give other bytes, or a pixel file had another layout."""
+SCALES = (1, 255, 1023, 4095, 16383, 65535)
+"""White in pictures of floats, and of 8, 10, 12, 14 and 16 bits."""
 SKIP = "mend it, or leave such images out with on_bad_image=skip (as an option: --on-bad-image skip)"
 """What a user can do about an image that cannot be decoded."""
 
@@ -54,8 +56,9 @@ def check_file(path: str | Path) -> os.stat_result:
 def load_image(path: str | Path) -> Image.Image:
     """Decodes a whole image file, upright and as RGB. Raises UnreadableImage.
 
-    Photos are turned upright by their EXIF orientation (the ReID sets have none). Palette, grey and CMYK become RGB,
-    16-bit grey keeps its upper 8 bits, transparency is dropped, and only the first of several frames counts.
+    Photos are turned upright by their EXIF orientation (the ReID sets have none). Palette, grey and CMYK become RGB.
+    Grey of floats or of more than 8 bits is scaled by the rule of `full_scale`. Transparency is dropped, and only the
+    first of several frames counts.
     """
     try:
         check_file(path)
@@ -72,9 +75,33 @@ def load_image(path: str | Path) -> Image.Image:
 def upright_rgb(image: Image.Image) -> Image.Image:
     """The picture upright and as RGB, as `load_image` gives it. `image` itself is turned, too."""
     _turn_upright(image)
-    if image.mode.startswith("I"):  # Pillow's own conversion would clip all above 255 to white
-        return Image.fromarray(np.uint8(np.clip(np.asarray(image), 0, 65535) >> 8)).convert("RGB")
-    return image.convert("RGB")
+    if (top := full_scale(image)) is None:
+        return image.convert("RGB")
+    values_HW = np.asarray(image)
+    if values_HW.dtype.kind == "f":
+        values_HW = np.rint(values_HW.clip(0, top) * (255 / top))
+    else:
+        values_HW = values_HW >> (top.bit_length() - 8)
+    return Image.fromarray(values_HW.astype(np.uint8)).convert("RGB")
+
+
+def full_scale(image: Image.Image) -> int | None:
+    """The value that becomes white in grey of floats or of more than 8 bits; None for all other pictures.
+
+    It is the smallest number of SCALES (1 is for floats alone) that the picture's largest value does not exceed; floats
+    may exceed it by a tenth, as resampling leaves them, and are clipped. Raises UserError for values that fit none.
+    """
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return None
+    low, high = (float(bound) for bound in (np.min(np.asarray(image)), np.max(np.asarray(image))))
+    beyond = 0.1 if image.mode == "F" else 0.0
+    for top in SCALES if image.mode == "F" else SCALES[1:]:
+        if -beyond * high <= low and high <= (1 + beyond) * top:
+            return top
+    raise UserError(
+        f"its values are from {low:g} to {high:g}, which is no grey: scale them from 0 to one of "
+        f"{', '.join(map(str, SCALES))} (1 in floats), or save 8 bits"
+    )
 
 
 def problem_with(path: str | Path) -> str | None:

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.pixels.bad_images import OnBadImage, leave_out_bad
-from data.sets.listing import GALLERY, IMAGE_SUFFIXES, QUERY, TRAIN, refuse_outside
+from data.sets.listing import (
+    DISTRACTOR,
+    GALLERY,
+    MAX_LEFT_OUT,
+    QUERY,
+    TRAIN,
+    USUAL_SUFFIXES,
+    is_foreign,
+    is_image,
+    refuse_outside,
+    some_samples,
+)
 from data.sets.readers import READERS, NoDataset, find_dataset
 from data.system.errors import UserError
 
@@ -21,6 +32,24 @@ class Label(NamedTuple):
     camera: int
     split: str
     """"train", "query" or "gallery"."""
+    identity_name: str = ""
+    """What the data set calls the identity, where that is no number of its own; so with the camera."""
+    camera_name: str = ""
+
+    @property
+    def is_distractor(self) -> bool:
+        """Whether it shows nobody whom the data set knows: two distractors need not be one person."""
+        return self.identity == DISTRACTOR and self.split != TRAIN
+
+    @property
+    def who(self) -> str:
+        """`identity 7`, as the data set's owner knows it, or `distractor`."""
+        return "distractor" if self.is_distractor else f"identity {self.identity_name or self.identity}"
+
+    @property
+    def camera_shown(self) -> str:
+        """The camera, as the data set's owner knows it."""
+        return self.camera_name or str(self.camera)
 
 
 class Gallery(NamedTuple):
@@ -43,6 +72,7 @@ def read_gallery(
     dataset: str | None = None,
     *,
     outside_images: bool = False,
+    max_left_out: float = MAX_LEFT_OUT,
     on_bad_image: OnBadImage = "stop",
     cache_dir: Path | None = None,
 ) -> Gallery:
@@ -55,7 +85,8 @@ def read_gallery(
     found: tuple[str, Path] | None
     try:
         found = name, root = find_dataset(place, dataset)
-        images = [sample.path for sample in READERS[name].read_test(root, outside_images=outside_images)[1]]
+        listing = READERS[name].list_split(root, GALLERY, outside_images=outside_images)
+        images = [sample.path for sample in some_samples(listing, max_left_out)]
     except NoDataset:
         if dataset is not None:
             raise
@@ -63,7 +94,7 @@ def read_gallery(
     left_out = leave_out_bad(images, on_bad_image, cache_dir=cache_dir)
     kept = [image for image in images if image not in left_out]
     if not kept:
-        why = "none can be decoded" if left_out else f"no images ({', '.join(IMAGE_SUFFIXES)})"
+        why = "none can be decoded" if left_out else f"no images ({', '.join(USUAL_SUFFIXES)}) or others"
         raise UserError(f"gallery {place}: {why}")
     return Gallery(kept, _labels(*found) if found else {}, sorted(left_out))
 
@@ -74,8 +105,11 @@ def _dataset_above(place: Path) -> tuple[str, Path] | None:
 
 
 def _images_below(folder: Path, outside_images: bool) -> list[str]:
-    root = folder.resolve()
-    paths = sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    root, paths = folder.resolve(), list[str]()
+    for place, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not is_foreign(name)]
+        paths += [os.path.join(place, name) for name in names if is_image(name)]  # noqa: PTH118
+    paths.sort()
     if not outside_images:
         for path in paths:
             refuse_outside(path, path, [str(root)])
@@ -87,8 +121,11 @@ def _labels(name: str, root: Path) -> dict[str, Label]:
     labels: dict[str, Label] = {}
     for split in (TRAIN, QUERY, GALLERY):
         try:
-            samples = READERS[name].list_split(root, split, outside_images=True).samples
+            listing = READERS[name].list_split(root, split, outside_images=True)
         except UserError:
             continue
-        labels |= {os.path.realpath(path): Label(identity, camera, split) for path, identity, camera in samples}
+        people, cameras = listing.identity_names, listing.camera_names
+        for path, identity, camera in listing.samples:
+            names = people.get(identity, ""), cameras.get(camera, "")
+            labels[os.path.realpath(path)] = Label(identity, camera, split, *names)
     return labels

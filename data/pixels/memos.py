@@ -2,7 +2,8 @@
 
     digests = remembered(file_digest, paths, default_cache_dir() / "digests")  # path -> digest
 
-A file has changed when its size or modification time has. There is a JSON file of results for each folder of images.
+A file has changed when its size or modification time has. The results lie in a few JSON files, which all images share:
+one for each folder of images would be slow where every identity has a folder.
 """
 
 import hashlib
@@ -13,15 +14,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data.pixels.decoding import check_file
-from data.sets.samples import name_of
 from data.system.files import write_text
-from data.system.kept import kept_file, stamp_of
+from data.system.kept import stamp_of
 from data.system.threads import in_threads
 
 logger = logging.getLogger(__name__)
 
 Memo = dict[str, tuple[str, str]]
-"""File name -> stamp and result."""
+"""Absolute path -> stamp and result."""
+MEMOS = 16
+"""JSON files among which the folders of images are divided; whoever has a new result writes the whole of one."""
 
 
 def remembered(
@@ -35,21 +37,29 @@ def remembered(
 
     Raises OSError for what is no regular file.
     """
-    by_folder: dict[str, list[str]] = {}
-    for path in dict.fromkeys(paths):
-        by_folder.setdefault(os.path.dirname(os.path.abspath(path)), []).append(path)  # noqa: PTH100, PTH120
-    results: dict[str, str] = {}
-    for folder, files in by_folder.items():
-        memo = kept_file(memos, hashlib.sha256(os.fsencode(folder)).hexdigest(), ".json")
-        known = _read(memo)
-        stamps = {path: stamp_of(path, check_file(path)) for path in files}
-        new = [path for path, stamp in stamps.items() if known.get(name_of(path), ("", ""))[0] != stamp]
-        fresh = dict(zip(new, in_threads(function, new, threads), strict=True))
-        known |= {name_of(path): (stamps[path], result) for path, result in fresh.items() if worth_it(result)}
-        results |= {path: fresh[path] if path in fresh else known[name_of(path)][1] for path in files}
-        if fresh:
-            _write(memo, known)
+    places = {path: os.path.abspath(path) for path in paths}  # noqa: PTH100
+    stamps = {path: stamp_of(path, check_file(path)) for path in places}
+    memo_of = {folder: _memo(memos, folder) for folder in {os.path.dirname(place) for place in places.values()}}  # noqa: PTH120
+    known = {memo: _read(memo) for memo in set(memo_of.values())}
+    results, fresh = dict[str, str](), dict[Path, Memo]()
+    for path, place in places.items():
+        stamp, result = known[memo_of[os.path.dirname(place)]].get(place, ("", ""))  # noqa: PTH120
+        if stamp == stamps[path]:
+            results[path] = result
+    new = [path for path in places if path not in results]
+    for path, result in zip(new, in_threads(function, new, threads), strict=True):
+        results[path] = result
+        if worth_it(result):
+            place = places[path]
+            fresh.setdefault(memo_of[os.path.dirname(place)], {})[place] = stamps[path], result  # noqa: PTH120
+    for memo, found in fresh.items():
+        _write(memo, _read(memo) | found)
     return results
+
+
+def _memo(memos: Path, folder: str) -> Path:
+    digest = hashlib.sha256(os.fsencode(folder)).digest()
+    return memos / f"{digest[0] % MEMOS:02d}.json"
 
 
 def _read(memo: Path) -> Memo:

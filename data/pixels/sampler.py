@@ -3,6 +3,7 @@
 epoch_batches([0, 0, 1, 1, 2, 2], batch_size=4, images_per_identity=2, seed=0, epoch=0)  # 2 batches: 2 x 2 indices
 """
 
+import heapq
 import math
 from collections.abc import Sequence
 
@@ -55,14 +56,19 @@ def _slots_per_identity(images_I: np.ndarray, slots: int, batches: int, k: int, 
         given_I = np.zeros(count, dtype=np.int64)
         given_I[rng.permutation(count)[:slots]] = 1
         return given_I
-    given_I = np.ones(count, dtype=np.int64)
-    wanted_I = images_I / k
-    tie_I = rng.random(count)
+    given = [1] * count
+    wanted = (images_I / k + rng.random(count) * 1e-3).tolist()
+    # The next slot goes to the identity that is furthest below its share, unless it is in every batch already.
+    shortest = [(-share, identity) for identity, share in enumerate(wanted)]
+    heapq.heapify(shortest)
     for _ in range(slots - count):
-        # The next slot goes to the identity that is furthest below its share, unless it is in every batch already.
-        short_I = np.where(given_I < batches, (wanted_I + tie_I * 1e-3) / given_I, -1.0)
-        given_I[int(np.argmax(short_I))] += 1
-    return given_I
+        identity = shortest[0][1]
+        given[identity] += 1
+        if given[identity] < batches:
+            heapq.heapreplace(shortest, (-wanted[identity] / given[identity], identity))
+        else:
+            heapq.heappop(shortest)
+    return np.array(given)
 
 
 def _draw(images: np.ndarray, groups: int, k: int, rng: np.random.Generator) -> list[int]:
@@ -93,7 +99,8 @@ def epoch_batches(
     check_batch(batch_size, images_per_identity, len(set(labels)))
     k = images_per_identity
     labels_N = np.asarray(labels)
-    members = [np.flatnonzero(labels_N == label) for label in np.unique(labels_N)]
+    order_N = np.argsort(labels_N, kind="stable")
+    members = np.split(order_N, np.flatnonzero(np.diff(labels_N[order_N])) + 1)
     slots = batches * (batch_size // k)
     given_I = _slots_per_identity(np.array([len(m) for m in members]), slots, batches, k, rng)
     result: list[list[int]] = [[] for _ in range(batches)]

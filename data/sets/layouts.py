@@ -14,7 +14,6 @@ A set is recognised by the folder of its training images and, where two kinds sh
 Other kinds derive from Reader, as data/sets/manifest.py does. A new one gets its line in data/sets/readers.py.
 """
 
-import logging
 import os
 import re
 from abc import ABC, abstractmethod
@@ -22,11 +21,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.sets.listing import GALLERY, IMAGE_SUFFIXES, QUERY, TRAIN, Listing, refuse_outside
+from data.sets.listing import (
+    GALLERY,
+    MAX_LEFT_OUT,
+    QUERY,
+    TRAIN,
+    Listing,
+    check_queries,
+    is_foreign,
+    is_image,
+    refuse_outside,
+    some_samples,
+)
 from data.sets.samples import Sample
 from data.system.errors import UNPRINTABLE, UserError, printable
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +73,22 @@ class Reader(ABC):
         """Where such a set is in `root`, which shows no sign of it, when the user says that there is one."""
         return None
 
-    def read_train(self, place: Path, *, outside_images: bool = False) -> list[Sample]:
-        """The training images. Raises UserError when they cannot be read or there are none."""
-        return _some_samples(self.list_split(place, TRAIN, outside_images=outside_images))
+    def read_train(
+        self, place: Path, *, outside_images: bool = False, max_left_out: float = MAX_LEFT_OUT
+    ) -> list[Sample]:
+        """The training images. Raises UserError when they cannot be read, there are none, or more than the share
+        `max_left_out` of them would be left out."""
+        return some_samples(self.list_split(place, TRAIN, outside_images=outside_images), max_left_out)
 
-    def read_test(self, place: Path, *, outside_images: bool = False) -> tuple[list[Sample], list[Sample]]:
-        """Query and gallery images. Raises UserError when they cannot be read or there are none in one of the two."""
-        query, gallery = (self.list_split(place, split, outside_images=outside_images) for split in (QUERY, GALLERY))
-        return _some_samples(query), _some_samples(gallery)
+    def read_test(
+        self, place: Path, *, outside_images: bool = False, max_left_out: float = MAX_LEFT_OUT
+    ) -> tuple[list[Sample], list[Sample]]:
+        """Query and gallery images. Raises UserError when they cannot be read, there are none in one of the two, or
+        more than the share `max_left_out` of the images, or of the queries for want of a match, would be left out."""
+        listings = [self.list_split(place, split, outside_images=outside_images) for split in (QUERY, GALLERY)]
+        query, gallery = (some_samples(listing, max_left_out) for listing in listings)
+        check_queries(listings[0].where, query, gallery, max_left_out)
+        return query, gallery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +128,16 @@ class FolderReader(Reader):
         links = _images_in(folder)
         listed = _listed_names(place / self.name_lists[split]) if split in self.name_lists else None
         names = sorted(links if listed is None else set(listed))
+        passed_over = {"as they lie in folders of their own": _images_in_folders(folder)}
+        if listed is not None:
+            unlisted = [str(folder / name) for name in sorted(links.keys() - set(listed))]
+            passed_over[f"as {self.name_lists[split]} does not list them"] = [printable(path) for path in unlisted]
         if missing := [name for name in names if name not in links]:
             first = printable(missing[0])
-            raise UserError(f"{folder}: {len(missing)} listed images are not there, the first is {first}")
-        listing = Listing(str(folder), [], [], [])
+            raise UserError(
+                f"{folder}: {len(missing)} listed images are not there, the first is {first}; copy them there"
+            )
+        listing = Listing(str(folder), [], [], [], {why: files for why, files in passed_over.items() if files})
         root = str(folder.resolve())
         for name in names:
             path = f"{root}{os.sep}{name}"
@@ -137,9 +159,19 @@ def _images_in(folder: Path) -> dict[str, bool]:
         raise UserError(f"{folder}: no such folder")
     try:
         with os.scandir(folder) as entries:
-            return {entry.name: entry.is_symlink() for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)}
+            return {entry.name: entry.is_symlink() for entry in entries if is_image(entry.name)}
     except OSError as error:
         raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
+
+
+def _images_in_folders(folder: Path) -> list[str]:
+    """The image files in the folders of a folder, at any depth, sorted."""
+    found: list[str] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_foreign(name)]
+        if Path(place) != folder:
+            found += [printable(os.path.join(place, name)) for name in names if is_image(name)]  # noqa: PTH118
+    return sorted(found)
 
 
 def _listed_names(name_list: Path) -> list[str] | None:
@@ -151,15 +183,3 @@ def _listed_names(name_list: Path) -> list[str] | None:
     except OSError as error:
         raise UserError(f"{name_list}: cannot be read: {error.strerror}") from error
     return [line.strip() for line in lines if line.strip()]
-
-
-def _some_samples(listing: Listing) -> list[Sample]:
-    """The samples of a split that must not be empty. Warns of images whose names do not match."""
-    unmatched = len(listing.unmatched)
-    example = f"e.g. {Path(listing.unmatched[0]).name}" if unmatched else ""
-    if not listing.samples:
-        hint = f"; {unmatched} names do not match, {example}" if unmatched else ""
-        raise UserError(f"{listing.where}: no usable images{hint}")
-    if unmatched:
-        logger.warning("%s: %d images left out because their names do not match, %s", listing.where, unmatched, example)
-    return listing.samples

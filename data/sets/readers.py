@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from data.sets.layouts import Reader
+from data.sets.listing import MAX_LEFT_OUT, WRITE_MANIFEST, is_foreign
 from data.sets.manifest import MANIFEST
 from data.sets.market1501 import MARKET1501
 from data.sets.samples import Sample
@@ -47,7 +48,7 @@ def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str,
     if not found:
         empty = " is empty:" if root.is_dir() and not any(root.iterdir()) else ""
         signs = ", ".join(reader.sign for reader in readers)
-        raise NoDataset(f"data_dir {shown}{empty} holds no data set; looked for {signs}")
+        raise NoDataset(f"data_dir {shown}{empty} holds no data set; looked for {signs}; or {WRITE_MANIFEST}")
     if len(found) > 1:
         listed = ", ".join(f"{place.name} ({name})" for name, place in found)
         raise UserError(f"data_dir {shown} holds several data sets: {listed}; point at one or set dataset")
@@ -59,6 +60,7 @@ def _places(root: Path, readers: list[Reader]) -> list[tuple[str, Path]]:
     if here := _readers_of(root, readers):
         return [(reader.name, root) for reader in here]
     children = sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else []
+    children = [child for child in children if not is_foreign(child.name)]
     return [(reader.name, child) for child in children for reader in _readers_of(child, readers)]
 
 
@@ -68,18 +70,30 @@ def _readers_of(place: Path, readers: list[Reader]) -> list[Reader]:
     return here if len(here) < 2 else [reader for reader in here if reader.names_fit(place)] or here[:1]
 
 
-def read_train(data_dir: str | Path, dataset: str | None = None, *, outside_images: bool = False) -> list[Sample]:
+def read_train(
+    data_dir: str | Path,
+    dataset: str | None = None,
+    *,
+    outside_images: bool = False,
+    max_left_out: float = MAX_LEFT_OUT,
+) -> list[Sample]:
     """The training images of the data set at `data_dir`.
 
-    An image outside of its folder (led to by a link or a manifest's path) raises UserError without `outside_images`.
+    `outside_images` allows images outside of its folder, led to by a link or a manifest's path. `max_left_out` (0 to 1)
+    is the largest share of a split's images that may be left out as the reader does not understand them, and of the
+    queries as they have no match; a single one is warned of. Raises UserError.
     """
     name, place = find_dataset(data_dir, dataset)
-    return READERS[name].read_train(place, outside_images=outside_images)
+    return READERS[name].read_train(place, outside_images=outside_images, max_left_out=max_left_out)
 
 
 def read_test(
-    data_dir: str | Path, dataset: str | None = None, *, outside_images: bool = False
+    data_dir: str | Path,
+    dataset: str | None = None,
+    *,
+    outside_images: bool = False,
+    max_left_out: float = MAX_LEFT_OUT,
 ) -> tuple[list[Sample], list[Sample]]:
-    """Query and gallery images of the data set at `data_dir`; `outside_images` as in `read_train`."""
+    """Query and gallery images of the data set at `data_dir`; the rest as in `read_train`."""
     name, place = find_dataset(data_dir, dataset)
-    return READERS[name].read_test(place, outside_images=outside_images)
+    return READERS[name].read_test(place, outside_images=outside_images, max_left_out=max_left_out)

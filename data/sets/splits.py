@@ -49,17 +49,25 @@ def split_query_gallery(samples: list[Sample], seed: int) -> tuple[list[Sample],
     gallery = sorted(
         samples, key=lambda sample: _order(seed, "query", sample.identity, sample.camera, name_of(sample.path))
     )
-    query: list[Sample] = []
-    for candidate in list(gallery):
-        if len(query) >= min(max(1, len(samples) // 3), len({sample.camera for sample in samples})):
+    left = Counter(sample.camera for sample in gallery)
+    most = min(max(1, len(samples) // 3), len(left))
+    query: dict[int, int] = {}  # camera -> place in `gallery`
+    for place, candidate in enumerate(gallery):
+        if len(query) >= most:
             break
-        rest = [sample for sample in gallery if sample is not candidate]
-        cameras_left = {sample.camera for sample in rest}
-        new_camera = candidate.camera not in {sample.camera for sample in query}
-        if new_camera and all(cameras_left - {chosen.camera} for chosen in [*query, candidate]):
-            query.append(candidate)
-            gallery = rest
-    return sorted(query), sorted(gallery)
+        if candidate.camera in query:
+            continue
+        left[candidate.camera] -= 1
+        if not left[candidate.camera]:
+            del left[candidate.camera]
+        # With two cameras left every query has another one's image; with one, those of that camera would have none.
+        if len(left) > 1 or (len(left) == 1 and not left.keys() & {candidate.camera, *query}):
+            query[candidate.camera] = place
+        else:
+            left[candidate.camera] += 1
+    chosen = set(query.values())
+    rest = [sample for place, sample in enumerate(gallery) if place not in chosen]
+    return sorted(gallery[place] for place in chosen), sorted(rest)
 
 
 def split_identities(samples: list[Sample], *, fraction: float = 0.2, seed: int = 0) -> TrainingData:
@@ -82,7 +90,8 @@ def split_identities(samples: list[Sample], *, fraction: float = 0.2, seed: int 
     usable = [identity for identity in shuffled if len({sample.camera for sample in groups[identity]}) > 1]
     if not usable:
         raise UserError("no training identity is seen by two cameras, so no validation query could have a match")
-    rest = [identity for identity in shuffled if identity not in set(usable)]
+    seen_twice = set(usable)
+    rest = [identity for identity in shuffled if identity not in seen_twice]
     spared = max(len(usable) // 2, len(usable) - held_out)
     validation = set((usable[: len(usable) - spared] + rest + usable[len(usable) - spared :])[:held_out])
     query: list[Sample] = []

@@ -90,7 +90,10 @@ def cache_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_image_options(parser: argparse.ArgumentParser, default: str = "default: stop") -> None:
-    """Adds --on-bad-image and --outside-images, for commands that take no settings; None where they are not given."""
+    """Adds --on-bad-image, --outside-images and --max-left-out, for commands that take no settings.
+
+    None where they are not given.
+    """
     parser.add_argument(
         "--on-bad-image",
         choices=("stop", "skip"),
@@ -102,11 +105,18 @@ def add_image_options(parser: argparse.ArgumentParser, default: str = "default: 
         const=True,
         help="allows images outside of the data folder, by links or a manifest's paths",
     )
+    parser.add_argument(
+        "--max-left-out",
+        type=_share,
+        metavar="SHARE",
+        help="largest share of a split's images that may be left out as no name tells who is on them, and of the "
+        "queries as they have no match; more are an error, a single one is not; default: 0.01",
+    )
 
 
 def image_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options that were given, by the names of the settings that they stand for."""
-    given = {"on_bad_image": arguments.on_bad_image, "outside_images": arguments.outside_images}
+    given = {name: getattr(arguments, name) for name in ("on_bad_image", "outside_images", "max_left_out")}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -118,3 +128,13 @@ def _gibibytes(text: str) -> int:
     if not 0 <= size < 2**30:
         raise argparse.ArgumentTypeError(f"{text} is not a number of GiB")
     return int(size * 2**30)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share, from 0 to 1")
+    return share

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from PIL import __version__ as pillow_version
 from torch.nn import functional as F
 
-from data.pixels.decoding import decode, resized, upright_rgb
+from data.pixels.decoding import decode, decoder_name, resized, upright_rgb
 from data.pixels.digests import content_digests
 from data.system.errors import UserError
 from data.system.kept import default_cache_dir, kept_file, key_of, read_arrays, write_arrays
@@ -98,7 +97,7 @@ def embed_cached(model: Embedder, paths: Sequence[str], cache_dir: Path | None =
     """
     cache_dir = cache_dir or default_cache_dir()
     architecture = {name: getattr(model.config, name) for name in ARCHITECTURE}
-    key = key_of(model.digest, architecture, str(model.precision), pillow_version)
+    key = key_of(model.digest, architecture, str(model.precision), decoder_name())
     file = kept_file(cache_dir / "embeddings", key, ".arrays")
     kept = read_arrays(file, key) or {"digests": np.array([]), "embeddings": np.empty((0, model.width))}
     known = dict(zip(kept["digests"].tolist(), kept["embeddings"], strict=True))

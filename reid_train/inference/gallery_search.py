@@ -31,6 +31,8 @@ from reid_train.training.plots import STYLE, save_figure
 FRAMES = {True: "#16a34a", False: "#dc2626", None: "#9ca3af"}
 """Frame of an image that shows the query's identity, another one, or one that is not known."""
 RANKS_A_ROW = 10
+LETTERS = 24
+"""How much of an identity's name is written above an image."""
 THUMBNAIL = 256
 """Pixels of an image's longer side."""
 
@@ -55,7 +57,7 @@ def rank(query: str | Path, query_D: np.ndarray, gallery: Gallery, gallery_ND: n
     ranked, same_camera = [], 0
     for path, similarity in zip(gallery.images, gallery_ND @ query_D, strict=True):
         label = gallery.label(path)
-        right = own.identity == label.identity if own and label else None
+        right = own.identity == label.identity if own and label and not own.is_distractor else None
         if Path(path).resolve() == true:
             continue
         if right and own and label and own.camera == label.camera:
@@ -114,7 +116,7 @@ def print_ranking(ranked: Sequence[Ranked], title: str, folder: str) -> None:
         of_label = ["", "", ""]
         if label:
             right = {True: Text("yes", "green"), False: Text("no", "red"), None: ""}[image.right]
-            of_label = [str(label.identity), str(label.camera), right]
+            of_label = [label.who.removeprefix("identity "), label.camera_shown, right]
         name = printable(os.path.relpath(image.path, os.path.realpath(folder)))
         table.add_row(str(place), f"{image.similarity:.4f}", *(of_label if known else ()), name)
     open_console().print(table)
@@ -142,7 +144,7 @@ def plot_ranking(query: str | Path, label: Label | None, ranked: Sequence[Ranked
 
 
 def _identity(label: Label | None) -> str:
-    return f"\nidentity {label.identity}" if label else ""
+    return f"\n{label.who[:LETTERS]}" if label else ""
 
 
 def _thumbnail(path: str | Path) -> Any:
@@ -158,4 +160,4 @@ def _frame(panel: Axes, image: Any, colour: str, title: str) -> None:
     panel.imshow(image)
     for spine in panel.spines.values():
         spine.set(visible=True, color=colour, linewidth=4)
-    panel.set_title(title, fontsize=8, fontweight="normal")
+    panel.set_title(title, fontsize=8, fontweight="normal", parse_math=False)

@@ -36,8 +36,8 @@ def bootstrap_intervals(
     identities, row_C = np.unique(identity_C, return_inverse=True)
     if len(identities) < 2:
         return None
-    member_IC = np.arange(len(identities))[:, None] == row_C
-    queries_I = member_IC.sum(axis=1)
-    scores_IF = member_IC @ figures_CF.astype(np.float64) / queries_I[:, None]
+    queries_I = np.bincount(row_C)
+    sums_FI = [np.bincount(row_C, weights=figure_C) for figure_C in figures_CF.T.astype(np.float64)]
+    scores_IF = np.stack(sums_FI, axis=1) / queries_I[:, None]
     means_BF = resampled_means(scores_IF, queries_I, resamples=resamples, rng=np.random.default_rng(seed))
     return np.quantile(means_BF, [(1 - SHARE) / 2, (1 + SHARE) / 2], axis=0).T

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from data.pixels.bad_images import OnBadImage
 from data.pixels.sampler import check_batch, steps_per_epoch
+from data.sets.listing import MAX_LEFT_OUT
 from data.sets.readers import DatasetName
 from data.sets.splits import TrainingData
 from data.system.errors import UserError, printable, suggestion
@@ -37,6 +38,9 @@ class DataSettings(Settings):
     """Which reader is meant; null detects it."""
     outside_images: bool = False
     """Whether images may lie outside of the data folder, led to by links or a manifest's paths."""
+    max_left_out: Fraction = MAX_LEFT_OUT
+    """Largest share of a split's images that may be left out as no name tells who is on them, and of the queries as
+    they have no match; more are an error, a single one is not."""
     on_bad_image: OnBadImage = "stop"
     """Images that cannot be decoded: stop before training, or skip, which leaves them out, counted and named."""
     validation_fraction: float = Field(0.2, gt=0, lt=1)
@@ -110,7 +114,7 @@ class TrainConfig(  # fields are in the order from the last base to the first
         return make_config({**self.model_dump(), **changes}, "settings")
 
 
-IMAGE_RULES = ("outside_images", "on_bad_image")
+IMAGE_RULES = ("outside_images", "max_left_out", "on_bad_image")
 """The settings that decide which images are used, beside where they lie."""
 PLACES = ("data_dir", "pretrained", "teacher")
 """The settings that say where something lies."""

@@ -40,9 +40,11 @@ class _Log(logging.FileHandler):
 def log_to(file: Path) -> None:
     """Sends what this process logs to a file, and what the run and its images have to tell to the terminal as well.
 
-    The file and its folder appear with the first line. Raises UserError where they cannot.
+    The file and its folder appear with the first line, but for what is said while images are decoded: one that cannot
+    be decoded is to leave no folder. Raises UserError where they cannot.
     """
     handler = _Log(check_out(file), encoding="utf-8", delay=True)
+    handler.addFilter(lambda record: record.name != "data.pixels.pixel_file")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = logging.StreamHandler(sys.stdout)
     terminal.addFilter(lambda record: record.name.startswith(("data.", "reid_train.")) and record.name != __name__)

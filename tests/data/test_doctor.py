@@ -400,3 +400,17 @@ def test_plot_tick_labels_do_not_overlap(
     boxes.sort(key=lambda box: box.x0)
     assert len(boxes) >= min(identities, 5)
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_bars_bear_the_names_that_a_manifest_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = []
+    for number in range(12):
+        for camera in ("gate", "yard"):
+            draw(tmp_path / "own" / f"{number}_{camera}.png", len(rows))
+            rows.append((f"{number}_{camera}.png", f"${number}$ car", camera, "train"))
+    figures: list[Figure] = []
+    monkeypatch.setattr("data.checks.plots._save", lambda figure, file: figures.append(figure))
+    plot_distribution(examine(manifest(tmp_path / "own", rows)), tmp_path / "plot.png")
+    labels = figures[0].axes[0].get_xticklabels()
+    assert {label.get_text() for label in labels} == {f"${number}$ car" for number in range(12)}
+    assert not any(label.get_parse_math() for label in labels)

@@ -10,7 +10,7 @@ from data.pixels.gallery import Gallery, Label, read_gallery
 from reid_train import query as module
 from reid_train.inference.embedder import load_model
 from reid_train.inference.evaluation_count import read_test_metrics
-from reid_train.inference.gallery_search import FRAMES, Ranked, plot_ranking, rank
+from reid_train.inference.gallery_search import FRAMES, Ranked, plot_ranking, print_ranking, rank
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -107,6 +107,29 @@ def test_ranking_leaves_out_the_query_and_its_camera_and_knows_right_from_wrong(
     assert [(image.path, image.right) for image in ranked] == [(paths[3], False), (paths[2], True), (paths[4], None)]
     assert [image.similarity for image in ranked] == pytest.approx([0.8, 0.6, 0]) and same_camera == 1
     assert all(image.right is None for image in rank(paths[4], gallery_ND[4], gallery, gallery_ND)[0])
+
+
+def test_identities_bear_their_owners_names_and_distractors_are_nobody(tmp_path, capsys, monkeypatch):
+    images = [("p", "product_0024", "aisle [3]", "query"), ("q", "product_0024", "till", "gallery")]
+    images += [(name, "0", "till", "gallery") for name in "rs"] + [("t", "a$b$", "till", "gallery")]
+    for name, *_ in images:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    lines = [f"{name}.png,{who},{camera},{split}" for name, who, camera, split in images]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,identity,camera,split", *lines]))
+    gallery, figures = read_gallery(tmp_path), []
+    ranked, _ = rank(tmp_path / "p.png", np.ones(2), gallery, np.ones((4, 2)))
+    print_ranking(ranked, "p", str(tmp_path))
+    table = capsys.readouterr().out
+    assert [row.right for row in ranked] == [True, False, False, False]
+    assert "product_0024" in table and "till" in table and table.count("distractor") == 2
+    assert gallery.label(tmp_path / "p.png").camera_shown == "aisle [3]"
+    monkeypatch.setattr("reid_train.inference.gallery_search.save_figure", lambda figure, file: figures.append(figure))
+    plot_ranking(tmp_path / "p.png", gallery.label(tmp_path / "p.png"), ranked, tmp_path / "ranks.png")
+    titles = [panel.get_title() for panel in figures[0].axes]
+    assert titles[0] == "query\nidentity product_0024" and titles[2].endswith("\ndistractor")
+    assert titles[4].endswith("\nidentity a$b$") and not figures[0].axes[4].title.get_parse_math()
+    of_a_distractor, _ = rank(tmp_path / "r.png", np.ones(2), gallery, np.ones((4, 2)))
+    assert {row.right for row in of_a_distractor} == {None}
 
 
 def test_frames_are_green_red_and_neutral(data_dir, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_it_leaves_history_log_plot_and_checkpoint(trained):
         "model.safetensors",
         "train.log",
     ]
-    said, *lines = done.stdout.splitlines()
+    said, *lines = [line for line in done.stdout.splitlines() if not line.startswith("decod")]
     assert said == "pretrained=none: random weights"
     assert lines[0].startswith("epoch 1/2  loss ") and "val mAP" in lines[0] and lines[1].startswith("epoch 2/2 ")
     assert lines[-1].endswith(str(out)) and done.stderr == ""
@@ -118,6 +119,23 @@ def test_an_unreachable_data_dir_is_one_line(tmp_path, refused):
         "data_dir: data/nowhere\nbatch_size: 32\nlearning_rate: 1e-3\nweight_decay: 1e-4\nnum_epochs: 50\n"
     )
     assert "data/nowhere: no such folder" in refused("--config", tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize("wrong", ["pretrained=/nowhere.pth", "device=mps", "teacher=/nowhere", "pct_start=0.0001"])
+def test_mistakes_are_told_before_images_are_decoded(config_file, tmp_path, refused, monkeypatch, narrow, wrong):
+    monkeypatch.setattr("data.pixels.cache.open_pixels", lambda *_, **__: pytest.fail("decoded"))
+    more = ["--set", "kd_embedding_weight=1"] if wrong.startswith("teacher") else []
+    line = refused("--config", config_file, "--out", tmp_path / "run", "--set", wrong, *more)
+    assert wrong.partition("=")[0] in line and not (tmp_path / "run").exists()
+
+
+def test_decoding_is_told_while_it_is_done_and_a_bad_image_leaves_no_folder(config_file, data_dir, tmp_path):
+    folder = shutil.copytree(data_dir, tmp_path / "set")
+    next((folder / "bounding_box_train").iterdir()).write_text("no picture")
+    arguments = ["--config", config_file, "--set", f"data_dir={folder}", "--out", tmp_path / "run"]
+    done = run_module("reid_train.train", *arguments, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert done.returncode == 2 and "on_bad_image=skip" in done.stderr
+    assert re.match(r"decoding \d+ images once, to 32 x 16 pixels", done.stdout) and not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, config_file, refused):

@@ -1,6 +1,7 @@
 """Every command: a light --help, and one clear line with exit code 2 for what a user can get wrong."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from data.drawing.datasets import draw_dataset
 from tests.commands import ROOT, run_command, run_here
 from tests.made_once import made_once
+from tuning.record.lock import lock_folder
 
 COMMANDS = [
     "data.synthetic",
@@ -152,12 +154,21 @@ def test_a_results_folder_that_cannot_be_made_gives_one_line(tmp_path, small_dat
     assert "cannot be written: " in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_weights_that_are_not_there_are_told_before_anything_is_recorded(tmp_path, small_data, without_ray):
+def test_weights_that_are_not_there_are_told_before_anything_is_decoded(tmp_path, small_data, without_ray, monkeypatch):
+    monkeypatch.setattr("tuning.prepare.begin.open_sizes", lambda *_, **__: pytest.fail("decoded"))
     chosen = ["--data-dir", small_data, "--set", "batch_size=8", "--set", "pct_start=0.5", "--set", "num_epochs=4"]
     done = run_here("tuning.search", *search_with(tmp_path, ANY, *chosen, "--set", "pretrained=/nowhere.pth"))
     assert done.returncode == 2, done.stderr
     assert "pretrained=/nowhere.pth: no such file" in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "results").exists()
+
+
+def test_a_folder_in_which_another_searches_is_told_before_an_image_is_read(tmp_path, small_data, monkeypatch):
+    monkeypatch.setattr("tuning.prepare.begin.read_training", lambda *_: pytest.fail("read"))
+    lock = lock_folder(tmp_path / "results" / "mine")
+    done = run_here("tuning.search", *search_with(tmp_path, ANY, "--data-dir", small_data))
+    lock.release()
+    assert done.returncode == 2 and f"process {os.getpid()} is searching here" in done.stderr, done.stderr
 
 
 def test_a_cluster_that_does_not_answer_gives_one_line(tmp_path, small_data):

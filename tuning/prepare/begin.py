@@ -6,6 +6,7 @@ ready = prepare(arguments)  # says what it found; raises UserError before a stud
 import argparse
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,20 +78,46 @@ def prepare(arguments: argparse.Namespace, *, trains: bool = True) -> Prepared:
     config = space.base_config()
     if space.sample_data is not None and not Path(config.data_dir).exists():
         draw_sample(config.data_dir, space.sample_data)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    lock = lock_folder(folder)  # before anything that takes long
+    try:
+        return _prepare(arguments, space, remarks, folder, lock, new=folder in made, trains=trains)
+    except BaseException:
+        lock.release()
+        for name in (lock.lock_file, folder / "search.pid") if folder in made else ():
+            Path(name).unlink(missing_ok=True)
+        with suppress(OSError):  # what others have put there meanwhile stays
+            for place in made:
+                place.rmdir()
+        raise
+
+
+def _prepare(
+    arguments: argparse.Namespace,
+    space: SearchSpace,
+    remarks: list[str],
+    folder: Path,
+    lock: FileLock,
+    *,
+    new: bool,
+    trains: bool,
+) -> Prepared:
+    """`prepare` in the study's folder. What is quick to check comes before the images are decoded."""
+    config = space.base_config()
     samples, data, left_out = read_training(config, arguments.cache_dir)
     space, note = fit_to_data(space, data)
     if note:
         print(note, flush=True)
     teachers = teachers_in(space, data)
     resources, storage = find_machines(arguments, space, folder)
+    starts = starts_of(space, len({sample.identity for sample in data.train}))
+    print(f"opening {len(samples)} images", flush=True)
     pixels = open_sizes(samples, space.image_sizes(), **cache_options(arguments))
     lines = describe_pixels(space, pixels)
     lines += [describe_left_out(left_out, "training")] if left_out else []
-    lines += [*starts_of(space, len({sample.identity for sample in data.train})), *remarks]
-    for line in (*lines, *missing_test(config.data_dir, config.dataset)):
+    for line in (*lines, *starts, *remarks, *missing_test(config.data_dir, config.dataset)):
         print(line, flush=True)
-    new = not folder.exists()
-    lock, prices = lock_folder(folder), None
+    prices = None
     if not (folder / DATABASE).exists():
         prices = measure_prices(space)  # before Ray's processes compute
         if trains and not space.study.time_budget:

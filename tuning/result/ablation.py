@@ -16,7 +16,8 @@ from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import open_pixels
 from data.system.files import read_json, write_json
 from data.system.wording import counted, open_console
-from reid_train.settings.config import TrainConfig, check_training
+from reid_train.settings.config import TrainConfig
+from reid_train.training.check import check_start
 from reid_train.training.folder import Diverged, log_to, train_into
 from reid_train.training.history import read_history, write_history
 from reid_train.training.images import read_training
@@ -90,23 +91,25 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
     samples, data, left_out = read_training(winner, cache["cache_dir"])
     if left_out:
         print(describe_left_out(left_out, "training"), flush=True)
-    for step in steps:
-        check_training(step.config, data)
     log_to(folder / "ablation" / "ablation.log")
+    runs_of = [
+        _runs(folder / "ablation" / f"{number}-{step.changed}", step, seeds) for number, step in enumerate(steps)
+    ]
+    for step, runs in zip(steps, runs_of, strict=True):
+        check_start(step.config, data, runs)
     scores: list[float | None] = []
     for number, step in enumerate(steps):
-        place, config = folder / "ablation" / f"{number}-{step.changed}", step.config
+        config, place = step.config, runs_of[number][0].parent
         print(f"step {number} of {len(steps) - 1}, {counted(config.num_epochs, 'epoch')}: {place}", flush=True)
         pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache)
-        runs = []
-        for seed in range(seeds):
-            run = place / f"{config.num_epochs}-epochs-seed-{seed}"
+        reached = []
+        for seed, run in enumerate(runs_of[number]):
             try:
                 train_into(config.changed(seed=seed), data, pixels, run)
-                runs.append(read_history(run / "history.csv")[-1]["val_mAP"])
+                reached.append(read_history(run / "history.csv")[-1]["val_mAP"])
             except Diverged as error:  # one parameter alone may diverge: the others are worth knowing
                 print(error)
-        scores.append(statistics.fmean(runs) if len(runs) == seeds else None)
+        scores.append(statistics.fmean(reached) if len(reached) == seeds else None)
     rows = [_row(number, step, scores) for number, step in enumerate(steps)]
     result: Ablation = {"of": winner_of(study), "rows": rows, "noise": _noise(folder, seeds)}
     write_json(folder / ABLATION, result)
@@ -115,6 +118,11 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
     open_console().print(plain_table(title, ABLATION_HEADER, ablation_rows(rows)))
     print(result["noise"])
     print(f"ablation.csv and summary.md are in {folder}")
+
+
+def _runs(place: Path, step: Step, seeds: int) -> list[Path]:
+    """The folders of a step's runs, one a seed."""
+    return [place / f"{step.config.num_epochs}-epochs-seed-{seed}" for seed in range(seeds)]
 
 
 def read_ablation(study: Study) -> Ablation | None:

@@ -21,6 +21,7 @@ from reid_train.inference.checkpoint_scores import evaluate_checkpoint
 from reid_train.inference.evaluation_count import record_evaluation, study_of
 from reid_train.measure.scores import COUNTS, LABELS, summary
 from reid_train.settings.config import TrainConfig, check_training
+from reid_train.training.check import check_start
 from reid_train.training.folder import log_to, train_into
 from reid_train.training.teacher import load_teacher
 from tuning.result.tables import markdown_table, plain_table
@@ -37,14 +38,15 @@ def retrain(study: Path, config: TrainConfig, seeds: int, cache: dict[str, Any])
     for line in filter(None, (describe_left_out(left_out, "training"), describe_left_out(test_left_out, "test"))):
         print(line, flush=True)
     data = hold_out_images(TrainingData(samples, [], []), seed=config.split_seed)
+    folders = [study / "retrain" / f"{config.num_epochs}-epochs-seed-{seed}" for seed in range(seeds)]
+    log_to(study / "retrain" / "retrain.log")
     check(config, data)
+    check_start(config, data, folders)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache)
     # The test images too, so that a bad one is found before training and not after it.
     open_pixels([*query, *gallery], height=pixels.height, width=pixels.width, **cache)
-    log_to(study / "retrain" / "retrain.log")
     figures = []
-    for seed in range(seeds):
-        folder = study / "retrain" / f"{config.num_epochs}-epochs-seed-{seed}"
+    for seed, folder in enumerate(folders):
         print(f"seed {seed}, {counted(config.num_epochs, 'epoch')}, {len(data.train)} images: {folder}", flush=True)
         train_into(config.changed(seed=seed), data, pixels, folder)
         figures.append({"seed": seed, **test_metrics(folder, query, gallery, cache_dir)})

@@ -24,6 +24,7 @@ NOT_SEARCHABLE = {
     "data_dir": "trials on different data cannot be compared",
     "dataset": "trials on different data cannot be compared",
     "outside_images": "trials on different data cannot be compared",
+    "max_left_out": "trials on different data cannot be compared",
     "on_bad_image": "trials on different data cannot be compared",
     "split_seed": "trials on different validation splits cannot be compared",
     "validation_fraction": "trials on different validation splits cannot be compared",

@@ -4,6 +4,7 @@ import math
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from data.pixels.sampler import check_batch, epoch_batches, steps_per_epoch
@@ -87,6 +88,23 @@ def test_identities_appear_in_proportion_to_their_images() -> None:
     batches = batches_of(labels, 2, 4)  # 25 batches, 50 places: 20, 10, 10, 5, 5
     groups = Counter(labels[index] for batch in batches for index in batch)
     assert {label: count // 4 for label, count in groups.items()} == {0: 20, 1: 10, 2: 10, 3: 5, 4: 5}
+
+
+@pytest.mark.parametrize(("seed", "identities", "p", "k"), CASES)
+def test_groups_are_those_of_a_plain_loop(seed: int, identities: int, p: int, k: int) -> None:
+    labels = random_labels(seed, identities)
+    batches = batches_of(labels, p, k, seed)
+    images_of = Counter(labels)
+    slots = len(batches) * p
+    if slots < len(images_of):
+        return  # chosen by lot: the test of the identities left out
+    tie = dict(zip(sorted(images_of), np.random.default_rng([seed, 0]).random(len(images_of)), strict=True))
+    given = dict.fromkeys(sorted(images_of), 1)
+    for _ in range(slots - len(given)):
+        free = [label for label in given if given[label] < len(batches)]
+        given[max(free, key=lambda label: (images_of[label] / k + tie[label] * 1e-3) / given[label])] += 1
+    drawn = Counter(labels[index] for batch in batches for index in batch)
+    assert {label: count // k for label, count in drawn.items()} == given
 
 
 def test_identity_with_most_of_the_images_appears_at_most_once_a_batch() -> None:

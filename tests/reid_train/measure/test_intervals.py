@@ -3,6 +3,7 @@
 import random
 import statistics
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -87,3 +88,13 @@ def test_the_test_sets_of_veri_and_market_take_less_than_a_second(queries, ident
     started = time.process_time()
     bootstrap_intervals(rng.random((queries, 6)), identity_C)
     assert time.process_time() - started < 1
+
+
+def test_30_000_identities_take_no_table_of_identities_by_queries():
+    identity_C = np.arange(90_000) % 30_000
+    tracemalloc.start()
+    low, high = bootstrap_intervals(np.random.default_rng(0).random((90_000, 6)), identity_C, resamples=10)[0]
+    used_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert low < 0.505 and high > 0.495
+    assert used_bytes < 200 * 2**20  # the table would take 2.7 GB
