@@ -16,7 +16,7 @@ from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import open_pixels
 from data.system.files import read_json, write_json
 from data.system.wording import counted, open_console
-from reid_train.settings.config import TrainConfig, check_training
+from reid_train.settings.config import TrainConfig, check_training, fit_defaults
 from reid_train.training.folder import Diverged, log_to, train_into
 from reid_train.training.history import read_history, write_history
 from reid_train.training.images import read_training
@@ -91,7 +91,7 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
     if left_out:
         print(describe_left_out(left_out, "training"), flush=True)
     for step in steps:
-        check_training(step.config, data)
+        check_training(fit_defaults(step.config, data)[0], data)
     log_to(folder / "ablation" / "ablation.log")
     scores: list[float | None] = []
     for number, step in enumerate(steps):
