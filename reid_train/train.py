@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     from reid_train.inference.evaluation_count import DATABASE
-    from reid_train.settings.config import read_config
+    from reid_train.settings.config import fit_defaults, read_config
     from reid_train.training.images import read_training
 
     config = read_config(arguments.config, arguments.set)
@@ -36,6 +36,7 @@ def main() -> None:
     if (out / DATABASE).exists():
         raise UserError(f"{out}: holds a study; choose another --out")
     samples, data, left_out = read_training(config, arguments.cache_dir)
+    config, adapted = fit_defaults(config, data)
 
     from data.pixels.bad_images import describe_left_out
     from data.pixels.cache import open_pixels
@@ -44,6 +45,8 @@ def main() -> None:
 
     log_to(out / "train.log")
     check_start(config, data, [out])
+    for line in adapted:
+        logging.getLogger("reid_train.train").warning(line)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     if left_out:
         logging.getLogger("reid_train.train").warning(describe_left_out(left_out, "training"))

@@ -17,6 +17,11 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     return math.ceil(images / batch_size)
 
 
+def images_per_identity_for(batch_size: int, least: int, identities: int) -> list[int]:
+    """The values of K from `least` on with which so many identities fill a batch, in rising order."""
+    return [k for k in range(least, batch_size + 1) if batch_size % k == 0 and 2 <= batch_size // k <= identities]
+
+
 def check_batch(batch_size: int, images_per_identity: int | None, identities: int | None = None) -> None:
     """Raises UserError, naming values that fit, for a batch that P >= 2 identities x K images cannot fill.
 
@@ -36,7 +41,7 @@ def check_batch(batch_size: int, images_per_identity: int | None, identities: in
     if batch_size // k < 2:
         raise UserError(f"{batch} has no negatives; use {2 * k}", setting="batch_size")
     if identities is not None and batch_size // k > identities:
-        fitting = [n for n in range(k, batch_size + 1) if batch_size % n == 0 and 2 <= batch_size // n <= identities]
+        fitting = images_per_identity_for(batch_size, k, identities)
         way_out = f"images_per_identity {' or '.join(map(str, fitting))}, or " if fitting else ""
         raise UserError(
             f"{batch} needs {batch_size // k} identities a batch, the training set has {identities}; "

@@ -19,7 +19,7 @@ from reid_train.checkpoints.checkpoint import load_network
 from reid_train.measure.features import extract_features
 from reid_train.measure.metrics import RetrievalMetrics
 from reid_train.measure.scores import COUNTS, LABELS, score
-from reid_train.model.device import choose_device, choose_precision
+from reid_train.model.device import choose_device, choose_precision, precision_in_use
 from reid_train.training.inputs import Pictures
 from reid_train.training.validation import retrieve
 
@@ -46,7 +46,7 @@ def evaluate_checkpoint(
     samples = [*query, *gallery]
     size = {"height": config.image_height, "width": config.image_width}
     pixels = open_pixels(samples, **size, cache_dir=cache_dir, limit_bytes=limit_bytes)
-    precision = choose_precision(config.precision, where)
+    precision = precision_in_use(config.precision, where)
     feature_ND = extract_features(model, pixels, samples, device=where, precision=precision, flip_tta=flip_tta)
     with torch.inference_mode():
         return score(model.neck(feature_ND), query, gallery, rerank=rerank)

@@ -23,7 +23,7 @@ from data.system.kept import default_cache_dir, kept_file, key_of, read_arrays, 
 from data.system.threads import in_threads
 from reid_train.checkpoints import checkpoint
 from reid_train.measure.features import as_images, in_batches
-from reid_train.model.device import choose_device, choose_precision
+from reid_train.model.device import choose_device, precision_in_use
 from reid_train.settings.config import ARCHITECTURE
 
 Picture = str | Path | Image.Image | np.ndarray
@@ -37,7 +37,7 @@ class Embedder:
         network, loaded = checkpoint.load_network(folder)
         self.config = loaded.config
         self.device = device
-        self.precision = choose_precision(loaded.config.precision, device)
+        self.precision = precision_in_use(loaded.config.precision, device)
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.width = network.neck.num_features
         """Numbers in an embedding, D."""

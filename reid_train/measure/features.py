@@ -14,6 +14,7 @@ import torch
 
 from data.pixels.cache import Pixels
 from data.sets.samples import Sample
+from reid_train.model.device import whole_float32
 from reid_train.model.network import ReIDModel, autocast
 
 BATCH = 128
@@ -38,7 +39,7 @@ def in_batches(
     parts = []
     for start in range(0, len(items), BATCH):
         inputs = read(items[start : start + BATCH]).to(device, non_blocking=True)
-        with autocast(device, precision):
+        with whole_float32(), autocast(device, precision):
             computed = compute(inputs)
         parts.append(finish(computed.float()))
     return torch.cat(parts)

@@ -31,8 +31,13 @@ class Backbone(nn.Module, ABC):
     mean: tuple[float, ...] = IMAGENET_MEAN
     """Mean of red, green and blue, 0 to 1, by which the network wants its images normalised."""
     std: tuple[float, ...] = IMAGENET_STD
-    published_as_safetensors = False
-    """Whether safetensors files of other projects hold such a backbone alone, without a head."""
+    published_alone = False
+    """Whether such backbones are usually published without a head: then a head that is missing is not told of."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The module whose names files of weights have."""
+        return self
 
     @abstractmethod
     def layers(self) -> dict[str, int]:
@@ -128,5 +133,12 @@ class ResNetBackbone(Backbone):
         return state
 
     def fitted(self, state: Mapping[str, Any], source: str) -> dict[str, Any]:
-        """The tensors as they are: a ResNet takes images of any size."""
-        return dict(state)
+        """The tensors as they are, since a ResNet takes images of any size; but where a file numbers the layers (those
+        of an nn.Sequential) they get their names."""
+        numbers = sorted({int(first) for first in (name.split(".")[0] for name in state) if first.isdigit()})
+        named = [name for name, layer in self.named_children() if layer.state_dict()]
+        if len(numbers) < len(named):
+            return dict(state)
+        name_of = dict(zip(map(str, numbers), named, strict=False))
+        parts = {name: name.partition(".") for name in state}
+        return {f"{name_of.get(parts[name][0], parts[name][0])}.{parts[name][2]}": state[name] for name in state}

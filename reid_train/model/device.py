@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
@@ -85,6 +86,22 @@ def choose_precision(name: str, device: torch.device, *, trains_width: int | Non
         name = "float16" if device.type == "cuda" else "float32"
         name = "bfloat16" if computes_in_bfloat16(device) and not amx else name
     return PRECISIONS[name]
+
+
+def precision_in_use(name: str, device: torch.device) -> torch.dtype:
+    """The autocast type in which a trained model is used: as `choose_precision`, but "auto" is float32 on every device.
+
+    Embeddings that one machine keeps are compared with those that another makes: the hardware must not decide.
+    """
+    return choose_precision("float32" if name == "auto" else name, device)
+
+
+def whole_float32() -> AbstractContextManager[None]:
+    """A block in which a GPU multiplies float32 as it is: by default convolutions round it to 10 bits (TF32)."""
+    flags = torch.backends.cudnn
+    kept = {"enabled": flags.enabled, "benchmark": flags.benchmark, "deterministic": flags.deterministic}
+    whole: AbstractContextManager[None] = flags.flags(**kept, allow_tf32=False)
+    return whole
 
 
 def leave_out_amx() -> None:

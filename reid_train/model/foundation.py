@@ -7,6 +7,7 @@ relies on what timm does not document, the `checkpoint_filter_fn` of its models'
 """
 
 import logging
+import math
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -16,11 +17,14 @@ from typing import Any
 import timm
 import torch
 from huggingface_hub import constants, get_session, try_to_load_from_cache
-from timm.models import clean_state_dict, get_pretrained_cfg, group_parameters
+from timm.layers import resample_abs_pos_embed
+from timm.models import get_pretrained_cfg, group_parameters
+from torch import nn
 from torch.nn import functional as F
 
 from data.system.errors import UserError, in_one_line
 from reid_train.model.backbones import Backbone
+from reid_train.model.published import of_clip, of_mmcv_swin
 
 # B images, C channels, H height, W width
 
@@ -39,7 +43,12 @@ class TimmBackbone(Backbone):
     Raises UserError for a name that timm does not have and for a size that the model cannot take.
     """
 
-    published_as_safetensors = True
+    published_alone = True
+
+    @property
+    def network(self) -> nn.Module:
+        """timm's model."""
+        return self.net
 
     def __init__(self, name: str, image_size: tuple[int, int]):
         super().__init__()
@@ -99,13 +108,28 @@ class TimmBackbone(Backbone):
     def fitted(self, state: Mapping[str, Any], source: str) -> dict[str, Any]:
         """A file's tensors as timm's own filter makes them fit: renamed, position embeddings resized."""
         change = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
-        own = clean_state_dict({name.removeprefix("net."): tensor for name, tensor in state.items()})
+        own = self._at_our_grid(of_mmcv_swin(of_clip(state)))
         try:
             fitted: dict[str, Any] = own if change is None else change(own, self.net)
         except Exception as error:  # what a file holds may be anything
             reason = in_one_line(error, 160)
             raise UserError(f"pretrained={source}: its tensors are not those of timm/{self.name} ({reason})") from error
         return fitted
+
+    def _at_our_grid(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The tensors with position embeddings that no square grid explains resized: timm's filter takes all for
+        square, but re-identification trains on images that are twice as high as wide, with patches that overlap."""
+        grid = getattr(getattr(self.net, "patch_embed", None), "grid_size", None)
+        for name in {"pos_embed", "visual.positional_embedding"} & state.keys() if grid else ():
+            tensor, extra = state[name], getattr(self.net, "num_prefix_tokens", 1)
+            cells = tensor.shape[-2] - extra if tensor.ndim in (2, 3) else 0
+            if cells > 0 and cells != grid[0] * grid[1] and math.isqrt(cells) ** 2 != cells:
+                heights = [height for height in range(1, cells + 1) if cells % height == 0]
+                height = min(heights, key=lambda h: abs(math.log(h * h / cells * grid[1] / grid[0])))
+                sizes = {"new_size": grid, "old_size": (height, cells // height), "num_prefix_tokens": extra}
+                resized = resample_abs_pos_embed(tensor.view(1, *tensor.shape[-2:]), **sizes)
+                state = {**state, name: resized.view(*tensor.shape[:-2], *resized.shape[-2:])}
+        return state
 
 
 @cache

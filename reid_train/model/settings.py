@@ -70,7 +70,7 @@ class ModelSettings(ArchitectureSettings):
 
     pretrained: str = "imagenet"
     """imagenet (for a timm model: the weights that timm has by that name), none, or the path of a checkpoint folder of
-    this project, of a .pth state dict or, for a timm model, of a .safetensors, .pth or .bin file."""
+    this project or of anybody's file of weights (.pth, .tar, .ckpt, .bin, .safetensors)."""
     freeze: str = Field("none", pattern=r"^(none|backbone|first_[1-9]\d{0,3})$")
     """What stays as it starts: none, the backbone, or its N first layers (first_N; a ResNet's are stem and stages)."""
     dropout: float = Field(0.0, ge=0, lt=1)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from data.pixels.bad_images import OnBadImage
-from data.pixels.sampler import check_batch, steps_per_epoch
+from data.pixels.sampler import check_batch, images_per_identity_for, steps_per_epoch
 from data.sets.listing import MAX_LEFT_OUT
 from data.sets.readers import DatasetName
 from data.sets.splits import TrainingData
@@ -110,8 +110,8 @@ class TrainConfig(  # fields are in the order from the last base to the first
     """One training run. Frozen: derive a changed copy with `changed(name=value)`."""
 
     def changed(self, **changes: Any) -> "TrainConfig":
-        """A checked copy with some settings changed."""
-        return make_config({**self.model_dump(), **changes}, "settings")
+        """A checked copy with some settings changed. What nobody has set stays so: `fit_defaults` may adapt it."""
+        return make_config({**self.model_dump(exclude_unset=True), **changes}, "settings")
 
 
 IMAGE_RULES = ("outside_images", "max_left_out", "on_bad_image")
@@ -171,6 +171,34 @@ def read_config(file: str, assignments: list[str] | None = None) -> TrainConfig:
     return make_config({**settings.values, **assigned}, source)
 
 
+def fit_defaults(config: TrainConfig, data: TrainingData) -> tuple[TrainConfig, list[str]]:
+    """The configuration with defaults that fit the data, and a line about each that had to change.
+
+    Only `images_per_identity` and `pct_start` change, and only where nobody has set them: `check_training` refuses what
+    somebody did set. Of no data at all, and where nothing fits, everything stays.
+    """
+    images, identities = len(data.train), len({sample.identity for sample in data.train})
+    changes: dict[str, tuple[Any, str]] = {}
+    batch_size, k = config.batch_size, config.images_per_identity
+    fitting = [] if k is None else images_per_identity_for(batch_size, k, identities)
+    if k is not None and k not in fitting and fitting:
+        changes["images_per_identity"] = fitting[0], f"batches of {batch_size} images of {identities} identities"
+    steps = config.num_epochs * steps_per_epoch(images, batch_size)
+    if config.pct_start * steps < 2 < steps:
+        changes["pct_start"] = least_pct_start(steps), f"2 warm-up steps of {steps}"
+    changes = {name: change for name, change in changes.items() if name not in config.model_fields_set}
+    lines = [
+        f"{name}: {value:g} in place of the default {getattr(config, name):g}, for {why}"
+        for name, (value, why) in changes.items()
+    ]
+    return config.changed(**{name: value for name, (value, _) in changes.items()}) if changes else config, lines
+
+
+def least_pct_start(steps: int) -> float:
+    """The least share of so many steps that holds 2 of them, in thousandths."""
+    return math.ceil(2000 / steps) / 1000
+
+
 def check_training(config: TrainConfig, data: TrainingData) -> None:
     """Raises UserError when this configuration cannot train on this data: P x K, or a schedule that is too short."""
     check_fit(config, len(data.train), len({sample.identity for sample in data.train}))
@@ -181,7 +209,7 @@ def check_fit(config: TrainConfig, images: int, identities: int) -> None:
     check_batch(config.batch_size, config.images_per_identity, identities)
     steps = config.num_epochs * steps_per_epoch(images, config.batch_size)
     if config.pct_start * steps < 2:  # with 1, OneCycleLR divides by zero
-        share = math.ceil(2000 / steps) / 1000
+        share = least_pct_start(steps)
         way_out = f"pct_start to {share:.3f} or more, or num_epochs" if share < 1 else "num_epochs"
         raise UserError(
             f"pct_start={config.pct_start:g} of {steps} steps is {config.pct_start * steps:.4g} warm-up steps, "

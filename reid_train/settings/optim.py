@@ -25,7 +25,7 @@ class OptimSettings(Settings):
     momentum: float = Field(0.9, ge=0, lt=1)
     """SGD's momentum."""
     pct_start: float = Field(0.1, gt=0, lt=1)
-    """Share of the steps in which the learning rate rises to its peak; at least 2 steps."""
+    """Share of the steps in which the learning rate rises to its peak; at least 2, for which the default grows."""
     max_grad_norm: float | None = Field(1.0, gt=0)
     """Global norm that gradients are clipped to; null does not clip."""
     ema_rate: float = Field(0.0, ge=0, lt=1)

@@ -15,7 +15,7 @@ from data.system.options import check_out
 from reid_train.checkpoints.checkpoint import WEIGHTS, another_run, load_checkpoint, remove_state
 from reid_train.measure.epoch_report import EpochReport
 from reid_train.objective.losses import NonFiniteLoss
-from reid_train.settings.config import TrainConfig
+from reid_train.settings.config import TrainConfig, fit_defaults
 from reid_train.training.history import read_history, write_history
 from reid_train.training.learned_from import learned_from
 from reid_train.training.loop import train_epochs
@@ -57,6 +57,7 @@ def train_into(config: TrainConfig, data: TrainingData, pixels: Pixels, out: Pat
     Goes on from the state that an interrupted run left there; does nothing when the run is finished. Raises
     UserError when the folder holds a run with other settings, and Diverged when training diverges.
     """
+    config, _ = fit_defaults(config, data)
     if (out / WEIGHTS).is_file():
         finished = load_checkpoint(out)
         there, seen = finished.config.model_dump(mode="json"), learned_from(config, data, pixels)

@@ -5,6 +5,7 @@ for report in train_epochs(config, data, pixels, out_dir="results/one"):
 """
 
 import itertools
+import logging
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -16,12 +17,14 @@ from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
 from reid_train.checkpoints.checkpoint import restore, save_checkpoint, save_state, training_state
 from reid_train.measure.epoch_report import EpochReport
-from reid_train.settings.config import TrainConfig
+from reid_train.settings.config import TrainConfig, fit_defaults
 from reid_train.training.divergence import check_finite, check_losses
 from reid_train.training.inputs import batches_of
 from reid_train.training.optim import take_step
 from reid_train.training.run import prepare, seeded
 from reid_train.training.validation import validate
+
+logger = logging.getLogger(__name__)
 
 STATE_INTERVAL_S = 60.0
 """Seconds between two saves of the training state, at least."""
@@ -48,6 +51,9 @@ def train_epochs(
 
     Raises UserError for a configuration that does not fit the data, NonFiniteLoss when training diverges.
     """
+    config, adapted = fit_defaults(config, data)
+    for line in adapted:
+        logger.info(line)
     run = prepare(config, data, pixels)
     behind, told = restore(run.parts, config, run.seen, out_dir) if out_dir else (0, None)
     if told is not None:

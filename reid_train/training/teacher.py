@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from reid_train.checkpoints.checkpoint import WEIGHTS, Checkpoint, build_model, load_network
+from reid_train.model.matching import load_matching
 from reid_train.model.network import ReIDModel
 from reid_train.model.settings import TIMM
-from reid_train.model.weights import load_matching
 from reid_train.objective.distillation import Taught
 from reid_train.objective.settings import KD_WEIGHTS
 from reid_train.settings.config import TrainConfig, make_config
@@ -82,7 +82,7 @@ def _foundation(teacher: str) -> Teacher:
     settings = foundation_settings(teacher)
     model = build_model(settings, identities=1)  # whose neck passes on what it is given
     try:
-        load_matching(model.backbone, model.backbone.imagenet_state(), "imagenet")
+        load_matching(model, model.backbone.imagenet_state(), "imagenet", head=False)
     except UserError as error:
         raise UserError(f"teacher={teacher}: {error}; or take a checkpoint of this project") from error
     return Teacher(model, settings, outputs=None)

@@ -15,7 +15,7 @@ import reid_train.train
 from data.system.errors import UserError
 from reid_train.checkpoints.checkpoint import STATE, WEIGHTS, load_checkpoint
 from reid_train.measure.epoch_report import EpochReport
-from reid_train.settings.config import read_config
+from reid_train.settings.config import TrainConfig, read_config
 from reid_train.training.folder import train_into
 from reid_train.training.history import read_history, write_history
 from reid_train.training.loop import train_epochs
@@ -172,6 +172,16 @@ def test_a_run_that_ended_between_weights_and_table_is_completed(tmp_path, data,
     assert [row["epoch"] for row in rows] == [1, 2]
     assert measured(rows[1]) == pytest.approx(measured(asdict(last)), rel=1e-4)
     assert (tmp_path / "history.png").is_file() and not (tmp_path / STATE).exists()
+
+
+def test_a_short_run_without_pct_start_trains_and_is_finished_when_given_again(tmp_path, data, pixels, narrow, capsys):
+    """8 steps: a tenth of them, the default, holds no 2 of warm-up."""
+    given = {name: value for name, value in TINY.items() if name != "pct_start"}
+    for _ in range(2):
+        train_into(TrainConfig(**given), data, pixels, tmp_path)
+    assert load_checkpoint(tmp_path).config.pct_start == 0.25 and "this run is finished" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"pct_start=0\.1 of 8 steps"):
+        train_into(TrainConfig(**given, pct_start=0.1), data, pixels, tmp_path / "other")
 
 
 def test_weights_of_another_class_count_start_a_run(tmp_path, narrow_checkpoint, data, pixels, caplog):

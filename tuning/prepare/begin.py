@@ -29,6 +29,7 @@ from tuning.prepare.models import starts_of, teachers_in
 from tuning.prepare.warm_start import warm_started
 from tuning.record.facts import Prices
 from tuning.record.folders import DATABASE, ENVIRONMENT, WEIGHTS
+from tuning.record.job import WEIGHTS_IN, weights_file
 from tuning.record.lock import lock_folder
 from tuning.record.storage import Storage
 from tuning.run.ray_process import set_variables, start_ray, wait_for_ray
@@ -186,7 +187,8 @@ def find_machines(arguments: argparse.Namespace, space: SearchSpace, folder: Pat
     check_address(arguments.address)
     wait_for_ray(arguments.address, anything)
     resources = plan_cluster(*asked)
-    check_machines(storage, folder)
+    named = {weights_file(value) for name in WEIGHTS_IN for values in space.reach(name) for value in values}
+    check_machines(storage, folder, sorted(filter(None, named)))
     return resources, storage
 
 

@@ -5,9 +5,11 @@ The driver makes it from the study; it travels through Ray to the process that t
 job = policy.job(7)  # trial 7: its config, its rungs, the folder of its weights
 """
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
+from reid_train.model.settings import TIMM
 from reid_train.settings.config import TrainConfig
 from tuning.space.schedules import Mode
 
@@ -37,3 +39,19 @@ class TrialJob:
     def in_folder(self, folder: str) -> "TrialJob":
         """The job with another folder."""
         return replace(self, folder=folder)
+
+    def with_absolute_paths(self) -> "TrialJob":
+        """The job with the absolute paths of its weights: a process of Ray's may work in another folder."""
+        named = {name: getattr(self.config, name) for name in WEIGHTS_IN}
+        return self.with_settings(**{name: file for name, value in named.items() if (file := weights_file(value))})
+
+
+WEIGHTS_IN = ("pretrained", "teacher")
+"""The settings that may name weights by where they lie."""
+
+
+def weights_file(value: str | None) -> str | None:
+    """The absolute path that a value of WEIGHTS_IN stands for here; None where it names no file or folder."""
+    if value is None or value in ("imagenet", "none") or value.startswith(TIMM):
+        return None
+    return os.path.abspath(os.path.expanduser(value))  # noqa: PTH100, PTH111 - Path's raises for unknown users

@@ -16,7 +16,7 @@ from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import open_pixels
 from data.system.files import read_json, write_json
 from data.system.wording import counted, open_console
-from reid_train.settings.config import TrainConfig
+from reid_train.settings.config import TrainConfig, fit_defaults
 from reid_train.training.check import check_start
 from reid_train.training.folder import Diverged, log_to, train_into
 from reid_train.training.history import read_history, write_history
@@ -96,7 +96,7 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
         _runs(folder / "ablation" / f"{number}-{step.changed}", step, seeds) for number, step in enumerate(steps)
     ]
     for step, runs in zip(steps, runs_of, strict=True):
-        check_start(step.config, data, runs)
+        check_start(fit_defaults(step.config, data)[0], data, runs)
     scores: list[float | None] = []
     for number, step in enumerate(steps):
         config, place = step.config, runs_of[number][0].parent

@@ -62,8 +62,10 @@ def raise_causes(study: Study) -> NoReturn:
 
 
 def write_best_config(study: Study, best: Winner) -> None:
-    """Writes best_config.yaml: all settings of the winner, as reid_train.train takes them."""
-    text = yaml.safe_dump(best.config.model_dump(mode="json"), sort_keys=False)
+    """Writes best_config.yaml: all settings of the winner, as reid_train.train takes them, but for a default
+    that adapts to the length of the schedule."""
+    values = best.config.model_dump(mode="json", exclude={"pct_start"} - best.config.model_fields_set)
+    text = yaml.safe_dump(values, sort_keys=False)
     write_text(study.folder / BEST_CONFIG, f"# {best.of} of {study.folder.name}\n{text}")
 
 

@@ -20,7 +20,7 @@ from data.system.wording import counted, open_console
 from reid_train.inference.checkpoint_scores import evaluate_checkpoint
 from reid_train.inference.evaluation_count import record_evaluation, study_of
 from reid_train.measure.scores import COUNTS, LABELS, summary
-from reid_train.settings.config import TrainConfig, check_training
+from reid_train.settings.config import TrainConfig, check_training, fit_defaults
 from reid_train.training.check import check_start
 from reid_train.training.folder import log_to, train_into
 from reid_train.training.teacher import load_teacher
@@ -56,7 +56,7 @@ def retrain(study: Path, config: TrainConfig, seeds: int, cache: dict[str, Any])
 def check(config: TrainConfig, data: TrainingData) -> None:
     """Raises UserError, which names the option at fault, for a schedule or a teacher that does not fit the data."""
     try:
-        check_training(config, data)
+        check_training(fit_defaults(config, data)[0], data)
     except UserError as error:
         raise UserError(f"--epochs {config.num_epochs}: {error}") from error
     try:

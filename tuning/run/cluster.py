@@ -5,6 +5,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,12 @@ def room(resources: Resources) -> int:
     return free
 
 
-def check_machines(storage: Storage | None, folder: Path) -> None:
-    """Checks that all machines see the storage; warns where the cluster asks for no token.
+def check_machines(storage: Storage | None, folder: Path, weights: Sequence[str] = ()) -> None:
+    """Checks that all machines see the storage, and the files or folders of `weights`; warns where the cluster asks for
+    no token.
 
-    Raises UserError for several machines without a storage, and for one that does not find there what this one wrote.
+    Raises UserError for several machines without a storage, and for one that does not find there what this one wrote,
+    or that does not have weights which this one has.
     """
     nodes = machines()
     if storage is None and len(nodes) > 1:
@@ -136,16 +139,16 @@ def check_machines(storage: Storage | None, folder: Path) -> None:
         storage.write(marker, text)
 
     @ray.remote(num_cpus=0, max_retries=0)
-    def look() -> tuple[str | None, str]:
+    def look() -> tuple[str | None, str, list[str]]:
         found = text if storage is None else storage.read(marker)
-        return found, os.environ.get("RAY_AUTH_MODE", "")
+        return found, os.environ.get("RAY_AUTH_MODE", ""), [file for file in weights if not Path(file).exists()]
 
     place = {node["NodeID"]: node["NodeManagerHostname"] for node in nodes}
     asked = {look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(n, soft=False)).remote(): n for n in place}
     modes = set()
     for answer, node in asked.items():
         try:
-            found, mode = ray.get(answer, timeout=CHECK_S)
+            found, mode, missing = ray.get(answer, timeout=CHECK_S)
         except ray.exceptions.RayError as error:
             reason = without_passwords(str(error).strip().splitlines()[-1])
             raise UserError(f"{place[node]}: cannot run this search: {reason}") from error
@@ -154,6 +157,11 @@ def check_machines(storage: Storage | None, folder: Path) -> None:
             raise UserError(
                 f"--storage {storage}: {place[node]} does not find there what this machine wrote; name a folder that "
                 "all machines see, or a URL such as s3://bucket/reid"
+            )
+        if lacking := [file for file in missing if Path(file).exists()]:
+            raise UserError(
+                f"{place[node]}: does not have {lacking[0]}, which this machine has; put the weights there on every "
+                "machine, or name a folder that all of them see"
             )
     if storage is not None:
         storage.filesystem.delete_file(storage.path(marker))

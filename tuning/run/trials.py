@@ -112,7 +112,7 @@ def handed_job(work: Work, number: int, cpus: int) -> TrialJob:
     """The job as a trial's process gets it. It leads to no query or gallery image: a trial gets the list of training
     images and their pixels, and where the data set lies is withheld. With a storage, the job's folder is a place there.
     """
-    job = work.job(number).with_settings(data_dir=WITHHELD)
+    job = work.job(number).with_absolute_paths().with_settings(data_dir=WITHHELD)
     job = job.with_settings(num_threads=job.config.num_threads or cpus)
     if work.study.storage is None:
         return job

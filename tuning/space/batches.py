@@ -15,7 +15,7 @@ from typing import Any
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from data.system.wording import counted
-from reid_train.settings.config import check_fit
+from reid_train.settings.config import check_fit, fit_defaults
 from tuning.space.parameter import Parameter
 from tuning.space.plan import Plan
 from tuning.space.space import BATCH, Batch, SearchSpace
@@ -91,14 +91,18 @@ def fit_to_data(space: SearchSpace, data: TrainingData) -> tuple[SearchSpace, st
     where no batch is left.
     """
     images, identities = len(data.train), len({sample.identity for sample in data.train})
+    space, said = _with_fitting_default(space, data)
     longest = space.base_config().changed(num_epochs=space.smallest("num_epochs"))
     epochs = min(schedule.num_epochs for schedule in Plan.of(space.study).schedules_of(longest))
-    shortest = longest.changed(num_epochs=epochs, pct_start=space.smallest("pct_start"))
+    given = {"pct_start": space.smallest("pct_start")} if "pct_start" in {*space.fixed, *space.searched} else {}
+    shortest = longest.changed(num_epochs=epochs, **given)
     fitting, problems = [], list[UserError]()
     for batch in space.batches:
         try:
-            check_fit(shortest.changed(**dict(zip(BATCH, batch, strict=True))), images, identities)
+            config, adapted = fit_defaults(shortest.changed(**dict(zip(BATCH, batch, strict=True))), data)
+            check_fit(config, images, identities)
             fitting.append(batch)
+            said = said or [f"{line} in the shortest schedule" for line in adapted]
         except UserError as error:
             problems.append(error)
     fitted, where = replace(space, batches=tuple(fitting)), _place_of(space, problems)
@@ -108,10 +112,22 @@ def fit_to_data(space: SearchSpace, data: TrainingData) -> tuple[SearchSpace, st
         raise UserError(f"{where}: {problems[0]} ({schedule}, {held_out} identities are held out for validation)")
     every = len(batch_combinations(space))
     if len(fitting) == every:
-        return fitted, None
+        return fitted, f"note: {'; '.join(said)}" if said else None
     why = f" ({problems[0]})" if problems else ""
     left_out = f"{every - len(fitting)} of {every} combinations of batch_size and images_per_identity cannot be trained"
     return fitted, f"note: {where}: {left_out}{why}; the nearest that can be is trained in its place"
+
+
+def _with_fitting_default(space: SearchSpace, data: TrainingData) -> tuple[SearchSpace, list[str]]:
+    """The space with another default of images_per_identity, and a line about it, where the batch is nowhere set and
+    the data has too few identities for the default."""
+    if {*BATCH} & {*space.fixed, *space.searched}:
+        return space, []
+    config, said = fit_defaults(space.base_config().changed(pct_start=0.5), data)
+    if not said:
+        return space, []
+    k = config.images_per_identity
+    return replace(space, fixed={**space.fixed, BATCH[1]: k}, batches=((config.batch_size, k),)), said
 
 
 def _place_of(space: SearchSpace, problems: Sequence[UserError]) -> str:

@@ -8,7 +8,7 @@ cut        one schedule of 9 epochs, compared at 1 and 3, in the middle of its l
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, assert_never
 
 Mode = Literal["restart", "continue", "cut"]
 
@@ -28,13 +28,18 @@ class Schedule(NamedTuple):
 
 def schedules(rungs: Sequence[int], mode: Mode) -> list[Schedule]:
     """The schedules that lead to the top, in order."""
-    if mode == "cut":
-        return [Schedule(0, rungs[-1])]
-    begins = [0, *rungs[:-1]] if mode == "continue" else [0] * len(rungs)
-    return [Schedule(*pair) for pair in zip(begins, rungs, strict=True)]
+    match mode:
+        case "restart":
+            return [Schedule(0, rung) for rung in rungs]
+        case "continue":
+            return [Schedule(*pair) for pair in zip([0, *rungs[:-1]], rungs, strict=True)]
+        case "cut":
+            return [Schedule(0, rungs[-1])]
+        case unknown:
+            assert_never(unknown)
 
 
 def lengths(rungs: Sequence[int], mode: Mode) -> list[int]:
     """Epochs that a trial trains to each rung from the one below; none without rungs."""
-    begins = [0] * len(rungs) if mode == "restart" else [0, *rungs][: len(rungs)]
-    return [rung - below for below, rung in zip(begins, rungs, strict=True)]
+    alike: Mode = "continue" if mode == "cut" else mode  # both train on from rung to rung
+    return [schedule.num_epochs for schedule in schedules(rungs, alike)] if rungs else []

@@ -82,11 +82,16 @@ class SearchSpace:
 
     def config(self, parameters: Mapping[str, Any]) -> TrainConfig:
         """The configuration of a trial with these values of the searched settings."""
-        return make_config({**self.settings, **parameters}, self.name)
+        given = {"holdout_images_per_identity": 0, **self.fixed, **parameters}
+        return make_config(given, self.name)  # not all settings: a default that nobody has set adapts to the data
 
     def base_config(self) -> TrainConfig:
         """All settings at their unsearched values, with a batch that can be trained."""
-        return self.config(dict(zip(BATCH, self.batches[0], strict=True)) if self.batches else {})
+        return self.config(self.searched_batch(self.batches[0]) if self.batches else {})
+
+    def searched_batch(self, batch: Batch) -> dict[str, Any]:
+        """The searched settings among a pair of BATCH."""
+        return {name: value for name, value in zip(BATCH, batch, strict=True) if name in self.searched}
 
     @cached_property
     def default(self) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from data.pixels.cache import open_pixels
 from data.sets.readers import read_test
 from data.system.errors import UserError
 from reid_train.checkpoints import checkpoint as checkpoints
+from reid_train.inference.checkpoint_scores import evaluate_checkpoint
 from reid_train.inference.embedder import embed_cached, load_model
 from reid_train.measure.features import extract_features
-from tests.reid_train.conftest import HEIGHT, WIDTH
+from tests.reid_train.conftest import HEIGHT, WIDTH, tiny_config
 
 
 @pytest.fixture
@@ -31,6 +32,34 @@ def test_embeddings_are_the_evaluations_at_unit_length(narrow_checkpoint, data_d
     embeddings = load_model(narrow_checkpoint, device="cpu").embed(files)
     assert embeddings.dtype == np.float32 and embeddings.shape == (len(files), 64)
     np.testing.assert_allclose(embeddings, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-5)
+
+
+def test_an_index_of_one_machine_matches_the_queries_of_another(
+    narrow, narrow_checkpoint, files, data_dir, cache_dir, tmp_path, monkeypatch
+):
+    """A server multiplies bfloat16, a laptop does not: with precision=auto both embed in float32."""
+    loaded = checkpoints.load_checkpoint(narrow_checkpoint)
+    described = {"config": tiny_config(precision="auto"), "epoch": 3, "metrics": {}, "identities": loaded.identities}
+    checkpoints.save_checkpoint(tmp_path / "auto", loaded.weights, **described)
+    found, figures = [], []
+    for there in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda there=there: {"avx512_bf16": there})
+        found.append(load_model(tmp_path / "auto", device="cpu").embed(files))
+        scores = evaluate_checkpoint(tmp_path / "auto", *read_test(data_dir), device="cpu", cache_dir=cache_dir)
+        figures.append(scores.average_precision)
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(*figures)
+
+
+def test_nothing_is_rounded_to_tf32_while_features_are_computed(narrow_checkpoint, files, monkeypatch):
+    model, seen = load_model(narrow_checkpoint, device="cpu"), []
+    features = model.network.features
+    monkeypatch.setattr(
+        model.network, "features", lambda x: seen.append(torch.backends.cudnn.allow_tf32) or features(x)
+    )
+    before = torch.backends.cudnn.allow_tf32
+    model.embed(files[:2])
+    assert seen == [False] and torch.backends.cudnn.allow_tf32 == before
 
 
 def test_paths_pictures_and_arrays_give_the_same(narrow_checkpoint, files):

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
-from reid_train.settings.config import FIELD_NAMES, TrainConfig, check_training, make_config, read_config
+from reid_train.settings.config import FIELD_NAMES, TrainConfig, check_training, fit_defaults, make_config, read_config
 from reid_train.settings.file import parse_assignments
 
 BRIEF = """\
@@ -242,3 +242,35 @@ def test_exactly_two_warm_up_steps_are_enough():
     check_training(TrainConfig(num_epochs=20, pct_start=0.1), data)
     with pytest.raises(UserError, match=r"pct_start=0\.1 of 19 steps is 1\.9 warm-up steps"):
         check_training(TrainConfig(num_epochs=19, pct_start=0.1), data)
+
+
+def test_defaults_that_nobody_has_set_adapt_to_small_data_and_say_so(config_file):
+    """The brief's five lines on few images: what they leave out must not be what refuses them."""
+    for images, identities, num_epochs in [(10, 5, 19), (40, 3, 2), (200, 40, 1), (33, 2, 2)]:
+        config_file.write_text(BRIEF.replace("num_epochs: 50", f"num_epochs: {num_epochs}"))
+        data = TrainingData([Sample(f"{n}.jpg", n % identities, 1) for n in range(images)], [], [])
+        config, said = fit_defaults(read_config(str(config_file)), data)
+        check_training(config, data)
+        steps = num_epochs * math.ceil(images / 32)
+        assert config.pct_start * steps >= 2 and 32 // config.images_per_identity <= identities
+        assert config.learning_rate == 1e-3 and config.batch_size == 32
+        assert [line.split(":")[0] for line in said] == [
+            name
+            for name in ("images_per_identity", "pct_start")
+            if getattr(config, name) != getattr(TrainConfig(), name)
+        ]
+        assert fit_defaults(config, data) == (config, [])
+    plenty = training_data(40, 20)
+    assert fit_defaults(TrainConfig(), plenty) == (TrainConfig(), [])
+
+
+def test_what_was_set_stays_and_is_refused_also_in_a_changed_copy(config_file):
+    config_file.write_text(BRIEF + "pct_start: 0.1\nimages_per_identity: 4\n")
+    few = training_data(5, 2)
+    for config in (read_config(str(config_file)), read_config(str(config_file)).changed(num_epochs=19)):
+        assert fit_defaults(config, few) == (config, [])
+        with pytest.raises(UserError, match="needs 8 identities a batch, the training set has 5"):
+            check_training(config, few)
+    config_file.write_text(BRIEF)
+    assert fit_defaults(read_config(str(config_file)).changed(num_epochs=19), few)[1]
+    assert not fit_defaults(read_config(str(config_file), ["pct_start=0.1", "images_per_identity=4"]), few)[1]

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torchvision.models import resnet18
 
 from data.system.errors import UserError
 from reid_train.checkpoints.checkpoint import load_checkpoint
@@ -33,6 +35,8 @@ def searched(tmp_path_factory, tiny_data):
     (folder / "space.yaml").write_text(SPACE)
     command = ["--space", folder / "space.yaml", "--data-dir", tiny_data, "--results", folder / "results"]
     command += ["--cache-dir", folder / "cache", "--name", "far"]
+    torch.save(resnet18().state_dict(), folder / "start.pth")
+    command += ["--set", f"pretrained={os.path.relpath(folder / 'start.pth', ROOT)}"]
     with cluster(head_cpus=1) as nodes:
         nodes.add(num_cpus=1)
         command += ["--address", nodes.address]

@@ -28,6 +28,27 @@ def test_a_trial_is_not_told_where_the_data_set_lies_and_has_as_many_threads_as_
     assert handed == own.with_settings(data_dir=WITHHELD, num_threads=3)
 
 
+def test_weights_are_named_by_their_absolute_paths(policy, tmp_path, monkeypatch):
+    """On a cluster a trial's process has another working directory and may have another home."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for given, handed in {
+        "weights/x.pth": tmp_path / "weights/x.pth",
+        "../x.pth": tmp_path.parent / "x.pth",
+        "~/x.pth": tmp_path / "home/x.pth",
+        "imagenet": "imagenet",
+        "none": "none",
+    }.items():
+        job = policy.job(0).with_settings(pretrained=given)
+        monkeypatch.setattr(policy, "job", lambda number, job=job: job)
+        assert handed_job(policy, 0, cpus=1).config.pretrained == str(handed)
+    for given, handed in {"runs/best": tmp_path / "runs/best", "timm/test_vit": "timm/test_vit"}.items():
+        job = policy.job(0).with_settings(teacher=given, kd_logits_weight=0, kd_embedding_weight=1)
+        monkeypatch.setattr(policy, "job", lambda number, job=job: job)
+        assert handed_job(policy, 0, cpus=1).config.teacher == str(handed)
+    assert job.with_settings(teacher=None, kd_embedding_weight=0).with_absolute_paths().config.teacher is None
+
+
 def test_threads_that_the_space_names_stay(policy, monkeypatch):
     job = policy.job(0).with_settings(num_threads=2)
     monkeypatch.setattr(policy, "job", lambda number: job)

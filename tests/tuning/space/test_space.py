@@ -429,3 +429,17 @@ def test_a_schedule_that_is_too_short_for_its_warm_up_is_told_at_the_line_of_pct
     space = space_from(tmp_path, "search:\n  margin: [0.1, 0.3]\nfixed:\n  num_epochs: 1\n  pct_start: 0.1\n")
     with pytest.raises(UserError, match=r"space\.yaml:5: pct_start=0\.1 of 2 steps"):
         fit_to_data(space, few)
+
+
+def test_defaults_that_the_space_leaves_open_adapt_to_the_data_and_say_so(tmp_path):
+    """The same 2 steps as above, but nobody has set pct_start; and 3 identities, where nobody has set the batch."""
+    few = TrainingData([Sample(f"{n}", n % 20, n % 2) for n in range(64)], [], [])
+    space = space_from(tmp_path, "search:\n  margin: [0.1, 0.3]\nfixed: {num_epochs: 1, batch_size: 16}\n")
+    fitted, note = fit_to_data(space, few)
+    assert note == "note: pct_start: 0.5 in place of the default 0.1, for 2 warm-up steps of 4 in the shortest schedule"
+    assert "pct_start" not in fitted.config({"margin": 0.1}).model_fields_set
+    fewer = TrainingData([Sample(f"{n}", n % 3, n % 2) for n in range(640)], [], [])
+    fitted, note = fit_to_data(space_from(tmp_path, "search:\n  margin: [0.1, 0.3]\n"), fewer)
+    assert fitted.config({"margin": 0.1}).images_per_identity == 16 and fitted.batches == ((32, 16),)
+    assert note.startswith("note: images_per_identity: 16 in place of the default 4")
+    assert SearchSpace.from_record(fitted.to_record(), "x").config({"margin": 0.1}).images_per_identity == 16
