@@ -18,6 +18,7 @@ from reid_train.model.backbones import BACKBONES
 from tests.narrow_resnet import NarrowResNet
 from tuning.record.job import TrialJob
 from tuning.record.trial import TrialState
+from tuning.run.guard import SearchStopped
 from tuning.run.messages import Told, job_of, ray_config, ray_result
 from tuning.run.progress import Progress
 from tuning.run.resources import Resources
@@ -66,14 +67,18 @@ def run_trials_here(
         return
     searcher = StudySearcher(work, partial(handed_job, work, cpus=resources.cpus))
     scheduler = RungScheduler(work)
-    with Progress(work, resources) as progress:
-        while isinstance(config := searcher.suggest(""), dict):
-            trial = StubTrial(job_of(config))
-            progress.on_trial_start(0, [], trial)
-            telling = train(job_of(config), data, pixels, study.storage)
-            tell(scheduler, trial, telling, progress)
-            telling.close()
-    study.settle()
+    try:
+        with Progress(work, resources) as progress:
+            while isinstance(config := searcher.suggest(""), dict):
+                trial = StubTrial(job_of(config))
+                progress.on_trial_start(0, [], trial)
+                telling = train(job_of(config), data, pixels, study.storage)
+                tell(scheduler, trial, telling, progress)
+                telling.close()
+    except SearchStopped as stopped:
+        raise stopped.reason from None
+    finally:
+        study.settle()
 
 
 def call_here(function: str, *arguments: Any, count: int = 1) -> list[Any]:

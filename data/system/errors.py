@@ -22,6 +22,8 @@ from data.system.passwords import without_passwords
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+BROKEN = (errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, getattr(errno, "ESTALE", errno.EIO))
+"""Errors of a disk that fails, is mounted for reading alone, or is gone; a network's, too."""
 SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """SQLite's errors for a full disk; the second comes where a limit cuts a write short."""
 
@@ -99,11 +101,11 @@ def leave_now(code: int, message: str) -> NoReturn:
 
 
 def refused_write(error: BaseException | None) -> OSError | None:
-    """The full disk (or quota, or limit of file sizes) that caused `error`, at any remove; None where none did."""
+    """The full or broken disk (or quota, or limit of file sizes) that caused `error`, at any remove; None where none did."""
     seen = set[int]()
     while error is not None and id(error) not in seen:  # an error may be its own cause's context
         seen.add(id(error))
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
+        if isinstance(error, OSError) and error.errno in NO_ROOM + BROKEN:
             return error
         if isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_FULL:
             return OSError(errno.ENOSPC, f"the study cannot be written: {error}")
@@ -114,7 +116,7 @@ def refused_write(error: BaseException | None) -> OSError | None:
 def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
     """Wraps a command's main(): a UserError becomes one line on stderr and exit code 2, without a traceback.
 
-    A full disk does, too, with the command that goes on. After Ctrl-C and a polite kill (SIGTERM) the exit code is 130,
+    A full or broken disk does, too, with the command that goes on. After Ctrl-C and a polite kill (SIGTERM) the exit code is 130,
     and that command is printed.
     """
 
@@ -146,7 +148,8 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
             if (refused := refused_write(error)) is None:
                 raise
             where = f"{refused.filename}: " if refused.filename else ""
-            print(f"error: {where}{refused.strerror}; what was saved is kept. Make room and go on:", file=sys.stderr)
+            way_out = "Mend that" if refused.errno in BROKEN else "Make room"
+            print(f"error: {where}{refused.strerror}; what was saved is kept. {way_out} and go on:", file=sys.stderr)
             print(f"  {running_command()}", file=sys.stderr)
             sys.exit(2)
 

@@ -37,7 +37,7 @@ def train(job: TrialJob, data: TrainingData, pixels: Pixels | SharedPixels, stor
                 keep()
                 yield EpochEnded(rung, report)
     except Exception as error:  # whatever it is, it is this trial's and not the search's
-        if refused := refused_write(error):  # but for a full disk
+        if refused := refused_write(error):  # but for a full or broken disk
             yield DiskFull(refused.errno or 0, refused.strerror or "", refused.filename)
             return
         cause = failure_cause(error, job.config.batch_size)
