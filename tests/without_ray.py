@@ -65,7 +65,7 @@ def run_trials_here(
     study = work.study
     if not work.has_work() and not study.in_state(TrialState.RUNNING):
         return
-    searcher = StudySearcher(work, partial(handed_job, work, cpus=resources.cpus))
+    searcher = StudySearcher(work, partial(handed_job, work, resources=resources))
     scheduler = RungScheduler(work)
     try:
         with Progress(work, resources) as progress:
@@ -91,6 +91,7 @@ def call_here(function: str, *arguments: Any, count: int = 1) -> list[Any]:
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches that are run in this process start no other, and resnet18 is NarrowResNet there."""
     monkeypatch.setattr("tuning.run.trials.run_trials", run_trials_here)
+    monkeypatch.setattr("tuning.run.worker.keep_to_gpu", lambda job: None)  # it changes the whole process
     monkeypatch.setattr("tuning.prepare.begin.start_ray", lambda address, resources: None)
     for module in ("costs", "models", "planning"):
         monkeypatch.setattr(f"tuning.prepare.{module}.in_processes", call_here)

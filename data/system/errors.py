@@ -19,6 +19,10 @@ from typing import NoReturn
 
 from data.system.passwords import without_passwords
 
+NO_WINDOWS = (
+    "Windows itself is not supported: install WSL2 (`wsl --install`, https://learn.microsoft.com/windows/wsl/install) and "
+    "give the command there"
+)
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -114,7 +118,8 @@ def refused_write(error: BaseException | None) -> OSError | None:
 
 
 def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
-    """Wraps a command's main(): a UserError becomes one line on stderr and exit code 2, without a traceback.
+    """Wraps a command's main(): a UserError becomes one line on stderr and exit code 2, without a traceback. On Windows
+    the command only says that it runs in WSL2.
 
     A full or broken disk does, too, with the command that goes on. After Ctrl-C and a polite kill (SIGTERM) the exit code is 130,
     and that command is printed.
@@ -122,6 +127,9 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
 
     @functools.wraps(command)
     def run() -> None:
+        if sys.platform == "win32":
+            print(f"error: {NO_WINDOWS}", file=sys.stderr)
+            sys.exit(2)
         end_politely_on_signals()
         # Pillow warns of large and damaged pictures. Those that matter are refused by name anyway.
         warnings.filterwarnings("ignore", module=r"PIL\.")
