@@ -1,7 +1,7 @@
 # make search | setup | test | test-reliability
 # Everything runs in .venv; PYTHON names the interpreter that makes it.
 PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.13 python3.14,\
-  $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+  $(shell $(p) .ci/python_fits.py 2>/dev/null && echo $(p))) python3)
 READY := .venv/.ready
 
 .PHONY: search setup test test-reliability
@@ -23,7 +23,7 @@ test-reliability: setup
 
 # The stamp is written last: an installation that was interrupted starts again.
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: none found; name one with PYTHON=/path/to/python" >&2; exit 2; }
+	@$(PYTHON) .ci/python_fits.py
 	@echo "Installing into .venv (a few minutes the first time)"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'

@@ -18,6 +18,7 @@ from reid_train.model.backbones import BACKBONES
 from tests.narrow_resnet import NarrowResNet
 from tuning.record.job import TrialJob
 from tuning.record.trial import TrialState
+from tuning.run.guard import SearchStopped
 from tuning.run.messages import Told, job_of, ray_config, ray_result
 from tuning.run.progress import Progress
 from tuning.run.resources import Resources
@@ -64,16 +65,20 @@ def run_trials_here(
     study = work.study
     if not work.has_work() and not study.in_state(TrialState.RUNNING):
         return
-    searcher = StudySearcher(work, partial(handed_job, work, cpus=resources.cpus))
+    searcher = StudySearcher(work, partial(handed_job, work, resources=resources))
     scheduler = RungScheduler(work)
-    with Progress(work, resources) as progress:
-        while isinstance(config := searcher.suggest(""), dict):
-            trial = StubTrial(job_of(config))
-            progress.on_trial_start(0, [], trial)
-            telling = train(job_of(config), data, pixels, study.storage)
-            tell(scheduler, trial, telling, progress)
-            telling.close()
-    study.settle()
+    try:
+        with Progress(work, resources) as progress:
+            while isinstance(config := searcher.suggest(""), dict):
+                trial = StubTrial(job_of(config))
+                progress.on_trial_start(0, [], trial)
+                telling = train(job_of(config), data, pixels, study.storage)
+                tell(scheduler, trial, telling, progress)
+                telling.close()
+    except SearchStopped as stopped:
+        raise stopped.reason from None
+    finally:
+        study.settle()
 
 
 def call_here(function: str, *arguments: Any, count: int = 1) -> list[Any]:
@@ -86,6 +91,7 @@ def call_here(function: str, *arguments: Any, count: int = 1) -> list[Any]:
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches that are run in this process start no other, and resnet18 is NarrowResNet there."""
     monkeypatch.setattr("tuning.run.trials.run_trials", run_trials_here)
+    monkeypatch.setattr("tuning.run.worker.keep_to_gpu", lambda job: None)  # it changes the whole process
     monkeypatch.setattr("tuning.prepare.begin.start_ray", lambda address, resources: None)
     for module in ("costs", "models", "planning"):
         monkeypatch.setattr(f"tuning.prepare.{module}.in_processes", call_here)

@@ -19,6 +19,10 @@ from typing import NoReturn
 
 from data.system.passwords import without_passwords
 
+NO_WINDOWS = (
+    "Windows itself is not supported: install WSL2 (`wsl --install`, https://learn.microsoft.com/windows/wsl/install) and "
+    "give the command there"
+)
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -31,6 +35,8 @@ REFUSALS = {
     if hasattr(errno, name)
 }  # fmt: skip
 """What a file system may answer: no permission, read-only, a file that is open elsewhere, a disk that is gone."""
+BROKEN = (errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, getattr(errno, "ESTALE", errno.EIO))
+"""Errors of a disk that fails, is mounted for reading alone, or is gone; a network's, too."""
 SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """SQLite's errors for a full disk; the second comes where a limit cuts a write short."""
 
@@ -122,9 +128,10 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def refused_write(error: BaseException | None) -> OSError | None:
-    """The full disk (or quota, or limit of file sizes) that caused `error`, at any remove; None where none did."""
+    """The full or broken disk (or quota, or limit of file sizes) that caused `error`, at any remove; None where none
+    did."""
     for cause in causes_of(error):
-        if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+        if isinstance(cause, OSError) and cause.errno in NO_ROOM + BROKEN:
             return cause
         if isinstance(cause, sqlite3.OperationalError) and getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_FULL:
             return OSError(errno.ENOSPC, f"the study cannot be written: {cause}")
@@ -132,14 +139,18 @@ def refused_write(error: BaseException | None) -> OSError | None:
 
 
 def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
-    """Wraps a command's main(): a UserError becomes one line on stderr and exit code 2, without a traceback.
+    """Wraps a command's main(): a UserError becomes one line on stderr and exit code 2, without a traceback. On Windows
+    the command only says that it runs in WSL2.
 
-    A full disk does, too, and a file that the system refuses, with the command that goes on. After Ctrl-C and a polite
-    kill (SIGTERM) the exit code is 130, and that command is printed.
+    A full or broken disk does, too, and a file that the system refuses, with the command that goes on. After Ctrl-C and
+    a polite kill (SIGTERM) the exit code is 130, and that command is printed.
     """
 
     @functools.wraps(command)
     def run() -> None:
+        if sys.platform == "win32":
+            print(f"error: {NO_WINDOWS}", file=sys.stderr)
+            sys.exit(2)
         end_politely_on_signals()
         # Pillow warns of large and damaged pictures. Those that matter are refused by name anyway.
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -169,6 +180,8 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
             if refused is None:
                 raise
             where = f"{refused.filename}: " if refused.filename else ""
+            if refused.errno in BROKEN:
+                way_out = "Put that right"
             what = printable(f"{where}{refused.strerror}")
             print(f"error: {what}; what was saved is kept. {way_out} and go on:", file=sys.stderr)
             print(f"  {running_command()}", file=sys.stderr)

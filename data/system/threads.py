@@ -3,21 +3,15 @@
 for path, problem in zip(paths, in_threads(problem_with, paths), strict=True): ...
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from data.system.limits import usable_cpus
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def in_threads(

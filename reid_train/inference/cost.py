@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from data.system.threads import usable_cpus
+from data.system.limits import usable_cpus
 from reid_train.checkpoints.checkpoint import build_model
 from reid_train.model.device import choose_device, precision_in_use, whole_float32
 from reid_train.model.network import autocast

@@ -7,6 +7,7 @@ precision = choose_precision("auto", device)
 import ctypes
 import functools
 import importlib.util
+import logging
 import os
 import shutil
 import sys
@@ -20,6 +21,9 @@ from torch import nn
 
 from data.system.errors import UserError
 from data.system.kept import default_cache_dir
+from reid_train.model.gpus import why_no_gpu
+
+logger = logging.getLogger(__name__)
 
 COMPILERS = ("g++", "clang++", "c++")
 COMPILED_STEPS = 50_000
@@ -32,16 +36,26 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 def choose_device(name: str = "auto") -> torch.device:
     """The device that "auto", "cpu", "cuda" or "mps" means here; a CPU's AMX is switched off for this process.
 
-    To be called before anything is computed. Raises UserError for a device that is not there.
+    To be called before anything is computed. Raises UserError for a device that is not there, or cannot compute. Where
+    "auto" passes over a GPU it logs why.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    problem = _why_no_gpu() if name in ("auto", "cuda") else None
+    cuda = torch.cuda.is_available() and problem is None
+    available = {"cuda": cuda, "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, there in available.items() if there)
+        if problem:
+            logger.warning("the GPU is not used: %s; computing on device=%s", problem, name)
     if not available[name]:
-        raise UserError(f"device={name} is not available here; use device=auto or device=cpu")
+        why = f": {problem}" if problem else ""
+        raise UserError(f"device={name} is not available here{why}; use device=auto or device=cpu")
     if name == "cpu":
         leave_out_amx()
     return torch.device(name)
+
+
+_why_no_gpu = functools.cache(why_no_gpu)
+"""Asked once: the answer takes a second where there is a GPU."""
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:

@@ -9,6 +9,7 @@ reid_train/training/frozen.py has the other kind.
 
 # N images, D embedding width
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -19,15 +20,21 @@ from data.pixels.augmentation import Augmentation
 from data.pixels.batches import AugmentedBatches, Batch, LabelledBatches, training_batches
 from data.pixels.cache import Pixels
 from data.sets.samples import Sample
-from data.system.threads import usable_cpus
+from data.system.errors import UserError
+from data.system.limits import SHARED_MEMORY, free_shared_memory_bytes, usable_cpus
 from reid_train.measure.features import extract_features
 from reid_train.model.device import choose_compiling
 from reid_train.model.network import ReIDModel
 from reid_train.settings.config import TrainConfig
 
+logger = logging.getLogger(__name__)
+
 LEAST_WORKERS = 4
 """With fewer processes than this to prepare batches, a GPU does it faster itself."""
 MOST_WORKERS = 8
+SHARED_BATCHES = 6
+"""Batches of each such process that its share of the shared memory must hold: 3 on their way, and as many again for
+other trials. A process that finds no room there is killed (SIGBUS)."""
 
 
 class Source(NamedTuple):
@@ -94,10 +101,24 @@ class Pictures:
 
     def _workers(self, config: TrainConfig) -> int:
         """Processes that prepare batches: as many as CPUs beside a GPU, none beside a CPU that computes or with few."""
+        free = free_shared_memory_bytes()
+        batch = 3 * config.batch_size * self.pixels.height * self.pixels.width
+        room = MOST_WORKERS if free is None else free // (SHARED_BATCHES * batch)
         if config.num_workers is not None:
+            if config.num_workers > room and free is not None:
+                raise UserError(
+                    f"num_workers={config.num_workers}: {SHARED_MEMORY} has room for {room}; a container gets more with "
+                    "docker run --shm-size 8g, or set num_workers=0",
+                    setting="num_workers",
+                )
             return config.num_workers
         cpus = config.num_threads or usable_cpus()
-        return 0 if self.device.type == "cpu" or cpus < LEAST_WORKERS else min(MOST_WORKERS, cpus)
+        if self.device.type == "cpu" or cpus < LEAST_WORKERS:
+            return 0
+        if room < LEAST_WORKERS:
+            logger.info("%s is too small for processes that prepare batches; the GPU does it itself", SHARED_MEMORY)
+            return 0
+        return min(MOST_WORKERS, cpus, room)
 
     def _fits_beside_training(self, images: int) -> bool:
         """Whether a GPU can keep the pixels and have three quarters of its free memory left to train in."""

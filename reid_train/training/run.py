@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from data.pixels.cache import Pixels
 from data.pixels.sampler import steps_per_epoch
 from data.sets.splits import TrainingData
+from data.system.limits import usable_cpus
 from reid_train.checkpoints.checkpoint import build_model
 from reid_train.checkpoints.pretrained import load_pretrained
 from reid_train.model.device import as_cuda_graph, choose_device, choose_precision, keep_freed_memory
@@ -109,8 +110,8 @@ def prepare(config: TrainConfig, data: TrainingData, pixels: Pixels) -> Training
 
 def _machine(config: TrainConfig) -> tuple[torch.device, torch.dtype]:
     """Where and in which precision to compute; sets this process's threads and memory up for it."""
-    if config.num_threads:
-        torch.set_num_threads(config.num_threads)
+    # PyTorch counts the machine's CPUs, not those that a container may use.
+    torch.set_num_threads(config.num_threads or min(torch.get_num_threads(), usable_cpus()))
     device = choose_device(config.device)
     if device.type == "cpu":
         keep_freed_memory()

@@ -105,7 +105,7 @@ class Repeats:
 
     def _interrupted(self) -> int | None:
         """A run that was interrupted and would still end in time."""
-        waiting = self.study.in_state(TrialState.WAITING)
+        waiting = self.study.waiting()
         return next((number for number in waiting if self.purse.holds_promised(number, self.study)), None)
 
     def _next(self) -> Repeat | None:

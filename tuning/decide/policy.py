@@ -173,7 +173,7 @@ class Policy:
         trials, kept = self.study.trials(), self._kept()
         if not any(trial.scores for trial in trials):
             kept = 0  # one score is needed first
-        waiting = self.study.in_state(TrialState.WAITING)
+        waiting = self.study.waiting()
         return next((number for number in waiting if self.purse.holds_promised(number, kept=kept)), None)
 
     def _promotable(self) -> int | None:

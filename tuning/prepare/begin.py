@@ -33,7 +33,7 @@ from tuning.record.job import WEIGHTS_IN, weights_file
 from tuning.record.lock import lock_folder
 from tuning.record.storage import Storage
 from tuning.run.ray_process import set_variables, start_ray, wait_for_ray
-from tuning.run.resources import Resources, plan_resources, trial_memory_bytes
+from tuning.run.resources import Resources, note_of_gpus, plan_resources, trial_memory_bytes
 from tuning.space.batches import fit_to_data
 from tuning.space.read import read_space
 from tuning.space.settings import CLOSING_S, parse_duration
@@ -177,6 +177,8 @@ def find_machines(arguments: argparse.Namespace, space: SearchSpace, folder: Pat
         if storage is not None:
             storage.check()
         resources = plan_resources(*asked, trial_memory_bytes(space))
+        for line in note_of_gpus(device):
+            print(line, flush=True)
         set_variables(None, resources)  # nothing has imported Ray yet
         return resources, storage
     anything = Resources(1, 0, 1)  # what a trial gets is planned when the machines are known

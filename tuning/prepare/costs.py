@@ -9,7 +9,7 @@ import os
 
 from data.system.errors import UserError
 from data.system.processes import in_processes
-from data.system.threads import usable_cpus
+from data.system.limits import usable_cpus
 from data.system.wording import counted, show_value
 from reid_train.settings.config import ARCHITECTURE, TrainConfig
 from tuning.decide.ranking import within

@@ -5,6 +5,7 @@ plan_study(study, data, pixels, resources, timed=True)  # "plan: about 40 config
 
 import math
 import statistics
+import sys
 
 from data.pixels.cache import Pixels
 from data.pixels.sampler import steps_per_epoch
@@ -38,6 +39,8 @@ def plan_study(study: Study, data: TrainingData, pixels: Pixels, resources: Reso
     if settings.time_budget and timed and new:
         config = space.default_config()
         config = config.changed(num_threads=config.num_threads or resources.cpus)
+        if not resources.gpus and sys.platform != "darwin":  # a GPU may be there that trials are not given
+            config = config.changed(device="cpu")
         epoch_s = measure_epoch_s(config, data, pixels, 1 if resources.gpus else concurrency)
     else:
         epoch_s = Purse(study, None).pace_s()

@@ -32,6 +32,9 @@ class TrialJob:
     state_interval_s: float
     """Least number of seconds between two saves of its training state."""
 
+    on_gpu: bool = False
+    """Whether it was given a GPU, or a share of one; else it must not take one."""
+
     def with_settings(self, **changes: Any) -> "TrialJob":
         """The job with some training settings changed."""
         return replace(self, config=self.config.changed(**changes))

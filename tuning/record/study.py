@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import Any, NamedTuple, Unpack, cast
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -62,6 +62,14 @@ SAVES_ELAPSED_S = 5.0
 """Seconds of searching, at most, that a kill leaves out of the study's time."""
 
 
+class Doubt(NamedTuple):
+    """Why a row waits whose failure may be the machine's doing."""
+
+    cause: Cause
+    beside: frozenset[int]
+    """The rows that ran here then: that they train on says nothing about the machine."""
+
+
 class Study:
     """One record in a study's folder or server; everything that is told to it is on disk when the call returns."""
 
@@ -103,6 +111,8 @@ class Study:
             raise
         self._names = {parameter.key: parameter.name for parameter in self.space.parameters}
         self._read_all()
+        self.doubted: dict[int, Doubt] = {}
+        """Rows that wait because what they failed by may be the machine's doing (tuning/run/doubts.py)."""
         self._started, self._elapsed_before = time.monotonic(), self._facts.get("elapsed_s", 0.0)
         self._saved_at = self._started
 
@@ -318,6 +328,10 @@ class Study:
         rungs = self.plan.rungs_of(self.config(number))
         return rungs[-1:] if self._records[number].straight else rungs
 
+    def waiting(self) -> list[int]:
+        """The numbers of the rows that were interrupted and may go on now, in their order."""
+        return [number for number in self.in_state(TrialState.WAITING) if number not in self.doubted]
+
     def is_running(self, number: int) -> bool:
         """Whether the trial runs here: another driver may have taken it over."""
         record = self._records[number]
@@ -392,6 +406,11 @@ class Study:
         """Makes a row that was running wait to go on from its last state."""
         self._changing(number)
         self._set_state(number, TrialState.WAITING)
+
+    def doubt(self, number: int, cause: Cause) -> None:
+        """Makes a row that failed wait, in this session for the verdict on its cause."""
+        self.interrupt(number)
+        self.doubted[number] = Doubt(cause, frozenset(self.running_here()))
 
     def finish(self, number: int, state: TrialState, cause: Cause | None = None) -> None:
         """Ends a trial: COMPLETE with its last score, or PRUNED or FAILED with the cause."""

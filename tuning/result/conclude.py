@@ -16,7 +16,7 @@ from data.sets.readers import find_dataset
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from data.system.files import read_json, write_json, write_text
-from data.system.threads import usable_cpus
+from data.system.limits import usable_cpus
 from data.system.wording import open_console
 from reid_train.checkpoints.checkpoint import build_model
 from reid_train.checkpoints.pretrained import load_pretrained

@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from data.system.errors import UserError
 from data.system.passwords import without_passwords
 from tuning.record.storage import Storage
-from tuning.run.resources import Resources
+from tuning.run.resources import Resources, check_gpus_per_trial, trials_on_a_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("data", "reid_train", "tuning")
@@ -95,6 +95,9 @@ def plan_cluster(
         (int(node["Resources"].get("CPU", 0)), node["Resources"].get("GPU", 0.0) if device != "cpu" else 0.0)
         for node in machines()
     ]
+    check_gpus_per_trial(gpus_per_trial, device)
+    if device == "cuda" and not any(gpus >= 1 for _, gpus in found):
+        raise UserError("device=cuda: no machine of the cluster has a GPU; use device=auto or device=cpu")
     asked = (
         ("--cpus-per-trial", cpus_per_trial, max(cpus for cpus, _ in found), 1),
         ("--gpus-per-trial", gpus_per_trial, max(gpus for _, gpus in found), 0),
@@ -105,8 +108,9 @@ def plan_cluster(
         if value is not None and value > there:
             raise UserError(f"{name} {value:g}: no machine of the cluster has more than {there:g}")
     of_gpus = gpus_per_trial if gpus_per_trial is not None else float(any(gpus >= 1 for _, gpus in found))
-    usable = [(cpus, gpus) for cpus, gpus in found if cpus and gpus >= of_gpus]
-    share = min((cpus * of_gpus / gpus if of_gpus else min(4, cpus / 4) for cpus, gpus in usable), default=1)
+    usable = [(cpus, gpus) for cpus, gpus in found if cpus and (gpus >= 1 or not of_gpus)]
+    each = trials_on_a_gpu(of_gpus) if of_gpus else 1
+    share = min((cpus / (int(gpus) * each) if of_gpus else min(4, cpus / 4) for cpus, gpus in usable), default=1)
     planned = Resources(cpus_per_trial or max(1, int(share)), of_gpus, 1)
     now = max(1, room(planned))
     return replace(planned, concurrency=min(now, concurrency or now))
@@ -117,7 +121,8 @@ def room(resources: Resources) -> int:
     free = 0
     for node in machines():
         cpus, gpus = node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0.0)
-        free += int(min(cpus // resources.cpus, gpus / resources.gpus if resources.gpus else cpus))
+        of_cpus, of_gpus = int(cpus // resources.cpus), resources.gpus
+        free += min(of_cpus, int(gpus) * trials_on_a_gpu(of_gpus)) if of_gpus else of_cpus
     return free
 
 

@@ -9,14 +9,16 @@ from data.system.errors import UserError
 from reid_train.objective.losses import NonFiniteLoss
 from tuning.record.cause import Cause, Kind
 
+NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "MPS backend out of memory", "ALLOC_FAILED")
+"""What errors say that only their words tell apart: of the CPU's allocator, CUDA, MPS and cuBLAS."""
+
 
 def failure_cause(error: Exception, batch_size: int) -> Cause:
     """Tells divergence, want of memory, a configuration that does not fit, and faults of code apart."""
     text = " ".join(str(error).split())
     if isinstance(error, NonFiniteLoss):
         return Cause(Kind.DIVERGED, text)
-    # PyTorch's allocator for the CPU raises a RuntimeError that only its words tell apart.
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in NO_MEMORY):
         return Cause(Kind.OUT_OF_MEMORY, f"batch_size={batch_size} is too large here: {text[:200]}")
     if isinstance(error, UserError):
         return Cause(Kind.DOES_NOT_FIT, text)

@@ -14,7 +14,7 @@ from data.system.errors import leave_now
 from data.system.wording import clock
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
-from tuning.record.trial import TrialState
+from tuning.run.doubts import failed
 from tuning.run.messages import job_of
 from tuning.run.ray_private import dead_ray_processes, kill_process
 
@@ -118,5 +118,7 @@ class TrialTimeout(Callback):
             if not self.study.is_running(number):  # another driver took it over meanwhile
                 return
             silence = f"no epoch was reported for {clock(self.timeout_s or 0)} (study.trial_timeout)"
-            self.study.finish(number, TrialState.FAILED, Cause(Kind.TIMED_OUT, silence))
-        kill_process(trial)  # Ray then calls on_trial_error, and another trial may start
+            try:
+                failed(self.study, number, Cause(Kind.TIMED_OUT, silence))
+            finally:
+                kill_process(trial)  # Ray then calls on_trial_error, and another trial may start

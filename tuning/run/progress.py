@@ -84,6 +84,8 @@ class Progress(Callback):
         why = [str(trial.cause)] if trial.state is TrialState.FAILED else []
         if trial.state is TrialState.WAITING:
             why = ["its process died; it goes on from its last state"]
+            if doubted := self.study.doubted.get(trial.number):
+                why = [f"{doubted.cause}; the next trial shows whether that is its own doing"]
         what = "; ".join([*why, *score])
         self._print(f"{self.work.name(trial.number)} {trial.state}: {what}{_in_brackets(trial.parameters)}")
 

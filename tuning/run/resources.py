@@ -3,22 +3,24 @@
 plan_resources(None, None, None, "auto")  # Resources(cpus=1, gpus=0.0, concurrency=2) on 2 CPUs
 """
 
-import os
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from data.system.errors import UserError
+from data.system.limits import usable_cpus, usable_memory_bytes
 from data.system.processes import in_processes
-from data.system.threads import usable_cpus
 from tuning.space.space import SearchSpace
 
 PROCESS_BYTES = 2 * 2**30
 """Memory that a trial on the CPU needs before its first batch: libraries, model, optimizer, evaluation."""
 BYTES_A_PIXEL = 4096
 """Memory for what ResNet-50 keeps of each pixel of a batch until the gradients are known; measured, rounded up."""
-DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Files of the drivers of NVIDIA's and AMD's GPUs, and of Windows' own."""
+DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
+"""Files of the drivers of NVIDIA's (the second in a container that was given no GPU) and AMD's GPUs, and of Windows'."""
+LEAST_SHARE = 0.01
+"""Of a GPU that a trial can be given."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +46,49 @@ def plan_resources(
     would run at once or the machine has no memory for `trial_bytes` each. Raises UserError for more than the machine
     has.
     """
-    cpus, gpu_count = usable_cpus(), len(gpus()) if device in ("auto", "cuda") else 0
+    cpus, (names, problem) = usable_cpus(), look_for_gpus() if device in ("auto", "cuda") else ([], None)
+    gpu_count = len(names)
     if (device == "cuda" and not gpu_count) or (device == "mps" and sys.platform != "darwin"):
-        raise UserError(f"device={device} is not available here; use device=auto or device=cpu")
-    asked = (("--cpus-per-trial", cpus_per_trial, cpus), ("--gpus-per-trial", gpus_per_trial, gpu_count))
-    for name, value, there in asked:
-        if value is not None and value > there:
-            raise UserError(f"{name} {value:g}: this machine has {there}")
-    if cpus_per_trial is not None and cpus_per_trial < 1:
-        raise UserError(f"--cpus-per-trial {cpus_per_trial}: at least 1")
-    if gpus_per_trial is not None and gpus_per_trial < 0:
-        raise UserError(f"--gpus-per-trial {gpus_per_trial:g}: at least 0")
+        why = f": {problem}" if problem else ""
+        raise UserError(f"device={device} is not available here{why}; use device=auto or device=cpu")
+    if gpu_count and problem and gpus_per_trial != 0:
+        raise UserError(problem)  # Ray would give trials that one, too
+    if cpus_per_trial is not None:
+        if cpus_per_trial < 1:
+            raise UserError(f"--cpus-per-trial {cpus_per_trial}: at least 1")
+        if cpus_per_trial > cpus:
+            raise UserError(f"--cpus-per-trial {cpus_per_trial}: this machine has {cpus}")
+    check_gpus_per_trial(gpus_per_trial, device)
+    if gpus_per_trial and not gpu_count:
+        why = "device=cpu is asked for" if device == "cpu" else problem or "this machine has 0"
+        raise UserError(f"--gpus-per-trial {gpus_per_trial:g}: {why}")
     of_gpus = gpus_per_trial if gpus_per_trial is not None else float(min(gpu_count, 1))
     if of_gpus:
-        of_cpus = cpus_per_trial or max(1, int(cpus * of_gpus / gpu_count))
-        at_once = min(cpus // of_cpus, int(gpu_count / of_gpus))
+        places = gpu_count * trials_on_a_gpu(of_gpus)
+        of_cpus = cpus_per_trial or max(1, cpus // places)
+        at_once = min(cpus // of_cpus, places)
     else:
-        at_once = min(concurrency or cpus, cpus, max(1, _memory_bytes() // trial_bytes))
+        at_once = min(concurrency or cpus, cpus, max(1, usable_memory_bytes() // trial_bytes))
         of_cpus = cpus_per_trial or min(4, max(1, cpus // min(at_once, 4)))
         at_once = min(at_once, cpus // of_cpus) if cpus_per_trial is None else cpus // of_cpus
     return Resources(of_cpus, of_gpus, max(1, min(at_once, concurrency or at_once)))
+
+
+def check_gpus_per_trial(gpus_per_trial: float | None, device: str) -> None:
+    """Raises UserError for a share of GPUs that no trial can use: a trial computes on one GPU."""
+    if gpus_per_trial is None:
+        return
+    if gpus_per_trial != 0 and not LEAST_SHARE <= gpus_per_trial <= 1:
+        raise UserError(
+            f"--gpus-per-trial {gpus_per_trial:g}: 0 or {LEAST_SHARE:g} to 1 is needed, since a trial trains on one GPU"
+        )
+    if gpus_per_trial == 0 and device == "cuda":
+        raise UserError("--gpus-per-trial 0: the space asks for device=cuda; give a GPU, or --set device=cpu")
+
+
+def trials_on_a_gpu(of_gpus: float) -> int:
+    """How many trials with this share share a GPU: 0.6 leaves no room for a second."""
+    return int(1 / of_gpus + 1e-9)
 
 
 def trial_memory_bytes(space: SearchSpace) -> int:
@@ -73,13 +98,21 @@ def trial_memory_bytes(space: SearchSpace) -> int:
 
 
 def gpus() -> list[str]:
-    """The names of the GPUs that torch sees."""
+    """The names of the GPUs that can compute."""
+    return look_for_gpus()[0]
+
+
+@cache
+def look_for_gpus() -> tuple[list[str], str | None]:
+    """The names of the GPUs that can compute, and what is wrong with others."""
     if sys.platform == "linux" and not any(Path(file).exists() for file in DRIVERS):
-        return []  # no driver, so no need to load torch
-    names: list[str] = in_processes("tuning.run.gpus:names")[0]
-    return names
+        return [], None  # no driver, so no need to load torch
+    found: tuple[list[str], str | None] = in_processes("tuning.run.gpus:look")[0]
+    return found
 
 
-def _memory_bytes() -> int:
-    """The machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def note_of_gpus(device: str) -> list[str]:
+    """A line where there is a GPU that `device` "auto" passes over."""
+    if device != "auto" or gpus() or (problem := look_for_gpus()[1]) is None:
+        return []
+    return [f"note: the GPU is not used: {problem}; trials compute on the CPU, as with --set device=cpu"]

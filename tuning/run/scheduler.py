@@ -10,6 +10,7 @@ from ray.tune.schedulers import TrialScheduler
 from tuning.decide.collapse import collapse_cause
 from tuning.record.cause import Cause, Kind
 from tuning.record.trial import TrialState
+from tuning.run.doubts import failed, trained
 from tuning.run.guard import oom_kills, stops_search
 from tuning.run.messages import DiskFull, EpochEnded, Failed, Told, job_of, told_in
 from tuning.run.ray_private import dead_ray_processes, ended_for_memory, error_of, process_died
@@ -33,7 +34,7 @@ class RungScheduler(TrialScheduler):
         number, told = job_of(trial.config).number, told_in(result)
         ends_rung = not isinstance(told, EpochEnded) or told.report.epoch == told.rung
         # Other drivers decide by the ends of rungs and trials alone.
-        with self.study.exclusive() if ends_rung else nullcontext():
+        with self.study.exclusive() if ends_rung or self.study.doubted else nullcontext():
             # A driver that was thought dead finds its trial in other hands, and lets go of it.
             goes_on = self.study.is_running(number) and self._record_and_decide(number, told)
             if not goes_on:
@@ -46,9 +47,10 @@ class RungScheduler(TrialScheduler):
             case DiskFull(errno, strerror, filename):
                 raise OSError(errno, strerror, filename)
             case Failed(cause):
-                self.study.finish(number, TrialState.FAILED, cause)
+                failed(self.study, number, cause)
                 return False
             case EpochEnded(rung, report):
+                trained(self.study, number)
                 self.study.record(number, rung, report)
                 if report.epoch == rung:
                     return self._decide(number, rung)
@@ -80,11 +82,11 @@ class RungScheduler(TrialScheduler):
             deaths = number, self.study.trial(number).epochs
             self._deaths[deaths] += 1
             if cause := self._memory_cause(trial):
-                self.study.finish(number, TrialState.FAILED, cause)
+                failed(self.study, number, cause)
             elif process_died(trial) and self._deaths[deaths] <= RETRIES:
                 self.study.interrupt(number)
             else:
-                self.study.finish(number, TrialState.FAILED, _cause_of_death(trial))
+                failed(self.study, number, _cause_of_death(trial))
 
     def _memory_cause(self, trial: Any) -> Cause | None:
         """The cause when the trial's process was killed for want of memory; the kernel's count tells it."""

@@ -7,6 +7,7 @@ from ray.tune.search import Searcher
 
 from tuning.record.job import TrialJob
 from tuning.record.trial import TrialState
+from tuning.run.doubts import at_end
 from tuning.run.guard import stops_search
 from tuning.run.messages import ray_config
 from tuning.run.work import Work
@@ -28,6 +29,8 @@ class StudySearcher(Searcher):
             return None
         with study.exclusive():
             number = self.work.next_trial()
+            if number is None and not study.in_state(TrialState.RUNNING) and at_end(self.work):
+                number = self.work.next_trial()  # those that waited had something of the budget
         if number is not None:
             return ray_config(self.job_of(number))
         return None if study.in_state(TrialState.RUNNING) else Searcher.FINISHED

@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ray import tune
@@ -90,7 +91,7 @@ def _tuner(
         tune.with_resources(trainable, each),
         tune_config=tune.TuneConfig(
             num_samples=-1,
-            search_alg=StudySearcher(work, lambda number: handed_job(work, number, resources.cpus), room),
+            search_alg=StudySearcher(work, lambda number: handed_job(work, number, resources), room),
             scheduler=RungScheduler(work),
             max_concurrent_trials=resources.concurrency if address is None else None,
             reuse_actors=resources.gpus == 0,
@@ -108,12 +109,12 @@ def _tuner(
     )
 
 
-def handed_job(work: Work, number: int, cpus: int) -> TrialJob:
+def handed_job(work: Work, number: int, resources: Resources) -> TrialJob:
     """The job as a trial's process gets it. It leads to no query or gallery image: a trial gets the list of training
     images and their pixels, and where the data set lies is withheld. With a storage, the job's folder is a place there.
     """
     job = work.job(number).with_absolute_paths().with_settings(data_dir=WITHHELD)
-    job = job.with_settings(num_threads=job.config.num_threads or cpus)
+    job = replace(job.with_settings(num_threads=job.config.num_threads or resources.cpus), on_gpu=resources.gpus > 0)
     if work.study.storage is None:
         return job
     return job.in_folder(Path(job.folder).relative_to(work.study.folder.absolute()).as_posix())

@@ -4,11 +4,13 @@ for told in train(job, data, pixels, storage=None):  # EpochEnded(rung, report),
 """
 
 import logging
+import os
 from collections.abc import Generator
 
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
-from data.system.errors import refused_write
+from data.system.errors import UserError, refused_write
+from reid_train.model.gpus import why_no_gpu
 from tuning.record.cause import Kind
 from tuning.record.job import TrialJob
 from tuning.record.storage import Storage, trial_workspace
@@ -30,6 +32,7 @@ def train(job: TrialJob, data: TrainingData, pixels: Pixels | SharedPixels, stor
     there whenever it has changed, before the epoch is told.
     """
     try:
+        keep_to_gpu(job)
         if isinstance(pixels, SharedPixels):
             pixels = pixels.at(job.config.image_height, job.config.image_width).here()
         with trial_workspace(storage, job.folder) as (folder, keep):
@@ -37,10 +40,19 @@ def train(job: TrialJob, data: TrainingData, pixels: Pixels | SharedPixels, stor
                 keep()
                 yield EpochEnded(rung, report)
     except Exception as error:  # whatever it is, it is this trial's and not the search's
-        if refused := refused_write(error):  # but for a full disk
+        if refused := refused_write(error):  # but for a full or broken disk
             yield DiskFull(refused.errno or 0, refused.strerror or "", refused.filename)
             return
         cause = failure_cause(error, job.config.batch_size)
         if cause.kind not in EXPECTED:
             logger.exception("trial failed")
         yield Failed(cause)
+
+
+def keep_to_gpu(job: TrialJob) -> None:
+    """Hides GPUs from a trial that was given none. Raises UserError where one was given that cannot compute: "auto"
+    would train on the CPU, for days."""
+    if not job.on_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # read when torch first asks for GPUs
+    elif problem := why_no_gpu():
+        raise UserError(f"the trial's GPU cannot be used: {problem}")

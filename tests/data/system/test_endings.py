@@ -59,3 +59,23 @@ def test_a_second_signal_while_python_ends_changes_nothing(number, tmp_path):
     assert done.returncode == 130
     assert done.stderr.startswith("\ninterrupted; what was saved is kept. To go on:\n")
     assert "Traceback" not in done.stderr
+
+
+ON_WINDOWS = """\
+import os, runpy, sys
+sys.argv = ["MODULE", "--name", "one"]
+import data.system.errors, argparse, time, signal, shlex, pathlib, typing  # what a command loads before it begins
+for name in ("sysconf", "uname", "getuid", "getloadavg"):
+    delattr(os, name)
+sys.platform = "win32"
+runpy.run_module("MODULE", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("module", ["tuning.search", "tuning.retrain", "reid_train.train", "data.doctor"])
+def test_on_windows_a_command_says_where_it_runs(module, tmp_path):
+    (tmp_path / "program.py").write_text(ON_WINDOWS.replace("MODULE", module))
+    done = run_bash(f"exec '{sys.executable}' '{tmp_path / 'program.py'}'")
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: Windows itself is not supported") and "wsl --install" in line

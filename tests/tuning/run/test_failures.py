@@ -26,6 +26,14 @@ from tuning.run.failures import failure_cause
             "out of memory: batch_size=64",
             True,
         ),
+        *(
+            (RuntimeError(words), Kind.OUT_OF_MEMORY, "out of memory: batch_size=64", True)
+            for words in (
+                "CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA`",
+                "MPS backend out of memory (MPS allocated: 9 GB)",
+                "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            )
+        ),
         (RuntimeError("mat1 and mat2 shapes"), Kind.ERROR, "RuntimeError: mat1 and mat2 shapes", False),
         (UserError("a.jpg: cannot be read"), Kind.DOES_NOT_FIT, "does not fit: a.jpg: cannot be read", False),
         (RuntimeError("diverged: so a library says"), Kind.ERROR, "RuntimeError: diverged: so a library says", False),

@@ -25,7 +25,7 @@ GIB = 2**30
 )
 def test_trials_share_the_cpus(monkeypatch, cpus, memory_gib, wanted, expected):
     monkeypatch.setattr(resources, "usable_cpus", lambda: cpus)
-    monkeypatch.setattr(resources, "_memory_bytes", lambda: memory_gib * GIB)
+    monkeypatch.setattr(resources, "usable_memory_bytes", lambda: memory_gib * GIB)
     planned = resources.plan_resources(None, None, wanted, "cpu")
     assert (planned.cpus, planned.concurrency) == expected
     assert planned.gpus == 0
@@ -33,7 +33,7 @@ def test_trials_share_the_cpus(monkeypatch, cpus, memory_gib, wanted, expected):
 
 def test_what_is_asked_for_is_given(monkeypatch):
     monkeypatch.setattr(resources, "usable_cpus", lambda: 8)
-    monkeypatch.setattr(resources, "_memory_bytes", lambda: 6 * GIB)
+    monkeypatch.setattr(resources, "usable_memory_bytes", lambda: 6 * GIB)
     planned = resources.plan_resources(2, None, None, "cpu")
     assert (planned.cpus, planned.concurrency) == (2, 4)
     with pytest.raises(UserError, match="--cpus-per-trial 9: this machine has 8"):
@@ -43,13 +43,67 @@ def test_what_is_asked_for_is_given(monkeypatch):
             resources.plan_resources(cpus, None, None, "cpu")
 
 
+def found(monkeypatch, names, problem=None):
+    """A machine with these GPUs that can compute."""
+    monkeypatch.setattr(resources, "look_for_gpus", lambda: (names, problem))
+
+
 def test_each_gpu_gets_a_trial_and_its_share_of_the_cpus(monkeypatch):
     monkeypatch.setattr(resources, "usable_cpus", lambda: 8)
-    monkeypatch.setattr(resources, "gpus", lambda: ["one", "two"])
+    found(monkeypatch, ["one", "two"])
     planned = resources.plan_resources(None, None, None, "auto")
     assert (planned.cpus, planned.gpus, planned.concurrency) == (4, 1.0, 2)
     halves = resources.plan_resources(None, 0.5, None, "auto")
     assert (halves.cpus, halves.gpus, halves.concurrency) == (2, 0.5, 4)
+
+
+@pytest.mark.parametrize(
+    ("share", "gpus", "at_once"), [(1, 2, 2), (0.6, 2, 2), (0.5, 2, 4), (0.4, 3, 6), (0.34, 2, 4), (0.1, 1, 10)]
+)
+def test_no_more_trials_run_at_once_than_ray_places(monkeypatch, share, gpus, at_once):
+    """Ray cuts no trial's share in two: a GPU holds as many whole shares as fit. Counted by filling GPUs by hand."""
+    monkeypatch.setattr(resources, "usable_cpus", lambda: 64)
+    found(monkeypatch, ["GPU"] * gpus)
+    planned = resources.plan_resources(None, share, None, "auto")
+    free, placed = [10000] * gpus, 0
+    while (place := next((n for n in range(gpus) if free[n] >= round(share * 10000)), None)) is not None:
+        free[place] -= round(share * 10000)
+        placed += 1
+    assert planned.concurrency == placed == at_once and planned.cpus * at_once <= 64
+
+
+@pytest.mark.parametrize("share", [1.5, 2, -1, 0.001, float("nan"), float("inf")])
+def test_a_share_that_no_trial_can_use_is_refused(monkeypatch, share):
+    found(monkeypatch, ["one", "two"])
+    with pytest.raises(UserError, match="--gpus-per-trial .*: 0 or 0.01 to 1 is needed"):
+        resources.plan_resources(None, share, None, "auto")
+
+
+def test_no_gpu_for_trials_is_no_way_to_train_on_one(monkeypatch):
+    found(monkeypatch, ["one", "two"])
+    assert resources.plan_resources(None, 0, None, "auto").gpus == 0
+    with pytest.raises(UserError, match="--gpus-per-trial 0: the space asks for device=cuda"):
+        resources.plan_resources(None, 0, None, "cuda")
+
+
+def test_a_gpu_that_cannot_compute_is_told_before_the_first_trial(monkeypatch, capsys):
+    old = "The NVIDIA driver on your system is too old (found version 11040)"
+    found(monkeypatch, [], old)
+    with pytest.raises(UserError, match="device=cuda is not available here: The NVIDIA driver"):
+        resources.plan_resources(None, None, None, "cuda")
+    with pytest.raises(UserError, match="--gpus-per-trial 1: The NVIDIA driver"):
+        resources.plan_resources(None, 1, None, "auto")
+    assert resources.plan_resources(None, None, None, "auto").gpus == 0
+    (note,) = resources.note_of_gpus("auto")
+    assert old in note and "device=cpu" in note and "\n" not in note
+    assert resources.note_of_gpus("cpu") == []
+
+
+def test_one_gpu_of_several_that_cannot_compute_is_to_be_left_out(monkeypatch):
+    found(monkeypatch, ["good"], "GPU 1 cannot compute: no kernel image; leave it out with CUDA_VISIBLE_DEVICES=0")
+    with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=0"):
+        resources.plan_resources(None, None, None, "auto")
+    assert resources.plan_resources(None, 0, None, "auto").gpus == 0
 
 
 def test_memory_is_reckoned_from_the_largest_batch_of_the_largest_images(tmp_path):

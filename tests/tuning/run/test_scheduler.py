@@ -68,6 +68,9 @@ def test_a_trial_whose_process_died_goes_on_a_few_times(error, running):
         assert study.trial(0).state is TrialState.WAITING
         assert scheduler.work.next_trial() == 0, "it comes before any other"
     scheduler.on_trial_error(None, trial)
+    assert scheduler.work.next_trial() == 1, "another shows whether the machine is to blame"
+    other = SimpleNamespace(config=ray_config(scheduler.work.job(1)))
+    scheduler.on_trial_result(None, other, result(1, 0.5))
     assert study.trial(0).state is TrialState.FAILED and study.trial(0).cause.kind is Kind.WORKER_DIED
     assert str(study.trial(0).cause).startswith("worker died at ")
 
@@ -77,7 +80,7 @@ def test_what_would_come_again_is_not_retried(running, error):
     scheduler, study, trial = running
     trial.get_pickled_error = lambda: error
     scheduler.on_trial_error(None, trial)
-    assert study.trial(0).state is TrialState.FAILED
+    assert study.doubted.keys() == {0} and scheduler.work.next_trial() == 1
 
 
 @pytest.mark.parametrize("killed", [True, False])
@@ -144,7 +147,7 @@ def test_a_silent_trial_is_ended_after_the_timeout_and_one_that_reports_is_not(t
     assert timed.killed == [] and timed.study.is_running(0)
     timed.pass_s(62)
     assert timed.killed == ["actor"]
-    assert str(timed.study.trial(0).cause) == "timed out: no epoch was reported for 1:00 (study.trial_timeout)"
+    assert str(timed.study.doubted[0].cause) == "timed out: no epoch was reported for 1:00 (study.trial_timeout)"
 
 
 def test_a_search_that_had_to_wait_itself_blames_no_trial(timed):
@@ -159,7 +162,7 @@ def test_a_search_that_had_to_wait_itself_blames_no_trial(timed):
 
 
 def test_a_silent_trial_is_ended_while_no_other_driver_may_change_it(timed, monkeypatch):
-    held, finish = [False], timed.study.finish
+    held, doubt = [False], timed.study.doubt
 
     @contextmanager
     def exclusive():
@@ -167,14 +170,14 @@ def test_a_silent_trial_is_ended_while_no_other_driver_may_change_it(timed, monk
         yield
         held[0] = False
 
-    def finish_held(*arguments):
+    def doubt_held(*arguments):
         assert held[0], "another driver could have taken the trial over meanwhile"
-        finish(*arguments)
+        doubt(*arguments)
 
     monkeypatch.setattr(timed.study, "exclusive", exclusive)
-    monkeypatch.setattr(timed.study, "finish", finish_held)
+    monkeypatch.setattr(timed.study, "doubt", doubt_held)
     timed.pass_s(61)
-    assert timed.killed == ["actor"] and timed.study.trial(0).cause.kind is Kind.TIMED_OUT
+    assert timed.killed == ["actor"] and timed.study.doubted[0].cause.kind is Kind.TIMED_OUT
 
 
 def test_a_trial_that_another_driver_has_taken_over_is_not_ended(timed, monkeypatch):

@@ -1,15 +1,21 @@
 """What a trial is handed, and what running trials leaves as it was."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
+from data.sets.splits import TrainingData
 from tuning.decide.budget import Purse
 from tuning.decide.policy import Policy
+from tuning.record.cause import Cause, Kind
 from tuning.record.storage import Storage
 from tuning.record.study import Study
+from tuning.run.messages import Failed
+from tuning.run.resources import Resources
 from tuning.run.trials import RAY_LOGGERS, WITHHELD, _logging_to, handed_job
+from tuning.run.worker import keep_to_gpu, train
 from tuning.space.read import read_space
 
 
@@ -23,7 +29,7 @@ def policy(tmp_path):
 
 
 def test_a_trial_is_not_told_where_the_data_set_lies_and_has_as_many_threads_as_cpus(policy):
-    own, handed = policy.job(0), handed_job(policy, 0, cpus=3)
+    own, handed = policy.job(0), handed_job(policy, 0, Resources(3, 0, 1))
     assert own.config.data_dir != WITHHELD
     assert handed == own.with_settings(data_dir=WITHHELD, num_threads=3)
 
@@ -52,13 +58,13 @@ def test_weights_are_named_by_their_absolute_paths(policy, tmp_path, monkeypatch
 def test_threads_that_the_space_names_stay(policy, monkeypatch):
     job = policy.job(0).with_settings(num_threads=2)
     monkeypatch.setattr(policy, "job", lambda number: job)
-    assert handed_job(policy, 0, cpus=3).config.num_threads == 2
+    assert handed_job(policy, 0, Resources(3, 0, 1)).config.num_threads == 2
 
 
 def test_without_a_storage_a_trial_works_in_the_studys_folder_and_with_one_in_a_place_there(policy, tmp_path):
-    assert Path(handed_job(policy, 0, cpus=1).folder) == (policy.study.folder / "trials" / "0").absolute()
+    assert Path(handed_job(policy, 0, Resources(1, 0, 1)).folder) == (policy.study.folder / "trials" / "0").absolute()
     policy.study.storage = Storage(str(tmp_path / "storage"), "study-1234")
-    assert handed_job(policy, 0, cpus=1).folder == "trials/0"
+    assert handed_job(policy, 0, Resources(1, 0, 1)).folder == "trials/0"
 
 
 def test_what_ray_logs_goes_to_a_file_while_it_runs_and_then_where_it_went_before(tmp_path):
@@ -75,3 +81,18 @@ def test_what_ray_logs_goes_to_a_file_while_it_runs_and_then_where_it_went_befor
     logging.getLogger("ray").error("afterwards")
     lines = (tmp_path / "ray.log").read_text().splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == [f"ERROR {name}: by {name}" for name in RAY_LOGGERS]
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_trial_that_was_given_no_gpu_sees_none(policy, monkeypatch, share):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setattr("tuning.run.worker.why_no_gpu", lambda: None)
+    keep_to_gpu(handed_job(policy, 0, Resources(1, share, 1)))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ("3" if share else "")
+
+
+def test_a_trial_whose_gpu_died_fails_instead_of_training_on_the_cpu(policy, monkeypatch):
+    monkeypatch.setattr("tuning.run.worker.why_no_gpu", lambda: "CUDA error: unspecified launch failure")
+    job = handed_job(policy, 0, Resources(1, 1, 1))
+    (told,) = train(job, TrainingData([], [], []), None, None)
+    assert told == Failed(Cause(Kind.DOES_NOT_FIT, "the trial's GPU cannot be used: CUDA error: unspecified launch failure"))
