@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel
 
 from data.pixels.cache import Pixels
 from data.pixels.sampler import steps_per_epoch
@@ -29,7 +28,7 @@ from reid_train.objective.weighted_sum import Objective
 from reid_train.settings.config import TrainConfig, check_training
 from reid_train.training.frozen import frozen_features
 from reid_train.training.inputs import Inputs, Pictures
-from reid_train.training.optim import NoAverage, build_average, build_optimizer, build_schedule
+from reid_train.training.optim import MovingAverage, NoAverage, build_average, build_optimizer, build_schedule
 from reid_train.training.teacher import Teacher, load_teacher, teacher_digest
 
 logger = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ class TrainingRun:
     inputs: Inputs
     """Where batches, and the features of validation images, come from."""
     model: ReIDModel
-    average: AveragedModel | NoAverage
+    average: MovingAverage | NoAverage
     """Its `module` is what is validated and kept: the moving average of the weights, or the model itself."""
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
@@ -86,7 +85,7 @@ def prepare(config: TrainConfig, data: TrainingData, pixels: Pixels) -> Training
         step = _recorded(step, model, config, device)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
     seen: dict[str, Any] = {"identities": identities, "images": len(data.train)}
-    if isinstance(average, AveragedModel):
+    if isinstance(average, MovingAverage):
         parts["average"] = average
     if teacher is not None:
         parts["objective"], seen["teacher"] = objective, teacher_digest(config)
