@@ -16,6 +16,7 @@ from data.system.files import write_text
 from tuning.confirm.repeats import open_record
 from tuning.prepare.begin import Prepared
 from tuning.prepare.costs import describe_prices, measure_prices
+from tuning.prepare.finished import is_finished
 from tuning.prepare.planning import default_outside, plan_study
 from tuning.record.environment import describe
 from tuning.record.storage import Storage
@@ -39,7 +40,10 @@ def open_records(arguments: argparse.Namespace, ready: Prepared, began: float) -
         if "prices" not in study.facts:
             study.note(prices=measure_prices(space) if ready.prices is None else ready.prices)
         images = fingerprint(ready.samples, cache_dir=arguments.cache_dir)
-        check_unchanged(study, images, describe_split(ready.data), ready.teachers)
+        finished = is_finished(study)
+        check_unchanged(study, images, describe_split(ready.data), ready.teachers, trains=not finished)
+        if not finished:
+            study.note(finished=None)
         study.keep_space()
         study.settle()
         study.note(images_left_out=[Path(path).name for path in ready.left_out], command=running_command())

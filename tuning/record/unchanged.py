@@ -36,12 +36,23 @@ class Change(NamedTuple):
         return f"{NAMES[self.name]} was {_short(self.was)}, is now {_short(self.now)}"
 
 
-def check_unchanged(study: Study, data_fingerprint: str, validation_split: str, teachers: str | None = None) -> None:
-    """Records what the study's scores depend on; raises UserError that names what has changed since it began."""
+def check_unchanged(
+    study: Study,
+    data_fingerprint: str,
+    validation_split: str,
+    teachers: str | None = None,
+    *,
+    trains: bool = True,
+) -> None:
+    """Records what the study's scores depend on; raises UserError that names what has changed since it began.
+
+    `trains`: whether anything is left to train; else the code may be another.
+    """
     now = {"data_fingerprint": data_fingerprint, "validation_split": validation_split}
     now |= {"training_code": training_code.digest()} | ({} if teachers is None else {"teachers": teachers})
     recorded = _recorded(study, now)
     changes = [Change(name, recorded[name], value) for name, value in now.items() if recorded[name] != value]
+    changes = [change for change in changes if trains or change.name != "training_code"]
     if changes:
         commit = " (environment.json has the commit)" if any(c.name == "training_code" for c in changes) else ""
         raise UserError(
