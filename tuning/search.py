@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from data.system.errors import UserError, exit_on_user_error
-from data.system.options import CommandParser, add_cache_options
+from data.system.options import CommandParser, add_cache_options, cache_options
 
 if TYPE_CHECKING:
     from tuning.prepare.begin import Prepared
@@ -138,7 +138,7 @@ def search_prepared(arguments: argparse.Namespace, ready: "Prepared") -> None:
 
     with study.exclusive():
         bring_back(study, record)
-        conclude(study, record, ready.data, ready.pixels)
+        conclude(study, record, ready.data, ready.pixels, cache_options(arguments))
     study.write_copy()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -142,6 +143,28 @@ def test_what_is_gone_of_a_finished_study_is_made_again_without_training_whateve
     assert re.search(r"\d+ images at 32 x 16: 0 decoded now", done.stdout)
     assert (finished_copy / gone).is_file() and Study(finished_copy).trials() == before
     assert "finished; " in run_here("tuning.search", *command_for(watched_search, finished_copy)).stdout
+
+
+def test_the_test_images_are_kept_decoded_as_the_options_say(finished_copy, watched_search, tmp_path):
+    (finished_copy / "test_metrics.json").unlink()
+    options = ["--cache-dir", tmp_path / "cache", "--cache-limit", "0.000001"]  # a kibibyte: nothing is kept
+    command = command_for(watched_search, finished_copy)
+    done = run_here("tuning.search", *command, *options, XDG_CACHE_HOME=str(tmp_path / "xdg"))
+    assert done.returncode == 0 and (finished_copy / "test_metrics.json").is_file(), done.stdout + done.stderr
+    assert not list(tmp_path.rglob("*.pixels"))
+
+
+def test_a_winner_whose_weights_are_gone_is_trained_again_with_the_command_that_is_printed(
+    finished_copy, watched_search, tmp_path
+):
+    for name in ("best", "trials"):
+        shutil.rmtree(finished_copy / name)
+    (finished_copy / "best_config.yaml").unlink()
+    done = run_here("tuning.search", *command_for(watched_search, finished_copy))
+    assert done.returncode == 2 and "are gone; train it again: " in done.stderr, done.stdout + done.stderr
+    module, *arguments = shlex.split(done.stderr.split(" -m ")[1])
+    again = run_here(module, *arguments, "--cache-dir", tmp_path / "cache")
+    assert again.returncode == 0 and list((finished_copy / "retrain").rglob(WEIGHTS)), again.stderr
 
 
 def test_a_larger_budget_or_other_images_make_a_finished_study_unfinished(finished_copy, watched_search, tmp_path):

@@ -17,7 +17,7 @@ from tuning.confirm.repeats import open_record
 from tuning.prepare.begin import Prepared
 from tuning.prepare.costs import describe_prices, measure_prices
 from tuning.prepare.finished import is_finished
-from tuning.prepare.planning import default_outside, plan_study
+from tuning.prepare.planning import default_outside, plan_study, starts_alone
 from tuning.record.environment import describe
 from tuning.record.storage import Storage
 from tuning.record.study import Study
@@ -49,7 +49,8 @@ def open_records(arguments: argparse.Namespace, ready: Prepared, began: float) -
         study.note(images_left_out=[Path(path).name for path in ready.left_out], command=running_command())
         describe(study, arguments.space, gpus())
         plan = plan_study(study, ready.data, ready.pixels, ready.resources, timed=not arguments.address)
-        for line in (*describe_prices(study.facts["prices"]), *([plan] if plan else []), *default_outside(study.space)):
+        prices = describe_prices(study.facts["prices"], on_cluster=bool(arguments.address))
+        for line in (*prices, *([plan] if plan else []), *default_outside(study.space), *starts_alone(study)):
             print(line, flush=True)
     record = open_record(folder, study.space, server)
     record.storage = study.storage

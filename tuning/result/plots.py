@@ -200,8 +200,8 @@ def _parameter_importance(space: SearchSpace, trials: Sequence[TrialRecord], run
     axes.barh(list(found), shares, color=TRAIN, height=0.62)
     for row, share in enumerate(shares):
         axes.text(1.01, row, f"{share:.0%}", transform=axes.get_yaxis_transform(), va="center")
-    chance = [importance.by_chance for importance in found.values()]
-    label = "exceeded in 1 of 10 random orders of the scores: a shorter bar may be chance"
+    chance = [min(importance.by_chance, 1.0) for importance in found.values()]  # a share of 50 would leave no bars
+    label = "exceeded in 1 of 10 random orders of the scores: a shorter bar may be chance (100%: so may all of them)"
     axes.plot(chance, list(found), "|", color=BEST_COLOUR, markersize=15, markeredgewidth=2.2, label=label)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

@@ -47,7 +47,7 @@ def retrain(study: Path, config: TrainConfig, seeds: int, cache: dict[str, Any])
         folder = study / "retrain" / f"{config.num_epochs}-epochs-seed-{seed}"
         print(f"seed {seed}, {counted(config.num_epochs, 'epoch')}, {len(data.train)} images: {folder}", flush=True)
         train_into(config.changed(seed=seed), data, pixels, folder)
-        figures.append({"seed": seed, **test_metrics(folder, query, gallery, cache_dir)})
+        figures.append({"seed": seed, **test_metrics(folder, query, gallery, config.device, cache)})
     write_results(study / "retrain", config.num_epochs, figures)
 
 
@@ -64,7 +64,7 @@ def check(config: TrainConfig, data: TrainingData) -> None:
 
 
 def test_metrics(
-    folder: Path, query: Sequence[Sample], gallery: Sequence[Sample], cache_dir: Path | None
+    folder: Path, query: Sequence[Sample], gallery: Sequence[Sample], device: str, cache: dict[str, Any]
 ) -> dict[str, Any]:
     """The test metrics of one run, evaluated once, counted by its study where its test images are looked at, and kept
     in its folder."""
@@ -72,9 +72,9 @@ def test_metrics(
     with suppress(FileNotFoundError, UserError):  # a damaged one is measured again, and counted
         figures: dict[str, Any] = read_json(file)
         return figures
-    metrics: dict[str, Any] = summary(evaluate_checkpoint(folder, query, gallery, cache_dir=cache_dir))
+    metrics: dict[str, Any] = summary(evaluate_checkpoint(folder, query, gallery, device=device, **cache))
     tested = [sample.path for sample in (*query, *gallery)]
-    if (study := study_of(folder)) and shows_own_test(study, tested, cache_dir):
+    if (study := study_of(folder)) and shows_own_test(study, tested, cache["cache_dir"]):
         record_evaluation(study, f"retrain, {folder.name}")
     write_json(file, metrics)
     return metrics

@@ -23,7 +23,7 @@ from tuning.result.plot_data import (
     shortened,
     ticks,
 )
-from tuning.result.plots import plot_study
+from tuning.result.plots import _parameter_importance, plot_study
 from tuning.space.parameter import Parameter
 from tuning.space.read import read_space
 
@@ -225,6 +225,24 @@ def test_importance_finds_the_parameter_that_decides_and_uses_pruned_trials(scor
     assert list(found) == ["dropout", "optimizer"]
     assert found["dropout"].share > found["dropout"].by_chance
     assert sum(importance.share for importance in found.values()) == pytest.approx(1)
+
+
+def test_shares_of_importance_fill_their_axis_however_large_chance_is(tmp_path):
+    """Two settings that say nothing: random orders come to many times the whole of what was found."""
+    (tmp_path / "space.yaml").write_text(IMPORTANCE)
+    space = read_space(tmp_path / "space.yaml")
+    trials = [
+        TrialRecord(
+            n, TrialState.PRUNED, {"dropout": 0.09 * (n % 10), "optimizer": ["adamw", "sgd"][n // 10 % 2]}, {4: s}
+        )
+        for n, s in enumerate([0.1, 0.9] * 10)
+    ]
+    found = importances(space, trials, 4)
+    assert max(importance.by_chance for importance in found.values()) > 2, "else this tells nothing"
+    (axes,) = _parameter_importance(space, trials, 4, "mAP").axes
+    low, high = axes.get_xlim()
+    longest = max(bar.get_width() for bar in axes.patches)
+    assert low == 0 and longest <= high <= 1.1 and longest > 0.4 * high
 
 
 def test_importance_says_in_words_when_it_cannot_be_computed(scored):
