@@ -14,7 +14,7 @@ from data.system.errors import UserError
 from reid_train.checkpoints.checkpoint import load_checkpoint
 from reid_train.measure.epoch_report import EpochReport
 from tuning.confirm.candidates import DEFAULT
-from tuning.record.folders import BEST, BEST_LABEL, repeat_folder, trial_folder
+from tuning.record.folders import BEST, BEST_LABEL
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialEpoch, TrialRecord, TrialState
 

@@ -112,7 +112,8 @@ def read_space_of(arguments: argparse.Namespace) -> SearchSpace:
     space = replace(space, study=space.study.model_copy(update=changes))
     if (budget_s := space.study.time_budget) is not None and budget_s <= CLOSING_S:
         raise UserError(
-            f"--time-budget {show_duration(budget_s)}: what follows the training takes {CLOSING_S:.0f} s; give some minutes"
+            f"--time-budget {show_duration(budget_s)}: what follows the training takes {CLOSING_S:.0f} s; give some "
+            "minutes"
         )
     return space
 

@@ -36,10 +36,10 @@ def finished_study(arguments: argparse.Namespace) -> Study | None:
 def is_finished(study: Study) -> bool:
     """Whether its search was over with a budget that the present one does not exceed."""
     done, asked = study.facts.get("finished"), budget_of(study.space.study)
-    return done is not None and all(
-        now == done[name] or (now is not None and (done[name] is None or now < done[name]))
-        for name, now in asked.items()
-    )
+    if done is None:
+        return False
+    limits = [(limit, asked[name]) for name, limit in done.items()]  # type: ignore[literal-required]
+    return all(now == limit or (now is not None and (limit is None or now < limit)) for limit, now in limits)
 
 
 def budget_of(settings: StudySettings) -> Budget:

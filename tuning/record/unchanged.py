@@ -6,6 +6,7 @@ that trains, and the teachers of a study that distils.
 check_unchanged(study, fingerprint(samples), describe_split(data))  # a UserError says what is another now
 """
 
+import shlex
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
@@ -57,7 +58,8 @@ def check_unchanged(
         commit = " (environment.json has the commit)" if any(c.name == "training_code" for c in changes) else ""
         raise UserError(
             f"{study.folder}: its trials would not compare with new ones: {'; '.join(map(str, changes))}; "
-            f"restore that{commit}, choose another --name, or remove the folder"
+            f"restore that{commit}, choose another --name (--warm-start {shlex.quote(str(study.folder))} takes its "
+            "best along), or remove the folder"
         )
     study.note(**cast(Facts, {name: value for name, value in now.items() if name not in study.facts}))
 

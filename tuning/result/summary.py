@@ -19,6 +19,7 @@ from reid_train.measure.scores import LABELS
 from reid_train.model.settings import TIMM
 from reid_train.settings.config import read_config
 from tuning.confirm.candidates import DEFAULT
+from tuning.decide.budget import Purse
 from tuning.decide.pareto import best_trials, limits_of, pareto_front
 from tuning.decide.ranking import repeated_scores, standing_of, within
 from tuning.decide.stopping import chance_of_gain
@@ -75,6 +76,7 @@ def headline(study: Study) -> list[str]:
             f"{study.space.study.metric} {paused[0].score:.3f} at {counted(paused[0].rung, 'epoch')}; with a larger "
             "budget it may go on"
         )
+    lines += _all_tried(study)
     lines += describe_rungs(study)
     lines += filter(None, [describe_left_out(study.facts.get("images_left_out", []), "training")])
     lines += test_lines(read_test_metrics(study.folder))
@@ -113,6 +115,14 @@ def _of_best(study: Study, record: Study | None, ranked: list[TrialRecord]) -> l
             f"minus worst: {max(scores) - min(scores):.3f}"
         )
     return lines
+
+
+def _all_tried(study: Study) -> list[str]:
+    """A line where no other configuration is left to try."""
+    there, asked = Purse(study, None).most_trials, study.space.study.most_trials
+    if there is None or there == asked or len(study.trials()) < there:
+        return []
+    return [f"all {there} configurations of the space were tried: another space has more (--name begins its study)"]
 
 
 def _with_untrained(study: Study, best: TrialRecord, lines: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from tuning.decide.sampler import Sampler
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
 from tuning.record.trial import TrialEpoch, TrialRecord, TrialState
+from tuning.result import plots
 from tuning.result.plot_data import (
     Curve,
     best_so_far,
@@ -99,6 +100,21 @@ def test_a_study_of_equal_scores_has_every_picture(study):
     for _ in range(7):
         train(study, 0.0, [2], TrialState.PRUNED)
     assert_pictures(study)
+
+
+def test_the_best_is_the_trial_that_best_is_made_of_not_the_one_of_the_highest_score(study, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "plot_history", lambda rows, file, title: shown.append((title, rows[-1]["val_mAP"])))
+    for score in (0.2, 0.3, 0.25):
+        train(study, score, [2, 4], TrialState.COMPLETE)
+    (study.folder / "best").mkdir()
+    for label in (None, '{"of": "trial 2", "seed": 2}', '{"of": "default", "seed": 0}', '{"of": "tri'):
+        if label:
+            (study.folder / "best" / "trial.json").write_text(label)
+        plot_study(study, study.folder / "plots")
+    start = ": its complete schedule of 4 epochs"
+    assert [title.replace(start, "") for title, _ in shown] == [f"Trial {n}, the best" for n in (1, 2, 0, 1)]
+    assert [score for _, score in shown] == [0.3, 0.25, 0.2, 0.3]
 
 
 def test_a_study_of_twelve_trials_has_every_picture_and_leaves_no_state(study):

@@ -41,3 +41,17 @@ def test_that_training_made_it_better_is_said_beside_the_rest(study):
 
 def test_nothing_is_said_of_what_was_not_measured(study):
     assert not any("untrained" in line or "warning" in line for line in headline(study))
+
+
+@pytest.mark.parametrize(("tried", "told"), [(3, False), (4, True)])
+def test_it_is_told_when_every_configuration_was_tried(tmp_path, tried, told):
+    (tmp_path / "space.yaml").write_text(
+        "search:\n  margin: [0.1, 0.3]\n  optimizer: [adamw, sgd]\nstudy: {trials: 20, rungs: [3]}\n"
+    )
+    study = Study(tmp_path / "study", read_space(tmp_path / "space.yaml"))
+    for number in range(tried):
+        study.add({"margin": [0.1, 0.3][number % 2], "optimizer": ["adamw", "sgd"][number // 2]})
+        study.record(number, 3, epoch_report(3, val_mAP=0.2))
+        study.finish(number, TrialState.COMPLETE)
+    said = [line for line in headline(study) if "were tried" in line]
+    assert [line.split(":")[0] for line in said] == ["all 4 configurations of the space were tried"] * told
