@@ -2,7 +2,7 @@
 
 python -m reid_train.evaluate --checkpoint DIR --data-dir DIR [--flip-tta] [--rerank]
 
-Where the checkpoint lies in a study's folder, the study counts the evaluation.
+Where the checkpoint lies in a study's folder, the study counts the evaluation on its test images.
 """
 
 import argparse
@@ -48,7 +48,13 @@ def main() -> None:
     from data.pixels.bad_images import describe_left_out, usable_test
     from data.system.files import write_json
     from reid_train.inference.checkpoint_scores import evaluate_checkpoint, print_summary
-    from reid_train.inference.evaluation_count import describe_count, read_test_metrics, record_evaluation, study_of
+    from reid_train.inference.evaluation_count import (
+        describe_count,
+        read_test_metrics,
+        record_evaluation,
+        shows_own_test,
+        study_of,
+    )
     from reid_train.measure.scores import summary
 
     query, gallery, left_out = usable_test(
@@ -62,7 +68,9 @@ def main() -> None:
     settings |= {"images_left_out": [Path(path).name for path in left_out]} if left_out else {}
     ways = [*(["flipped too"] if arguments.flip_tta else []), *(["re-ranked"] if arguments.rerank else [])]
     title = ", ".join([f"{folder} on {arguments.data_dir}", *ways])
-    study = study_of(folder)
+    study, tested = study_of(folder), [sample.path for sample in (*query, *gallery)]
+    if study is not None and not shows_own_test(study, tested, arguments.cache_dir):
+        study = None
     if study is not None:
         record_evaluation(study, f"evaluate, {title}")
     print_summary(figures, title)

@@ -68,7 +68,7 @@ def main() -> None:
     if not ranked:
         raise UserError(f"gallery {arguments.gallery}: holds nothing that {arguments.image} can be compared with")
     shown, own = ranked[: arguments.top], gallery.label(arguments.image)
-    counted = count_search(arguments.checkpoint, arguments.image, arguments.gallery, shown)
+    counted = count_search(arguments.checkpoint, arguments.image, arguments.gallery, shown, arguments.cache_dir)
     known = f" ({own.who}, camera {own.camera_shown})" if own else ""
     print_ranking(shown, f"{Path(arguments.image).name}{known} in {arguments.gallery}", arguments.gallery)
     for line in [*remarks(ranked, shown, same_camera), *counted]:

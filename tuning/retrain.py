@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from data.system.errors import UserError, exit_on_user_error
+from data.system.errors import UserError, exit_on_user_error, python_command
 from data.system.options import CommandParser, add_cache_options, add_image_options, cache_options, image_options
 
 
@@ -73,9 +73,8 @@ def check_arguments(arguments: argparse.Namespace) -> Path:
     study = Path(arguments.study)
     check_study(study)
     if not (study / BEST_CONFIG).is_file():
-        raise UserError(
-            f"{study}: holds no {BEST_CONFIG}; finish its search first: `tuning.report {study}` names the command"
-        )
+        named = python_command("tuning.report", str(study))
+        raise UserError(f"{study}: holds no {BEST_CONFIG}; finish its search first: `{named}` names the command")
     if arguments.seeds < 1:
         raise UserError(f"--seeds {arguments.seeds}: at least 1")
     if arguments.epochs is not None and arguments.epochs < 1:

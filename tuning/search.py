@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from data.system.errors import UserError, exit_on_user_error
-from data.system.options import CommandParser, add_cache_options
+from data.system.options import CommandParser, add_cache_options, cache_options
 
 if TYPE_CHECKING:
     from tuning.prepare.begin import Prepared
@@ -93,12 +93,20 @@ def search(arguments: argparse.Namespace) -> None:
     starts while the rest is.
     """
     from tuning.prepare.begin import prepare
+    from tuning.prepare.finished import finished_study
     from tuning.run.ray_process import stop_ray
 
     if arguments.plan:
         from tuning.prepare.rehearsal import rehearse
 
         rehearse(arguments)
+        return
+    if (study := finished_study(arguments)) is not None:
+        from data.system.wording import open_console
+        from tuning.result.summary import print_results
+
+        print(f"{study.folder}: finished; with a larger budget it goes on", flush=True)
+        print_results(study, open_console())
         return
     try:
         ready = prepare(arguments)
@@ -112,6 +120,7 @@ def search(arguments: argparse.Namespace) -> None:
 
 def search_prepared(arguments: argparse.Namespace, ready: "Prepared") -> None:
     """Trains what there is to train, and writes the results."""
+    from tuning.prepare.finished import is_finished
     from tuning.prepare.records import open_records
     from tuning.run.ray_process import stop_ray
 
@@ -120,7 +129,8 @@ def search_prepared(arguments: argparse.Namespace, ready: "Prepared") -> None:
     except UserError:
         ready.undo()
         raise
-    train_all(study, record, ready, arguments.address)
+    if not is_finished(study):
+        train_all(study, record, ready, arguments.address)
     stop_ray()
 
     from tuning.result.best import bring_back
@@ -128,7 +138,7 @@ def search_prepared(arguments: argparse.Namespace, ready: "Prepared") -> None:
 
     with study.exclusive():
         bring_back(study, record)
-        conclude(study, record, ready.data, ready.pixels)
+        conclude(study, record, ready.data, ready.pixels, cache_options(arguments))
     study.write_copy()
 
 
@@ -137,6 +147,7 @@ def train_all(study: "Study", record: "Study", ready: "Prepared", address: str |
     from tuning.confirm.repeats import Repeats
     from tuning.decide.budget import Purse
     from tuning.decide.policy import Policy
+    from tuning.prepare.finished import budget_of
     from tuning.run.trials import run_trials
     from tuning.run.work import Work
 
@@ -147,6 +158,8 @@ def train_all(study: "Study", record: "Study", ready: "Prepared", address: str |
     try:
         run(Policy(study, purse))
         run(Repeats(record, study, purse))
+        if not study.shared:
+            study.note(finished=budget_of(study.space.study))
     finally:
         study.save_elapsed()
         study.write_copy()

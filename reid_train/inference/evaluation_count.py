@@ -4,7 +4,8 @@
     describe_count(read_test_metrics(study)["evaluations"])  # "evaluated once for this study (retrain)"
 
 The list `evaluations` in the study's test_metrics.json tells what each was for, and when. `reid_train.evaluate` and
-`reid_train.query` count too when their checkpoint lies in a study's folder: that is why this is not in tuning/.
+`reid_train.query` count too when their checkpoint lies in a study's folder: that is why this is not in tuning/. Images
+of another data set are no look at the study's own.
 """
 
 from collections import Counter
@@ -13,18 +14,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from data.pixels.digests import content_digests
+from data.sets.readers import read_test
 from data.system.errors import UserError
 from data.system.files import lock_at, read_json, write_json
+from reid_train.settings.config import read_config
 
 DATABASE = "study.db"
 """The file that makes a folder a study's."""
 TEST_METRICS = "test_metrics.json"
+BEST_CONFIG = "best_config.yaml"
+"""The winner's settings in a study's folder, which say where its images are."""
 
 
 def study_of(folder: str | Path) -> Path | None:
     """The study that a folder or file lies in: the nearest folder above it, or itself, that holds a study.db."""
     place = Path(folder).resolve()
     return next((above for above in (place, *place.parents) if (above / DATABASE).is_file()), None)
+
+
+def shows_own_test(study: Path, paths: Sequence[str], cache_dir: Path | None = None) -> bool:
+    """Whether any of these images is a query or gallery image of the study's data set, by what the files hold; True
+    where that cannot be told. `cache_dir` remembers digests of files."""
+    try:
+        config = read_config(str(study / BEST_CONFIG))
+        query, gallery = read_test(config.data_dir, config.dataset, outside_images=config.outside_images)
+        own = content_digests([sample.path for sample in (*query, *gallery)], cache_dir=cache_dir)
+        return not set(own).isdisjoint(content_digests(paths, cache_dir=cache_dir))
+    except UserError:
+        return True
 
 
 def read_test_metrics(study: Path) -> dict[str, Any]:

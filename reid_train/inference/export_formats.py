@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from data.system.errors import UserError
+from data.system.errors import UserError, python_command
 from data.system.files import replacing
 from reid_train.checkpoints.checkpoint import Checkpoint, load_network
 from reid_train.settings.config import ARCHITECTURE
@@ -184,7 +184,7 @@ def check_packages(format: str) -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
+        install = python_command("pip", "install", "--constraint", "constraints.txt", "--editable", ".[export]")
         raise UserError(
-            f"--format onnx needs {error.name or 'onnx'}, which is not installed: "
-            "pip install --constraint constraints.txt --editable '.[export]', or choose --format pt2"
+            f"--format onnx needs {error.name or 'onnx'}, which is not installed: {install}, or choose --format pt2"
         ) from error

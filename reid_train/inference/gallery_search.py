@@ -25,7 +25,13 @@ from data.sets.listing import TRAIN
 from data.system.errors import UserError, printable
 from data.system.wording import open_console
 from reid_train.inference.embedder import embed_cached, load_model
-from reid_train.inference.evaluation_count import describe_count, read_test_metrics, record_evaluation, study_of
+from reid_train.inference.evaluation_count import (
+    describe_count,
+    read_test_metrics,
+    record_evaluation,
+    shows_own_test,
+    study_of,
+)
 from reid_train.training.plots import STYLE, save_figure
 
 FRAMES = {True: "#16a34a", False: "#dc2626", None: "#9ca3af"}
@@ -81,11 +87,14 @@ def search(
     return rank(image, model.embed([image])[0], gallery, gallery_ND)
 
 
-def count_search(checkpoint: str, image: str, gallery: str, shown: Sequence[Ranked]) -> list[str]:
-    """Has the checkpoint's study count a list that tells right from wrong on test images; a line about the count."""
+def count_search(
+    checkpoint: str, image: str, gallery: str, shown: Sequence[Ranked], cache_dir: Path | None = None
+) -> list[str]:
+    """Has the checkpoint's study count a list that tells right from wrong on its test images; a line about the
+    count."""
     study = study_of(checkpoint)
-    tested = any(row.right is not None and row.label and row.label.split != TRAIN for row in shown)
-    if study is None or not tested:
+    tested = [row.path for row in shown if row.right is not None and row.label and row.label.split != TRAIN]
+    if study is None or not tested or not shows_own_test(study, tested, cache_dir):
         return []
     record_evaluation(study, f"query, {image} in {gallery}")
     return [f"test images: {describe_count(read_test_metrics(study)['evaluations'])}"]

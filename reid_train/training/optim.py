@@ -9,12 +9,12 @@ if take_step(optimizer, scaler):
 """
 
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any, assert_never
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reid_train.model.network import ReIDModel
 from reid_train.settings.optim import OptimSettings
@@ -91,9 +91,41 @@ class NoAverage:
         """Nothing: the model's weights are those that count."""
 
 
-def build_average(model: nn.Module, ema_rate: float) -> AveragedModel | NoAverage:
-    """Exponential moving average of weights and BatchNorm buffers, decay 1 - `ema_rate`; with 0 the weights as they
+class MovingAverage(nn.Module):
+    """Exponential moving average of a model's weights and BatchNorm statistics: `module` has them.
+
+    As torch's AveragedModel, whose states it takes, but nothing is read from a GPU or sent there at a step: that one
+    sends its counter, for which the whole queue of the GPU is waited for. Whole numbers, which count batches, are the
+    model's own.
+    """
+
+    def __init__(self, model: nn.Module, rate: float):
+        """`rate`: 1 - decay, above 0 and below 1."""
+        super().__init__()
+        self.module, self._rate = deepcopy(model), rate
+        self.n_averaged: torch.Tensor
+        self.register_buffer("n_averaged", torch.tensor(0))  # stays on the CPU
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Takes the model's weights as they are the first time, then a `rate` of them."""
+        means, values = list[torch.Tensor](), list[torch.Tensor]()
+        for mean, value in zip(_tensors(self.module), _tensors(model), strict=True):
+            if self.n_averaged and mean.is_floating_point():
+                means.append(mean)
+                values.append(value)
+            else:
+                mean.copy_(value)
+        if means:
+            torch._foreach_lerp_(means, values, self._rate)
+        self.n_averaged += 1
+
+
+def _tensors(model: nn.Module) -> list[torch.Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
+def build_average(model: nn.Module, ema_rate: float) -> MovingAverage | NoAverage:
+    """Exponential moving average of weights and BatchNorm statistics, decay 1 - `ema_rate`; with 0 the weights as they
     are. `module` is what is validated and kept."""
-    if ema_rate == 0:
-        return NoAverage(model)
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(1 - ema_rate), use_buffers=True)
+    return NoAverage(model) if ema_rate == 0 else MovingAverage(model, ema_rate)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel
 
 from data.pixels.cache import Pixels
 from data.pixels.sampler import steps_per_epoch
@@ -31,7 +30,7 @@ from reid_train.settings.config import TrainConfig, check_training
 from reid_train.training.frozen import frozen_features
 from reid_train.training.inputs import Inputs, Pictures
 from reid_train.training.learned_from import learned_from
-from reid_train.training.optim import NoAverage, build_average, build_optimizer, build_schedule
+from reid_train.training.optim import MovingAverage, NoAverage, build_average, build_optimizer, build_schedule
 from reid_train.training.teacher import Teacher, load_teacher
 
 logger = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ class TrainingRun:
     inputs: Inputs
     """Where batches, and the features of validation images, come from."""
     model: ReIDModel
-    average: AveragedModel | NoAverage
+    average: MovingAverage | NoAverage
     """Its `module` is what is validated and kept: the moving average of the weights, or the model itself."""
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
@@ -87,7 +86,7 @@ def prepare(config: TrainConfig, data: TrainingData, pixels: Pixels) -> Training
     if device.type == "cuda" and precision != torch.float16 and isinstance(inputs, Pictures):
         step = _recorded(step, model, config, device)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
-    if isinstance(average, AveragedModel):
+    if isinstance(average, MovingAverage):
         parts["average"] = average
     if teacher is not None:
         parts["objective"] = objective

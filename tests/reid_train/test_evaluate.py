@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 import torch
+from PIL import Image, ImageOps
 
 import reid_train.evaluate
 from data.pixels.cache import open_pixels
@@ -184,6 +185,32 @@ def test_evaluating_what_lies_in_a_study_is_counted_there_and_elsewhere_is_not(
     assert purposes[0] == "search's end" and len(purposes) == 3
     assert f"{study / 'best'} on {data_dir}" in purposes[1] and purposes[2].endswith(", flipped too")
     assert datetime.fromisoformat(kept["evaluations"][2]["when"]).tzinfo
+
+
+def mirrored(folder, target):
+    """A data set of the same names whose pictures are other ones."""
+    for file in folder.rglob("*.png"):
+        place = target / file.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        ImageOps.mirror(Image.open(file)).save(place)
+    return target
+
+
+def test_other_images_are_no_look_at_the_studys_own_and_a_copy_of_its_own_is(
+    checkpoint, data_dir, cache_dir, tmp_path, capsys, monkeypatch
+):
+    study = tmp_path / "study"
+    shutil.copytree(checkpoint, study / "best")
+    (study / "study.db").touch()
+    (study / "best_config.yaml").write_text(f"data_dir: {data_dir}\n")
+    copy, other = shutil.copytree(data_dir, tmp_path / "copy"), mirrored(data_dir, tmp_path / "other")
+    for folder, count in ((other, 0), (copy, 1), (data_dir, 2), (other, 2)):
+        assert evaluate(monkeypatch, cache_dir, "--checkpoint", study / "best", "--data-dir", folder) == 0
+        assert ("for this study" in capsys.readouterr().out) == (folder != other)
+        assert len(read_test_metrics(study).get("evaluations", [])) == count
+    (study / "best_config.yaml").write_text(f"data_dir: {tmp_path / 'gone'}\n")
+    assert evaluate(monkeypatch, cache_dir, "--checkpoint", study / "best", "--data-dir", other) == 0
+    assert len(read_test_metrics(study)["evaluations"]) == 3, "which images are its own cannot be told"
 
 
 def test_a_failed_evaluation_is_not_counted_and_an_uncountable_one_not_shown(

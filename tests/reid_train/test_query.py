@@ -167,6 +167,14 @@ def test_a_study_counts_lists_that_tell_right_from_wrong_on_test_images(ask, dat
     assert "test images: evaluated once for this study (query)" in out
     (counted,) = read_test_metrics(study)["evaluations"]
     assert counted["for"] == f"query, {tested} in {data_dir}"
+    other = tmp_path / "other"  # the study's images are not those of data_dir
+    for name in ("query", "bounding_box_train", "bounding_box_test"):
+        (other / name).mkdir(parents=True)
+        for file in (data_dir / name).iterdir():
+            (other / name / file.name).write_bytes(file.read_bytes() + b" ")
+    (study / "best_config.yaml").write_text(f"data_dir: {other}\n")
+    _, out, _ = ask("--gallery", data_dir, "--image", tested, checkpoint=best)
+    assert "for this study" not in out and len(read_test_metrics(study)["evaluations"]) == 1
 
 
 def test_mistakes_give_one_line_and_nothing_is_written(ask, data_dir, tmp_path):

@@ -3,7 +3,7 @@
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import torch
 
 from data.system.errors import UserError
 from reid_train.checkpoints.checkpoint import load_checkpoint
+from reid_train.measure.epoch_report import EpochReport
 from tuning.confirm.candidates import DEFAULT
-from tuning.record.folders import BEST, BEST_LABEL, repeat_folder, trial_folder
+from tuning.record.folders import BEST, BEST_LABEL
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialEpoch, TrialRecord, TrialState
 
@@ -24,7 +25,7 @@ TOLD = re.compile(r"\] (trial \d+|(?:default|trial \d+), seed \d+) (complete|pru
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The rows, and the epoch that each unfinished one's files on disk stand at."""
+    """The rows, and the last epoch of each unfinished one that must not be trained again."""
 
     rows: dict[Key, TrialRecord]
     saved_epoch: dict[Key, int]
@@ -52,28 +53,45 @@ def rows_of(folder: Path) -> dict[Key, TrialRecord]:
 
 
 def snapshot(folder: Path) -> Snapshot:
-    """To be taken where environment.json is there: opening a data base that is being made disturbs its making."""
+    """To be taken where environment.json is there: opening a data base that is being made disturbs its making.
+
+    A search may go on meanwhile. The files come first: then the record knows all that was trained before they were
+    written.
+    """
+    files = {}
+    for record, place in (("study", folder / "trials"), ("repeats", folder / "repeats")):
+        files |= {(record, int(each.name)): saved_in(each) for each in place.glob("*")}
     rows = rows_of(folder)
     unfinished = [key for key, row in rows.items() if row.state not in ENDED]
-    return Snapshot(rows, {key: _saved_epoch(_place(folder, key)) for key in unfinished})
+    return Snapshot(rows, {key: lasting_epoch(rows[key], files.get(key)) for key in unfinished})
 
 
-def _place(folder: Path, key: Key) -> Path:
-    record, number = key
-    return trial_folder(folder, number) if record == "study" else repeat_folder(folder, number)
-
-
-def _saved_epoch(folder: Path) -> int:
-    """By the files alone, with rungs [3, 6] and promotion continue: the schedule to 6 begins after 3 epochs."""
-    reached = 0
+def saved_in(folder: Path) -> TrialEpoch | None:
+    """The epoch that the files of a trial or repeat stand at, with rungs [3, 6] and promotion continue: the schedule
+    to 6 begins after 3 epochs. None where they hold none."""
+    found = list[TrialEpoch]()
     for schedule in folder.glob("*-epochs"):
         ends = int(schedule.name.split("-")[0])
-        begins = 3 if ends == 6 and folder.parent.name == "trials" else 0
-        if (schedule / "model.safetensors").is_file():
-            reached = max(reached, ends)
-        elif (schedule / "state.pt").is_file():
-            reached = max(reached, begins + torch.load(schedule / "state.pt", weights_only=True)["report"]["epoch"])
-    return reached
+        with suppress(FileNotFoundError):  # the search goes on
+            if (schedule / "model.safetensors").is_file():
+                report = load_checkpoint(schedule).metrics
+            else:
+                report = torch.load(schedule / "state.pt", weights_only=True)["report"]
+            own = EpochReport.from_record(report)
+            found.append(TrialEpoch(ends, replace(own, epoch=own.epoch + (3 if ends == 6 else 0))))
+    return max(found, key=lambda epoch: epoch.report.epoch, default=None)
+
+
+def lasting_epoch(row: TrialRecord, saved: TrialEpoch | None) -> int:
+    """The last epoch on record that is never trained again; 0 for none.
+
+    A process writes its state before it tells the epoch. Until the driver has heard of it, the record may hold that
+    epoch as an earlier session trained it, after the last state that was written then: this is replaced.
+    """
+    if saved is None:
+        return 0
+    number = saved.report.epoch
+    return number if _stamp(saved) in map(_stamp, row.reports) else number - 1
 
 
 def compare(folder: Path, snapshots: list[Snapshot], said: str, trials: int, found: Findings) -> None:
@@ -102,7 +120,7 @@ def compare(folder: Path, snapshots: list[Snapshot], said: str, trials: int, fou
     found.repeated_epochs += len(repeated)
     _compare_told(folder, said, final, found)
     for key, row in final.items():
-        _check_epochs(f"{folder} {key}", key, row, found)
+        _check_epochs(f"{folder} {key}", row, found)
 
 
 def _compare_finished(what: str, before: TrialRecord, after: TrialRecord, found: Findings) -> None:
@@ -160,13 +178,12 @@ def _name_of(folder: Path, trial: TrialRecord) -> str:
     return DEFAULT if {**default, **trial.parameters} == default else f"trial {trial.number}"
 
 
-def _check_epochs(what: str, key: Key, row: TrialRecord, found: Findings) -> None:
+def _check_epochs(what: str, row: TrialRecord, found: Findings) -> None:
     """Every epoch of a trial that was trained to its end is there once."""
     if row.state is TrialState.FAILED:
         return
     continued = [(3, 1), (3, 2), (3, 3), (6, 4), (6, 5), (6, 6)][: row.rung]
-    expected = continued if key[0] == "study" else [(6, epoch) for epoch in range(1, 7)]
-    if (epochs := [(epoch.rung, epoch.report.epoch) for epoch in row.reports]) != expected:
+    if (epochs := [(epoch.rung, epoch.report.epoch) for epoch in row.reports]) != continued:
         found.problems.append(f"{what}: epochs {epochs}")
 
 
@@ -192,9 +209,11 @@ def check_files(folder: Path, found: Findings) -> None:
     of_trial = {_name_of(folder, row): row for row in trials}
     confirmed = pd.read_csv(folder / "confirmation.csv")
     for line in confirmed.to_dict("records"):
+        if not line["runs"]:  # the default, which was not trained so long
+            continue
         of = line["configuration"]
         known = [of_trial[of], *(run for run in runs if run.notes["of"] == of)]
-        if (shown := str(line["scores"]).split()) != (scores := [f"{run.score or 0:.4f}" for run in known]):
+        if (shown := str(line["scores"]).split()) != (scores := [f"{run.score or 0:.6f}" for run in known]):
             found.problems.append(f"{folder}: confirmation.csv: {shown} is not {scores}")
     if label["of"] != confirmed["configuration"][0]:
         found.problems.append(f"{folder}: best/ is {label['of']}, not {confirmed['configuration'][0]}")

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
-from tests.reliability.record import Findings, Snapshot, compare, rows_of
+from tests.reliability.record import Findings, Snapshot, compare, rows_of, snapshot
 from tests.reliability.searches import write_space
 from tests.reports import epoch_report
 from tuning.record.cause import Cause, Kind
+from tuning.record.folders import rung_folder, trial_folder
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
 from tuning.space.read import read_space
@@ -65,6 +67,30 @@ def test_each_fault_is_seen(study):
     assert findings(study, Snapshot({**rows, second: running}, {second: 2}))[0] == {"repeated_epochs", "problems"}
     otherwise = replace(again(rows[second], 2, seconds=9.0, loss=7.0), state=TrialState.RUNNING)
     assert findings(study, Snapshot({**rows, second: otherwise}, {second: 1}))[0] == {"repeated_epochs", "problems"}
+
+
+def write_state(folder, epoch, **figures):
+    """The state of the schedule to 6 epochs, which begins after 3, at an epoch of the trial."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"report": epoch_report(epoch - 3, **figures).to_record()}, folder / "state.pt")
+
+
+def test_an_epoch_that_a_second_session_has_saved_and_not_told_may_replace_that_of_the_first(tmp_path):
+    """The first session trained epoch 4 and died before a state of it was written."""
+    made = Study(tmp_path / "study", read_space(write_space(tmp_path / "space.yaml", trials=2)))
+    made.add({"learning_rate": 0.01, "weight_decay": 1.0})
+    for epoch in (1, 2, 3, 4):
+        made.record(0, 6 if epoch == 4 else 3, epoch_report(epoch, val_mAP=0.1, seconds=float(epoch)))
+    (made.folder / "environment.json").write_text("{}")
+    place = rung_folder(trial_folder(made.folder, 0), 6)
+    key = ("study", 0)
+    write_state(place, 4, seconds=4.5)
+    assert snapshot(made.folder).saved_epoch == {key: 3}, "the second session trained it too, which is not told yet"
+    made.record(0, 6, epoch_report(4, val_mAP=0.1, seconds=4.5))
+    moment = snapshot(made.folder)
+    assert moment.saved_epoch == {key: 4}, "now it is: a third training of it would be a fault"
+    made.record(0, 6, epoch_report(4, val_mAP=0.1, seconds=4.7))
+    assert any("in spite of the state of 4" in problem for problem in findings(made.folder, moment)[1].problems)
 
 
 def test_a_trial_left_running_one_too_many_and_a_missing_epoch_are_seen(study):

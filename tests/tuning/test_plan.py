@@ -1,5 +1,7 @@
 """`--plan` and budgets that are too small: what the command says, and that it leaves nothing."""
 
+import re
+
 import pytest
 import yaml
 
@@ -34,15 +36,15 @@ def test_the_plan_of_a_time_budget_is_measured_here(command, without_ray):
 def test_a_time_budget_that_holds_nothing_is_one_line_with_what_would_do(command, without_ray, tmp_path):
     done = run_here(*command, "--time-budget", "13s")
     assert done.returncode == 2, done.stdout
-    assert done.stderr.count("\n") == 1 and "--time-budget 0:13: not even one schedule of " in done.stderr
-    assert "give at least " in done.stderr
+    assert done.stderr.count("\n") == 1 and "--time-budget 13s: not even one schedule of " in done.stderr
+    assert re.search(r"give at least [1-9]\d*m, ", done.stderr)
     assert not list((tmp_path / "results").glob("*")), "nothing is left of a study that cannot begin"
 
 
 def test_a_time_budget_that_the_results_alone_use_up_is_told_at_once(command, without_ray, tmp_path):
     done = run_here(*command, "--time-budget", "5s")
     assert done.returncode == 2 and done.stdout == "" and not (tmp_path / "results").exists()
-    assert done.stderr.count("\n") == 1 and "--time-budget 0:05: what follows the training takes 12 s" in done.stderr
+    assert done.stderr.count("\n") == 1 and "--time-budget 5s: what follows the training takes 12 s" in done.stderr
 
 
 @pytest.mark.parametrize("wrong", [("--epochs", 0), ("--trials", 0), ("--time-budget", "soon")])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -113,14 +114,64 @@ def command_for(watched, folder):
     return arguments
 
 
-def test_same_command_on_a_finished_study_prints_the_result_and_trains_nothing(finished_copy, watched_search):
-    before, test_before = Study(finished_copy).trials(), (finished_copy / "test_metrics.json").stat().st_mtime_ns
+@pytest.mark.parametrize("fewer", [[], ["--trials", 4]])
+def test_same_command_on_a_finished_study_prints_the_result_without_the_images_whatever_the_code(
+    finished_copy, watched_search, monkeypatch, fewer
+):
+    Study(finished_copy).note(training_code="0" * 64)
+    monkeypatch.setattr("tuning.prepare.begin.read_training", None)
+    before = {file: file.read_bytes() for file in finished_copy.rglob("*") if file.is_file()}
+    done = run_here("tuning.search", *command_for(watched_search, finished_copy), *fewer)
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = watched_search.sessions[-1].stdout
+    assert "winner: " in done.stdout and f"{finished_copy}: finished; " in done.stdout
+    assert {*done.stdout.splitlines()} >= {line for line in last.splitlines() if line.startswith(("winner: ", "test"))}
+    assert {file: file.read_bytes() for file in finished_copy.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("gone", ["summary.md", "best/model.safetensors", "test_metrics.json"])
+def test_what_is_gone_of_a_finished_study_is_made_again_without_training_whatever_the_code(
+    finished_copy, watched_search, gone
+):
+    study = Study(finished_copy)
+    study.note(training_code="0" * 64)
+    before = study.trials()
+    (finished_copy / gone).unlink()
     done = run_here("tuning.search", *command_for(watched_search, finished_copy))
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"\d+ images at 32 x 16: 0 decoded now", done.stdout)
-    assert "winner: " in done.stdout
-    assert Study(finished_copy).trials() == before
-    assert (finished_copy / "test_metrics.json").stat().st_mtime_ns == test_before, "the test set is evaluated once"
+    assert (finished_copy / gone).is_file() and Study(finished_copy).trials() == before
+    assert "finished; " in run_here("tuning.search", *command_for(watched_search, finished_copy)).stdout
+
+
+def test_the_test_images_are_kept_decoded_as_the_options_say(finished_copy, watched_search, tmp_path):
+    (finished_copy / "test_metrics.json").unlink()
+    options = ["--cache-dir", tmp_path / "cache", "--cache-limit", "0.000001"]  # a kibibyte: nothing is kept
+    command = command_for(watched_search, finished_copy)
+    done = run_here("tuning.search", *command, *options, XDG_CACHE_HOME=str(tmp_path / "xdg"))
+    assert done.returncode == 0 and (finished_copy / "test_metrics.json").is_file(), done.stdout + done.stderr
+    assert not list(tmp_path.rglob("*.pixels"))
+
+
+def test_a_winner_whose_weights_are_gone_is_trained_again_with_the_command_that_is_printed(
+    finished_copy, watched_search, tmp_path
+):
+    for name in ("best", "trials"):
+        shutil.rmtree(finished_copy / name)
+    (finished_copy / "best_config.yaml").unlink()
+    done = run_here("tuning.search", *command_for(watched_search, finished_copy))
+    assert done.returncode == 2 and "are gone; train it again: " in done.stderr, done.stdout + done.stderr
+    module, *arguments = shlex.split(done.stderr.split(" -m ")[1])
+    again = run_here(module, *arguments, "--cache-dir", tmp_path / "cache")
+    assert again.returncode == 0 and list((finished_copy / "retrain").rglob(WEIGHTS)), again.stderr
+
+
+def test_a_larger_budget_or_other_images_make_a_finished_study_unfinished(finished_copy, watched_search, tmp_path):
+    Study(finished_copy).note(training_code="0" * 64)
+    command = command_for(watched_search, finished_copy)
+    for more in (["--trials", 6], ["--data-dir", tmp_path / "elsewhere"]):
+        done = run_here("tuning.search", *command, *more)
+        assert done.returncode == 2 and "finished; " not in done.stdout, done.stdout
 
 
 def test_another_space_on_the_same_folder_is_refused_and_nothing_is_touched(finished_copy, tiny_data, tmp_path):

@@ -22,7 +22,6 @@ from data.sets.splits import TrainingData
 from data.system.errors import UNPRINTABLE, UserError
 from data.system.files import LONGEST_NAME_BYTES
 from data.system.options import cache_options
-from data.system.wording import clock
 from reid_train.training.images import read_training
 from tuning.prepare.costs import measure_prices
 from tuning.prepare.models import starts_of, teachers_in
@@ -36,7 +35,7 @@ from tuning.run.ray_process import set_variables, start_ray, wait_for_ray
 from tuning.run.resources import Resources, note_of_gpus, plan_resources, trial_memory_bytes
 from tuning.space.batches import fit_to_data
 from tuning.space.read import read_space
-from tuning.space.settings import CLOSING_S, parse_duration
+from tuning.space.settings import CLOSING_S, parse_duration, show_duration
 from tuning.space.space import SearchSpace
 
 
@@ -143,7 +142,8 @@ def read_space_of(arguments: argparse.Namespace) -> SearchSpace:
     space = replace(space, study=space.study.model_copy(update=changes))
     if (budget_s := space.study.time_budget) is not None and budget_s <= CLOSING_S:
         raise UserError(
-            f"--time-budget {clock(budget_s)}: what follows the training takes {CLOSING_S:.0f} s; give some minutes"
+            f"--time-budget {show_duration(budget_s)}: what follows the training takes {CLOSING_S:.0f} s; give some "
+            "minutes"
         )
     return space
 

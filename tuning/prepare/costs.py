@@ -6,6 +6,7 @@ Costs depend on the architecture alone: they are the same for all of its trials,
 """
 
 import os
+import platform
 
 from data.system.errors import UserError
 from data.system.processes import in_processes
@@ -40,13 +41,15 @@ def measure_prices(space: SearchSpace) -> Prices:
     return found
 
 
-def describe_prices(prices: Prices) -> list[str]:
-    """A line for each cost."""
+def describe_prices(prices: Prices, *, on_cluster: bool = False) -> list[str]:
+    """A line for each cost. `on_cluster`: trials run on other machines than this one, which measured."""
     lines = []
     for name in prices[0][1] if prices else ():
         low, high = (show_value(extreme(costs[name] for _, costs in prices)) for extreme in (min, max))
         reach = f"{low} to {high}" if high != low else low
         lines.append(f"{name} of {counted(len(prices), 'architecture')}: {reach}")
+    if on_cluster and prices and "latency_ms" in prices[0][1]:
+        lines.append(f"note: latency_ms is that of this machine, {platform.node()}, whatever machines train")
     return lines
 
 

@@ -19,6 +19,7 @@ from tuning.decide.budget import Purse, closing_s
 from tuning.decide.forecast import FULL_LENGTHS, STEP, choose_rungs, forecast
 from tuning.record.study import Study
 from tuning.run.resources import Resources
+from tuning.space.settings import show_duration
 from tuning.space.space import SearchSpace
 
 FEWEST_STEPS = 18
@@ -89,8 +90,9 @@ def check_room(purse: Purse, shortest: int) -> None:
     pace_s = purse.pace_s()
     least_s = study.elapsed_s + closing_s(pace_s) + 1.1 * shortest * pace_s
     raise UserError(
-        f"--time-budget {clock(settings.time_budget or 0)}: not even one schedule of {counted(shortest, 'epoch')} "
-        f"fits, at {pace_s:.3g} s an epoch; give at least {clock(least_s)}, or take smaller images or num_epochs"
+        f"--time-budget {show_duration(settings.time_budget or 0)}: not even one schedule of "
+        f"{counted(shortest, 'epoch')} fits, at {pace_s:.3g} s an epoch; give at least {math.ceil(least_s / 60)}m, or "
+        "take smaller images or num_epochs"
     )
 
 
@@ -109,6 +111,23 @@ def default_outside(space: SearchSpace) -> list[str]:
         return []
     values = ", ".join(f"{name} {show_value(space.default[name])}" for name in outside)
     return [f"note: the default lies outside of what is searched: {values}; a first trial would replace it"]
+
+
+def starts_alone(study: Study) -> list[str]:
+    """A line where first trials and warm starts are all that a new study tries, so that nothing is searched."""
+    space, purse = study.space, Purse(study, None)
+    holds_all = purse.most_trials not in (None, space.study.most_trials)  # there is no other configuration
+    if study.trials() or space.searches_length or holds_all:
+        return []
+    rungs = study.plan.rungs_of(space.base_config())
+    tried = forecast(rungs, study.plan.lengths() or list(rungs), purse.total(), purse.most_trials).trials[0]
+    if len(space.first) < tried:
+        return []
+    option = "--time-budget" if space.study.time_budget else "--epochs" if space.study.epochs else "--trials"
+    return [
+        f"note: the default, first trials and warm starts are {len(space.first)}, and the budget holds "
+        f"{counted(tried, 'configuration')}: no other is tried; raise {option}, or give fewer of them"
+    ]
 
 
 def shortest_schedule(space: SearchSpace, training_images: int) -> int:

@@ -16,8 +16,9 @@ from data.system.files import write_text
 from tuning.confirm.repeats import open_record
 from tuning.prepare.begin import Prepared
 from tuning.prepare.costs import describe_prices, measure_prices
+from tuning.prepare.finished import is_finished
 from tuning.prepare.models import starting_weights
-from tuning.prepare.planning import default_outside, plan_study
+from tuning.prepare.planning import default_outside, plan_study, starts_alone
 from tuning.record.environment import describe
 from tuning.record.storage import Storage
 from tuning.record.study import Study
@@ -40,13 +41,17 @@ def open_records(arguments: argparse.Namespace, ready: Prepared, began: float) -
         if "prices" not in study.facts:
             study.note(prices=measure_prices(space) if ready.prices is None else ready.prices)
         images = fingerprint(ready.samples, cache_dir=arguments.cache_dir)
-        check_unchanged(study, images, describe_split(ready.data), ready.teachers, starting_weights(space))
+        finished, weights = is_finished(study), starting_weights(space)
+        check_unchanged(study, images, describe_split(ready.data), ready.teachers, weights, trains=not finished)
+        if not finished:
+            study.note(finished=None)
         study.keep_space()
         study.settle()
         study.note(images_left_out=[Path(path).name for path in ready.left_out], command=running_command())
         describe(study, arguments.space, gpus())
         plan = plan_study(study, ready.data, ready.pixels, ready.resources, timed=not arguments.address)
-        for line in (*describe_prices(study.facts["prices"]), *([plan] if plan else []), *default_outside(study.space)):
+        prices = describe_prices(study.facts["prices"], on_cluster=bool(arguments.address))
+        for line in (*prices, *([plan] if plan else []), *default_outside(study.space), *starts_alone(study)):
             print(line, flush=True)
     record = open_record(folder, study.space, server)
     record.storage = study.storage

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning.prepare.begin import draw_sample, prepare, read_space_of, study_folder
-from tuning.prepare.planning import plan_study
+from tuning.prepare.planning import plan_study, starts_alone
 from tuning.record.folders import DATABASE
 from tuning.record.study import Study
 
@@ -36,5 +36,7 @@ def rehearse(arguments: argparse.Namespace) -> None:
                 study = Study(folder, ready.space, in_memory=True)
             told = plan_study(study, ready.data, ready.pixels, ready.resources, timed=not arguments.address)
             print(told or "plan: each trial has a length of its own, num_epochs, which is searched", flush=True)
+            for line in starts_alone(study):
+                print(line, flush=True)
         finally:
             ready.lock.release()

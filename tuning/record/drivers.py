@@ -17,7 +17,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from data.system.errors import UserError
+from data.system.errors import UserError, python_command
 from data.system.passwords import without_passwords
 
 logger = logging.getLogger(__name__)
@@ -43,9 +43,8 @@ def engine_url(url: str) -> str:
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
-        raise UserError(
-            "--study-storage needs psycopg: python -m pip install 'psycopg[binary]' (this project's extra `postgresql`)"
-        ) from error
+        install = python_command("pip", "install", "--constraint", "constraints.txt", "--editable", ".[postgresql]")
+        raise UserError(f"--study-storage needs psycopg, which is not installed: {install}") from error
     return f"postgresql+psycopg://{rest}"
 
 

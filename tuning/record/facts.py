@@ -37,6 +37,15 @@ class Confirmation(TypedDict, total=False):
     sentences: list[str]
 
 
+class Budget(TypedDict):
+    """What a search may spend; None: no limit of that kind."""
+
+    trials: int | None
+    epochs: int | None
+    time_budget: float | None
+    """Seconds."""
+
+
 class IdentityScores(TypedDict):
     """How a repeat did on each validation identity."""
 
@@ -67,6 +76,8 @@ class Facts(TypedDict, total=False):
     storage: Place
     server: str
     """The server that holds the study, without password; then the folder's file is a copy."""
+    finished: Budget | None
+    """The budget with which the search was over; None while more is asked for. Drivers that share a study leave it."""
     confirmation: Confirmation
     test_metrics: dict[str, Any]
     """What test_metrics.json holds, for other drivers of the study."""

@@ -30,5 +30,6 @@ def lock_folder(folder: Path, doing: str = "searching") -> FileLock:
         way_out = ", or choose another --name" if doing == "searching" else ""
         raise UserError(f"{folder}: process {process} is {doing} here; wait for it{way_out}") from None
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}; choose another --results") from error
+        way_out = "choose another --results" if doing == "searching" else "make it writable, or copy the study"
+        raise UserError(f"{folder}: cannot be written: {error.strerror}; {way_out}") from error
     return lock

@@ -12,6 +12,7 @@ tables and plots, is made from it.
 
 import json
 import logging
+import shlex
 import time
 import warnings
 from collections.abc import Iterator
@@ -157,8 +158,8 @@ class Study:
             was = known.identity() if "search_space" in facts else identity_of_description(facts["space"])
             if difference := _difference(was, space.identity()):
                 raise UserError(
-                    f"{self.folder}: holds a study of another space: {difference}; restore that, "
-                    "choose another --name, or remove the folder"
+                    f"{self.folder}: holds a study of another space: {difference}; restore that, choose another --name "
+                    f"(--warm-start {shlex.quote(str(self.folder))} takes its best along), or remove the folder"
                 )
             space = replace(space, warm_starts=known.warm_starts, earlier=known.earlier)
         else:

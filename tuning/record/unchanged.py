@@ -6,6 +6,7 @@ that trains, and the weights of teachers and those that trials start from.
 check_unchanged(study, fingerprint(samples), describe_split(data))  # a UserError says what is another now
 """
 
+import shlex
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
@@ -43,19 +44,26 @@ def check_unchanged(
     validation_split: str,
     teachers: str | None = None,
     starting_weights: str | None = None,
+    *,
+    trains: bool = True,
 ) -> None:
-    """Records what the study's scores depend on; raises UserError that names what has changed since it began."""
+    """Records what the study's scores depend on; raises UserError that names what has changed since it began.
+
+    `trains`: whether anything is left to train; else the code may be another.
+    """
     now = {"data_fingerprint": data_fingerprint, "validation_split": validation_split}
     now["training_code"] = training_code.digest()
     of_weights = {"teachers": teachers, "starting_weights": starting_weights}
     now |= {name: digest for name, digest in of_weights.items() if digest is not None}
     recorded = _recorded(study, now)
     changes = [Change(name, recorded[name], value) for name, value in now.items() if recorded[name] != value]
+    changes = [change for change in changes if trains or change.name != "training_code"]
     if changes:
         commit = " (environment.json has the commit)" if any(c.name == "training_code" for c in changes) else ""
         raise UserError(
             f"{study.folder}: its trials would not compare with new ones: {'; '.join(map(str, changes))}; "
-            f"restore that{commit}, choose another --name, or remove the folder"
+            f"restore that{commit}, choose another --name (--warm-start {shlex.quote(str(study.folder))} takes its "
+            "best along), or remove the folder"
         )
     study.note(**cast(Facts, {name: value for name, value in now.items() if name not in study.facts}))
 

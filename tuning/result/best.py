@@ -8,7 +8,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from data.system.errors import UserError
+from data.system.errors import UserError, python_command
 from data.system.files import read_json, write_json
 from data.system.passwords import without_passwords
 from reid_train.checkpoints.checkpoint import load_checkpoint, save_checkpoint
@@ -51,7 +51,10 @@ def keep_best(folder: Path, best: Winner) -> None:
         if read_json(target / BEST_LABEL) == label and load_checkpoint(target).config == best.config:
             return
     if source is None:
-        raise UserError(f"{folder}: the weights of {best.of}, the winner, are gone; train it again with tuning.retrain")
+        raise UserError(
+            f"{folder}: the weights of {best.of}, the winner, are gone; train it again: "
+            f"{python_command('tuning.retrain', str(folder))}"
+        )
     unfinished = target.with_name(".best.tmp")
     for old in (unfinished, target):
         shutil.rmtree(old, ignore_errors=True)

@@ -1,11 +1,11 @@
 """What follows the trials: the winner's weights, its evaluation on the test images, tables, plots, the summary.
 
-conclude(study, record, data, pixels)
+conclude(study, record, data, pixels, cache={"cache_dir": None, "limit_bytes": None})
 """
 
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 import yaml
@@ -34,19 +34,19 @@ from tuning.result.best import keep_best
 from tuning.result.summary import print_results, write_results
 
 
-def conclude(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> None:
+def conclude(study: Study, record: Study, data: TrainingData, pixels: Pixels, cache: dict[str, Any]) -> None:
     """Writes all that a finished search leaves and prints it. Steps that are done already are not done again.
 
-    `record` is that of the repeats.
+    `record` is that of the repeats; `cache` says how decoded pixels are kept, as to `open_pixels`.
     """
     if not best_trials(study):
         write_results(study)  # the causes are on record there
         raise_causes(study)
     best = confirm(study, record, data, pixels)
     write_json(study.folder / "untrained.json", untrained_metrics(study, data, pixels))
-    keep_best(study.folder, best)
     write_best_config(study, best)
-    test_once(study, cache_dir=pixels.file.parent if pixels.file else None)
+    keep_best(study.folder, best)
+    test_once(study, **cache)
     write_results(study)
     print_results(study, open_console())
 
@@ -57,7 +57,7 @@ def raise_causes(study: Study) -> NoReturn:
     causes = sorted({str(trial.cause) for trial in trials if trial.cause is not None})
     raise UserError(
         f"{study.folder}: none of {len(trials)} trials completed a schedule"
-        + (f"; causes: {'; '.join(causes[:3])}" if causes else "; raise --time-budget or --trials")
+        + (f"; causes: {'; '.join(causes[:3])}" if causes else "; raise --time-budget, --epochs or --trials")
     )
 
 
@@ -69,7 +69,7 @@ def write_best_config(study: Study, best: Winner) -> None:
     write_text(study.folder / BEST_CONFIG, f"# {best.of} of {study.folder.name}\n{text}")
 
 
-def test_once(study: Study, *, cache_dir: Path | None) -> None:
+def test_once(study: Study, *, cache_dir: Path | None, limit_bytes: int | None = None) -> None:
     """Evaluates best/ on query and gallery, unless that was done; writes and counts it in test_metrics.json.
 
     Where several drivers share a study, one does it for all.
@@ -92,6 +92,7 @@ def test_once(study: Study, *, cache_dir: Path | None) -> None:
             device=config.device,
             num_threads=usable_cpus(),
             cache_dir=cache_dir,
+            limit_bytes=limit_bytes,
         )
     except UserError as error:  # a missing folder or a broken image: the search is not lost for it
         record_evaluation(study.folder, None, {"best": best, "not_evaluated": str(error)})

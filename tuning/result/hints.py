@@ -1,14 +1,19 @@
-"""Hints: best values that lie at the edge of what was searched, and the range to try next. Pure functions.
+"""Hints: best values that lie at the edge of what was searched, the range to try next, and how.
 
 edges(study.space, {"margin": 0.6})  # ["margin 0.6 lies at the upper end of 0.05 to 0.6: try 0.325 to 0.875"]
+next_search(study)  # "... .venv/bin/python -m tuning.search --name sample-2 --warm-start results/sample"
 """
 
+import itertools
 import math
+import shlex
 from collections.abc import Container, Mapping
 from typing import Any
 
+from data.system.errors import python_command
 from data.system.wording import show_value
 from reid_train.settings.config import TrainConfig
+from tuning.record.study import Study
 from tuning.result.plot_data import position
 from tuning.space.parameter import Parameter
 from tuning.space.space import SearchSpace
@@ -30,6 +35,15 @@ def edges(space: SearchSpace, best: Mapping[str, Any], matter: Container[str]) -
         at = _outermost_choice if parameter.kind == "categorical" else _end_of_range
         lines += at(parameter, best[parameter.name])
     return lines
+
+
+def next_search(study: Study) -> str:
+    """How to search another range: a study goes on in its own space alone, so it takes one of another name."""
+    folder, command = study.folder, study.facts.get("command", python_command("tuning.search"))
+    names = (f"{folder.name}-{number}" for number in itertools.count(2))
+    name = next(name for name in names if not (folder.parent / name).exists())
+    more = shlex.join(["--name", name, "--warm-start", str(folder)])
+    return f"to try it, write it into the space's file and give: {command} {more}"
 
 
 def _end_of_range(parameter: Parameter, value: float) -> list[str]:

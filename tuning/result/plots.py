@@ -3,10 +3,10 @@
 plot_study(study, Path("results/sample/plots"))  # the files that it wrote
 """
 
-import json
 import math
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
+from data.system.errors import UserError
+from data.system.files import read_json
 from data.system.wording import counted
 from reid_train.training.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, plot_history, save_figure
+from tuning.confirm.candidates import DEFAULT
 from tuning.confirm.repeats import notes_of
 from tuning.decide.pareto import best_trials, pareto_front
 from tuning.decide.ranking import standing_of
@@ -77,7 +80,8 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
     """
     trials, space, settings = study.trials(), study.space, study.space.study
     metric = _label(settings.metric)
-    best = next(iter(best_trials(study)), None)
+    kept = _kept(study)
+    best = _best(study, kept)
     rung = comparison_rung(trials)
     with matplotlib.rc_context(LOOK):
         figures = {
@@ -94,7 +98,7 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png")
     if best is not None:
-        rows, title = _kept_run(study, best)
+        rows, title = _kept_run(study, best, kept)
         plot_history(rows, folder / "best_training_history.png", title)
     return [folder / f"{name}.png" for name in [*figures, *(["best_training_history"] if best else [])]]
 
@@ -109,10 +113,24 @@ def _best_label(best: TrialRecord, rung: int | None = None) -> str:
     return f"best: trial {best.number}, {here}{best.score:.1%} at {counted(best.rung, 'epoch')}"
 
 
-def _kept_run(study: Study, best: TrialRecord) -> tuple[list[dict[str, Any]], str]:
+def _kept(study: Study) -> dict[str, Any]:
+    """The label of best/; empty where there is none, or none that can be read."""
+    with suppress(FileNotFoundError, UserError):
+        label: dict[str, Any] = read_json(study.folder / BEST / BEST_LABEL)
+        return label
+    return {}
+
+
+def _best(study: Study, kept: dict[str, Any]) -> TrialRecord | None:
+    """The trial that best/ is made of; where it is made of none, that of which most is expected."""
+    ranked = best_trials(study)
+    names = [DEFAULT if study.space.is_default(trial.parameters) else f"trial {trial.number}" for trial in ranked]
+    place = names.index(kept["of"]) if kept.get("of") in names else 0
+    return ranked[place] if ranked else None
+
+
+def _kept_run(study: Study, best: TrialRecord, kept: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
     """All epochs behind the weights in best/, a repeat's or the best trial's, and a title."""
-    label = study.folder / BEST / BEST_LABEL
-    kept = json.loads(label.read_text()) if label.is_file() else {}
     if kept and study.facts.get("confirmation"):
         for run in Study(study.folder, name="repeats").trials():
             if (notes_of(run)["of"], notes_of(run)["seed"]) == (kept["of"], kept["seed"]):
@@ -200,8 +218,8 @@ def _parameter_importance(space: SearchSpace, trials: Sequence[TrialRecord], run
     axes.barh(list(found), shares, color=TRAIN, height=0.62)
     for row, share in enumerate(shares):
         axes.text(1.01, row, f"{share:.0%}", transform=axes.get_yaxis_transform(), va="center")
-    chance = [importance.by_chance for importance in found.values()]
-    label = "exceeded in 1 of 10 random orders of the scores: a shorter bar may be chance"
+    chance = [min(importance.by_chance, 1.0) for importance in found.values()]  # a share of 50 would leave no bars
+    label = "exceeded in 1 of 10 random orders of the scores: a shorter bar may be chance (100%: so may all of them)"
     axes.plot(chance, list(found), "|", color=BEST_COLOUR, markersize=15, markeredgewidth=2.2, label=label)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

@@ -18,7 +18,7 @@ from data.system.errors import UserError
 from data.system.files import read_json, replacing, write_json, write_text
 from data.system.wording import counted, open_console
 from reid_train.inference.checkpoint_scores import evaluate_checkpoint
-from reid_train.inference.evaluation_count import record_evaluation, study_of
+from reid_train.inference.evaluation_count import record_evaluation, shows_own_test, study_of
 from reid_train.measure.scores import COUNTS, LABELS, summary
 from reid_train.settings.config import TrainConfig, check_training, fit_defaults
 from reid_train.training.check import check_start
@@ -49,7 +49,7 @@ def retrain(study: Path, config: TrainConfig, seeds: int, cache: dict[str, Any])
     for seed, folder in enumerate(folders):
         print(f"seed {seed}, {counted(config.num_epochs, 'epoch')}, {len(data.train)} images: {folder}", flush=True)
         train_into(config.changed(seed=seed), data, pixels, folder)
-        figures.append({"seed": seed, **test_metrics(folder, query, gallery, cache_dir)})
+        figures.append({"seed": seed, **test_metrics(folder, query, gallery, config.device, cache)})
     write_results(study / "retrain", config.num_epochs, figures)
 
 
@@ -66,15 +66,17 @@ def check(config: TrainConfig, data: TrainingData) -> None:
 
 
 def test_metrics(
-    folder: Path, query: Sequence[Sample], gallery: Sequence[Sample], cache_dir: Path | None
+    folder: Path, query: Sequence[Sample], gallery: Sequence[Sample], device: str, cache: dict[str, Any]
 ) -> dict[str, Any]:
-    """The test metrics of one run, evaluated once, counted by its study and kept in its folder."""
+    """The test metrics of one run, evaluated once, counted by its study where its test images are looked at, and kept
+    in its folder."""
     file = folder / "test_metrics.json"
     with suppress(FileNotFoundError, UserError):  # a damaged one is measured again, and counted
         figures: dict[str, Any] = read_json(file)
         return figures
-    metrics: dict[str, Any] = summary(evaluate_checkpoint(folder, query, gallery, cache_dir=cache_dir))
-    if study := study_of(folder):
+    metrics: dict[str, Any] = summary(evaluate_checkpoint(folder, query, gallery, device=device, **cache))
+    tested = [sample.path for sample in (*query, *gallery)]
+    if (study := study_of(folder)) and shows_own_test(study, tested, cache["cache_dir"]):
         record_evaluation(study, f"retrain, {folder.name}")
     write_json(file, metrics)
     return metrics

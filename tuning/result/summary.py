@@ -19,6 +19,7 @@ from reid_train.measure.scores import LABELS
 from reid_train.model.settings import TIMM
 from reid_train.settings.config import read_config
 from tuning.confirm.candidates import DEFAULT
+from tuning.decide.budget import Purse
 from tuning.decide.pareto import best_trials, limits_of, pareto_front
 from tuning.decide.ranking import repeated_scores, standing_of, within
 from tuning.decide.stopping import chance_of_gain
@@ -27,7 +28,7 @@ from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialRecord, TrialState
 from tuning.result.ablation import ABLATION_HEADER, read_ablation
 from tuning.result.effects import describe_effects, effects
-from tuning.result.hints import edges
+from tuning.result.hints import edges, next_search
 from tuning.result.plots import plot_study
 from tuning.result.tables import (
     ablation_rows,
@@ -68,12 +69,14 @@ def headline(study: Study) -> list[str]:
     lines = [f"{counted(len(trials), 'trial')} ({', '.join(shown)}) in {clock(study.facts.get('elapsed_s', 0))}"]
     if ranked:
         lines += _of_best(study, record, ranked)
+        lines = _with_untrained(study, ranked[0], lines)
     if paused := [trial for trial in ranked if trial.state is TrialState.PAUSED]:
         lines.append(
             f"paused: {counted(len(paused), 'trial')}; most is expected of trial {paused[0].number}, "
             f"{study.space.study.metric} {paused[0].score:.3f} at {counted(paused[0].rung, 'epoch')}; with a larger "
             "budget it may go on"
         )
+    lines += _all_tried(study)
     lines += describe_rungs(study)
     lines += filter(None, [describe_left_out(study.facts.get("images_left_out", []), "training")])
     lines += test_lines(read_test_metrics(study.folder))
@@ -92,17 +95,17 @@ def _of_best(study: Study, record: Study | None, ranked: list[TrialRecord]) -> l
     if best.costs:
         lines.append(_of_front(study, best))
         reached += f", {show_parameters(best.costs)}"
-    final, parameters = best.score or 0.0, best.parameters
+    parameters = best.parameters
     if confirmed := study.facts.get("confirmation"):
         lines += [f"best while searching: {reached}", *confirmed["sentences"]]
         winner = confirmed["rows"][0]
-        final = winner["mean"]
         parameters = {name: winner[name] for name in study.space.searched if winner[name] is not None}
     else:
         lines.append(f"best: {reached}")
     found = effects(study, record, parameters)
     seen = {effect.key for effect in found if effect.seen}
-    lines += [f"settings: {show_parameters(parameters)}", *edges(study.space, parameters, seen)]
+    at_edges = edges(study.space, parameters, seen)
+    lines += [f"settings: {show_parameters(parameters)}", *at_edges, *([next_search(study)] if at_edges else [])]
     lines += describe_effects(found)
     if (chance := chance_of_gain(study, record)) is not None:
         lines.append(f"more searching would gain more than half the noise with probability {chance:.2f}")
@@ -111,16 +114,35 @@ def _of_best(study: Study, record: Study | None, ranked: list[TrialRecord]) -> l
             f"worst {metric} of {len(scores)} trials with {counted(best.rung, 'epoch')}: {min(scores):.3f}; best "
             f"minus worst: {max(scores) - min(scores):.3f}"
         )
-    untrained: dict[str, float] = {}
-    with suppress(FileNotFoundError, UserError):
-        untrained = read_json(study.folder / "untrained.json")
-    if metric in untrained:
-        before = untrained[metric]
-        told = f"the winner is {final / max(before, 1e-9):.1f} times that"
-        if final <= before:
-            told = "warning: training made the winner no better; look at the images, the learning rate, the epochs"
-        lines.append(f"untrained default: {metric} {before:.3f}; {told}")
     return lines
+
+
+def _all_tried(study: Study) -> list[str]:
+    """A line where no other configuration is left to try."""
+    there, asked = Purse(study, None).most_trials, study.space.study.most_trials
+    if there is None or there == asked or len(study.trials()) < there:
+        return []
+    return [f"all {there} configurations of the space were tried: another space has more (--name begins its study)"]
+
+
+def _with_untrained(study: Study, best: TrialRecord, lines: list[str]) -> list[str]:
+    """These lines with one that compares the winner to the network before training: the first, where it is no better,
+    else the last. Nothing is added where that was not measured."""
+    metric, scores = study.space.study.metric, dict[str, float]()
+    with suppress(FileNotFoundError, UserError):
+        scores = read_json(study.folder / "untrained.json")
+    if metric not in scores:
+        return lines
+    before, confirmed = scores[metric], study.facts.get("confirmation")
+    after = confirmed["rows"][0]["mean"] if confirmed else best.score or 0.0
+    if after > before:
+        times = after / max(before, 1e-9)
+        return [*lines, f"untrained default: {metric} {before:.3f}; the winner is {times:.1f} times that"]
+    warning = (
+        f"warning: training made nothing better: the winner's {metric} is {after:.3f}, the untrained default's "
+        f"{before:.3f}; look at the images, the learning rate, the epochs"
+    )
+    return [warning, *lines]
 
 
 def repeats_of(study: Study) -> Study | None:

@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,10 +22,12 @@ from tuning.run.resources import Resources, check_gpus_per_trial, trials_on_a_gp
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("data", "reid_train", "tuning")
+RAY = Path(sys.executable).with_name("ray")
+"""Ray's own command, which is installed beside this interpreter."""
 NO_TOKEN = (
     "warning: this Ray cluster asks for no token: whoever reaches its ports can run code on it. Start it, and the "
     "search, with RAY_AUTH_MODE=token and the same RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH, a file; "
-    "`ray get-auth-token --generate` makes one)"
+    f"`{RAY} get-auth-token --generate` makes one)"
 )
 CHECK_S = 120
 """Seconds in which every machine must have answered when the search begins."""
@@ -44,7 +47,7 @@ def check_address(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"--address {address}: nothing answers there ({reason}); start it with `ray start`") from error
+        raise UserError(f"--address {address}: nothing answers there ({reason}); start it with `{RAY} start`") from error
 
 
 def join(address: str, options: dict[str, Any]) -> None:

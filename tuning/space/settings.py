@@ -140,3 +140,9 @@ def parse_duration(text: str, what: str = "time budget") -> float:
     if match is None or float(match[1]) == 0:
         raise UserError(f"{what} {text!r} should be a number with s, m, h or d, e.g. 45m or 2h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def show_duration(seconds: float) -> str:
+    """Seconds as `parse_duration` takes them: 90s, 45m, 2h."""
+    of, unit = next((of, unit) for of, unit in ((3600, "h"), (60, "m"), (1, "s")) if seconds % of == 0 or of == 1)
+    return f"{seconds / of:g}{unit}"

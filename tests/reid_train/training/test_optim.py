@@ -5,6 +5,9 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from reid_train.model.network import ReIDModel
 from reid_train.model.settings import ModelSettings
@@ -95,6 +98,49 @@ def test_the_moving_average_equals_a_plain_loop_with_batchnorm_buffers():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor.double(), expected[name], atol=1e-5, rtol=1e-5)
     assert not torch.allclose(average.module[1].running_mean, model[1].running_mean)
+
+
+class Crossings(TorchDispatchMode):
+    """Counts the operations between two devices: such a one may wait until a GPU has done all that it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        made = function(*arguments, **(options or {}))
+        tensors = [each for each in tree_leaves([arguments, options, made]) if isinstance(each, torch.Tensor)]
+        if len({tensor.device for tensor in tensors}) > 1:
+            self.found.append(str(function))
+        return made
+
+
+def test_the_moving_average_sends_nothing_to_another_device_and_reads_nothing_there():
+    """The device "meta" stands for a GPU; it refuses to tell a value."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).to("meta")
+    average = build_average(model, 0.1)
+    with Crossings() as crossings:
+        for _ in range(3):
+            average.update_parameters(model)
+    assert crossings.found == []
+
+
+def test_a_state_of_torchs_own_average_goes_on_to_the_same_weights():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    torchs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    torchs.update_parameters(model)
+    ours = build_average(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)), 0.1)
+    ours.load_state_dict(torchs.state_dict())
+    for _ in range(3):
+        model(torch.randn(8, 4))
+        with torch.no_grad():
+            model[0].weight += torch.randn_like(model[0].weight)
+        for average in (torchs, ours):
+            average.update_parameters(model)
+    expected = torchs.module.state_dict()
+    for name, tensor in ours.module.state_dict().items():
+        assert torch.equal(tensor, expected[name]) or name.endswith("num_batches_tracked"), name
 
 
 def test_a_rate_of_zero_keeps_the_weights_themselves():

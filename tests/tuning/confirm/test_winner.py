@@ -48,9 +48,9 @@ def records(make_space):
     return Study("s", space, in_memory=True), Study("s", space, name="repeats", in_memory=True)
 
 
-def trial(study, score, rung=4, **parameters):
+def trial(study, score, rung=4, seconds=1.0, **parameters):
     number = study.add({"margin": 0.3, **parameters}, {OWN_SEED: True})
-    study.record(number, rung, epoch_report(rung, val_mAP=score))
+    study.record(number, rung, epoch_report(rung, val_mAP=score, seconds=seconds))
     if rung == 4:
         study.finish(number, TrialState.COMPLETE)
     else:
@@ -98,6 +98,19 @@ def test_one_lucky_score_does_not_win_against_many_good_ones(records):
     assert compared.p_better(1, 0) == pytest.approx(1 - compared.p_better(0, 1))
     low, high = compared.interval(1)
     assert low < 0.5 < high
+
+
+def test_how_long_runs_took_decides_nothing(make_space):
+    def found(*seconds):
+        study, record = (Study("s", make_space(), name=name, in_memory=True) for name in ("study", "repeats"))
+        for place, took in enumerate(seconds):
+            trial(study, (0.50, 0.51, 0.49)[place], learning_rate=(0.01, 0.003, 0.03)[place], seconds=took)
+            repeat(study, record, place, (0.51, 0.52, 0.50)[place])
+        compared = Comparison(study, record, candidates(study, record))
+        return choose(candidates(study, record), compared), compared.p_best_C.tolist()
+
+    place, p_best = found(1.0, 1.0, 1.0)
+    assert found(0.1, 90.0, 5.0) == found(50.0, 0.2, 0.1) == (place, p_best) and p_best[place] == max(p_best)
 
 
 def test_more_runs_make_the_interval_narrower(records):

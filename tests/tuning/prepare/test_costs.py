@@ -1,12 +1,14 @@
 """What models cost, against published numbers; and the architectures of a space, counted by hand."""
 
+import platform
+
 import pytest
 
 from data.system.errors import UserError
 from reid_train.inference.cost import latency_ms, parameters_and_width
 from reid_train.model.settings import ModelSettings
 from reid_train.settings.config import ARCHITECTURE, TrainConfig
-from tuning.prepare.costs import MOST_ARCHITECTURES, architectures
+from tuning.prepare.costs import MOST_ARCHITECTURES, architectures, describe_prices
 from tuning.space.read import read_space
 
 
@@ -56,3 +58,13 @@ def test_more_architectures_than_can_be_measured_are_refused_with_the_line(make_
     space = make_space("  fc_layers: [1, 2]\n  fc_width: {low: 64, high: 512}\n")
     with pytest.raises(UserError, match=f"space.yaml:4: fc_width makes more than {MOST_ARCHITECTURES} architectures"):
         architectures(space)
+
+
+def test_it_is_told_that_the_latency_is_not_the_clusters():
+    config = TrainConfig(pretrained="none")
+    prices = [(config.model_dump(), {"latency_ms": 5.0}), (config.model_dump(), {"latency_ms": 7.0})]
+    assert describe_prices(prices) == ["latency_ms of 2 architectures: 5 to 7"]
+    assert describe_prices(prices, on_cluster=True)[1:] == [
+        f"note: latency_ms is that of this machine, {platform.node()}, whatever machines train"
+    ]
+    assert len(describe_prices([(config.model_dump(), {"parameters": 5})], on_cluster=True)) == 1

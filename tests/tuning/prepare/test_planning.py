@@ -10,7 +10,7 @@ from data.system.errors import UserError
 from tests.simulated_search import Clock
 from tuning.decide.budget import closing_s
 from tuning.prepare import planning
-from tuning.prepare.planning import default_outside, plan_study, shortest_schedule
+from tuning.prepare.planning import default_outside, plan_study, shortest_schedule, starts_alone
 from tuning.record.study import Study
 from tuning.run.resources import Resources
 from tuning.space.read import read_space
@@ -113,13 +113,25 @@ def test_the_schedules_of_one_trial_end_within_a_time_budget(space, paced, budge
 def test_a_budget_that_holds_no_schedule_is_told_with_what_would_do(space, paced):
     paced(10.0)
     study = Study("s", with_settings(space, time_budget=45.0), in_memory=True)
-    with pytest.raises(UserError, match=r"--time-budget 0:45: not even one schedule of 3 epochs fits, at 10 s") as told:
+    with pytest.raises(UserError, match=r"--time-budget 45s: not even one schedule of 3 epochs fits, at 10 s") as told:
         planned(study, timed=True)
-    assert "\n" not in str(told.value) and "give at least 0:5" in str(told.value)
+    assert "\n" not in str(told.value) and "give at least 1m, " in str(told.value)
     enough = Study("s", with_settings(space, time_budget=closing_s(10.0) + 1.1 * 30), in_memory=True)
     assert "for 3 epochs" in planned(enough, timed=True)
     with pytest.raises(UserError, match="--epochs 2: the shortest schedule has 3; give at least that"):
         planned(Study("s", with_settings(space, epochs=2), in_memory=True))
+
+
+@pytest.mark.parametrize(("trials", "told"), [(3, True), (4, False), (2, True)])
+def test_it_is_told_when_first_trials_and_warm_starts_take_all_of_the_budget(space, trials, told):
+    starts = tuple({"batch_size": 16, "pct_start": value} for value in (0.2, 0.3))
+    study = Study("s", replace(with_settings(space, trials=trials), warm_starts=starts), in_memory=True)
+    planned(study)
+    lines = starts_alone(study)
+    assert bool(lines) == told, "the default and two warm starts are three"
+    assert not told or (f"the budget holds {trials} configurations" in lines[0] and "raise --trials" in lines[0])
+    study.add({"batch_size": 16, "pct_start": 0.2})
+    assert starts_alone(study) == [], "it was told when the study began"
 
 
 def test_steps_that_fail_are_one_line_with_the_way_out(space, monkeypatch):

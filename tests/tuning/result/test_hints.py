@@ -1,8 +1,15 @@
 """Best values at the edge of what was searched: worked by hand."""
 
+import re
+import shlex
+
 import pytest
 
-from tuning.result.hints import edges
+from data.system.errors import UserError
+from tuning.prepare.begin import read_space_of, study_folder
+from tuning.record.study import Study
+from tuning.result.hints import edges, next_search
+from tuning.search import parse_arguments
 from tuning.space.read import read_space
 
 CASES = [
@@ -52,6 +59,34 @@ def test_best_values_at_an_edge_are_named_with_the_range_to_try(searched, best, 
     space = read_space(file)
     name = space.parameters[0].name
     assert edges(space, {name: best}, {name}) == ([said] if said else [])
+
+
+@pytest.mark.parametrize(("searched", "best", "said"), [case for case in CASES if case[2]])
+def test_what_is_to_be_tried_is_a_space(searched, best, said, tmp_path):
+    if found := re.search(r"try (\S+) to (\S+)$", said):
+        low, high = found.groups()
+        searched = re.sub("high: [^,}]+", f"high: {high}", re.sub("low: [^,}]+", f"low: {low}", searched))
+    else:
+        searched = searched.replace("]", f", {said.split()[-2]}]")
+    (tmp_path / "space.yaml").write_text(f"fixed: {{images_per_identity: null}}\nsearch:\n  {searched}\n")
+    assert read_space(tmp_path / "space.yaml").parameters
+
+
+def test_the_command_for_another_range_begins_a_study_of_its_own(tmp_path, monkeypatch):
+    file, text = tmp_path / "space.yaml", "search:\n  dropout: {low: 0.0, high: 0.5}\n"
+    file.write_text(text)
+    study = Study(tmp_path / "my results" / "one", read_space(file))
+    study.note(command=f"python -m tuning.search --space {file} --results '{tmp_path}/my results' --name one")
+    (tmp_path / "my results" / "one-2").mkdir()
+    monkeypatch.setattr("sys.argv", shlex.split(next_search(study).split(" give: ")[1])[2:])
+    arguments = parse_arguments()
+    file.write_text(text.replace("0.5", "0.8"))
+    with pytest.raises(UserError, match="another space"):
+        Study(study.folder, read_space(file))
+    asked = read_space_of(arguments)
+    folder = study_folder(arguments, asked)
+    assert arguments.warm_start == [str(study.folder)] and folder == study.folder.with_name("one-3")
+    assert Study(folder, asked).space.parameters[0].high == 0.8
 
 
 def test_a_parameter_that_did_not_count_is_not_named(tmp_path):

@@ -12,6 +12,7 @@ from tuning.decide.sampler import Sampler
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
 from tuning.record.trial import TrialEpoch, TrialRecord, TrialState
+from tuning.result import plots
 from tuning.result.plot_data import (
     Curve,
     best_so_far,
@@ -23,7 +24,7 @@ from tuning.result.plot_data import (
     shortened,
     ticks,
 )
-from tuning.result.plots import plot_study
+from tuning.result.plots import _parameter_importance, plot_study
 from tuning.space.parameter import Parameter
 from tuning.space.read import read_space
 
@@ -99,6 +100,21 @@ def test_a_study_of_equal_scores_has_every_picture(study):
     for _ in range(7):
         train(study, 0.0, [2], TrialState.PRUNED)
     assert_pictures(study)
+
+
+def test_the_best_is_the_trial_that_best_is_made_of_not_the_one_of_the_highest_score(study, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "plot_history", lambda rows, file, title: shown.append((title, rows[-1]["val_mAP"])))
+    for score in (0.2, 0.3, 0.25):
+        train(study, score, [2, 4], TrialState.COMPLETE)
+    (study.folder / "best").mkdir()
+    for label in (None, '{"of": "trial 2", "seed": 2}', '{"of": "default", "seed": 0}', '{"of": "tri'):
+        if label:
+            (study.folder / "best" / "trial.json").write_text(label)
+        plot_study(study, study.folder / "plots")
+    start = ": its complete schedule of 4 epochs"
+    assert [title.replace(start, "") for title, _ in shown] == [f"Trial {n}, the best" for n in (1, 2, 0, 1)]
+    assert [score for _, score in shown] == [0.3, 0.25, 0.2, 0.3]
 
 
 def test_a_study_of_twelve_trials_has_every_picture_and_leaves_no_state(study):
@@ -225,6 +241,24 @@ def test_importance_finds_the_parameter_that_decides_and_uses_pruned_trials(scor
     assert list(found) == ["dropout", "optimizer"]
     assert found["dropout"].share > found["dropout"].by_chance
     assert sum(importance.share for importance in found.values()) == pytest.approx(1)
+
+
+def test_shares_of_importance_fill_their_axis_however_large_chance_is(tmp_path):
+    """Two settings that say nothing: random orders come to many times the whole of what was found."""
+    (tmp_path / "space.yaml").write_text(IMPORTANCE)
+    space = read_space(tmp_path / "space.yaml")
+    trials = [
+        TrialRecord(
+            n, TrialState.PRUNED, {"dropout": 0.09 * (n % 10), "optimizer": ["adamw", "sgd"][n // 10 % 2]}, {4: s}
+        )
+        for n, s in enumerate([0.1, 0.9] * 10)
+    ]
+    found = importances(space, trials, 4)
+    assert max(importance.by_chance for importance in found.values()) > 2, "else this tells nothing"
+    (axes,) = _parameter_importance(space, trials, 4, "mAP").axes
+    low, high = axes.get_xlim()
+    longest = max(bar.get_width() for bar in axes.patches)
+    assert low == 0 and longest <= high <= 1.1 and longest > 0.4 * high
 
 
 def test_importance_says_in_words_when_it_cannot_be_computed(scored):

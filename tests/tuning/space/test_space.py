@@ -15,7 +15,7 @@ from tuning.space.batches import fit_to_data
 from tuning.space.parameter import Parameter
 from tuning.space.plan import Plan
 from tuning.space.read import NOT_SEARCHABLE, read_space
-from tuning.space.settings import DEFAULT_TRIALS, RETIRED, StudySettings, parse_duration
+from tuning.space.settings import DEFAULT_TRIALS, RETIRED, StudySettings, parse_duration, show_duration
 from tuning.space.space import SearchSpace
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -406,6 +406,11 @@ def test_steps_end_on_the_last_value_that_the_step_reaches(tmp_path):
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("45m", 2700), ("1.5h", 5400), ("1d", 86400)])
 def test_durations(text, seconds):
     assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("seconds", [1, 59, 60, 90, 2700, 3600, 5400, 86400, 12.5])
+def test_durations_are_shown_as_they_are_read(seconds):
+    assert parse_duration(show_duration(seconds)) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "0", "2 weeks", "-1h", "h"])
