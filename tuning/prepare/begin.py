@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
-
 from data.drawing.datasets import draw_dataset
 from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import Pixels, open_sizes
@@ -28,7 +26,7 @@ from tuning.prepare.models import starts_of, teachers_in
 from tuning.prepare.warm_start import warm_started
 from tuning.record.facts import Prices
 from tuning.record.folders import DATABASE, ENVIRONMENT, WEIGHTS
-from tuning.record.lock import lock_folder
+from tuning.record.lock import FolderLock, lock_folder
 from tuning.record.storage import Storage
 from tuning.run.ray_process import set_variables, start_ray, wait_for_ray
 from tuning.run.resources import Resources, plan_resources, trial_memory_bytes
@@ -56,7 +54,7 @@ class Prepared(NamedTuple):
     storage: Storage | None
     prices: Prices | None
     """What the space's architectures cost; None where the study has begun and has them on record."""
-    lock: FileLock
+    lock: FolderLock
     new: bool
     """Whether the folder was made now."""
 
@@ -91,10 +89,14 @@ def prepare(arguments: argparse.Namespace, *, trains: bool = True) -> Prepared:
         print(line, flush=True)
     new = not folder.exists()
     lock, prices = lock_folder(folder), None
-    if not (folder / DATABASE).exists():
-        prices = measure_prices(space)  # before Ray's processes compute
-        if trains and not space.study.time_budget:
-            start_ray(arguments.address, resources)  # a new study runs trials for certain
+    try:
+        if not (folder / DATABASE).exists():
+            prices = measure_prices(space)  # before Ray's processes compute
+            if trains and not space.study.time_budget:
+                start_ray(arguments.address, resources)  # a new study runs trials for certain
+    except BaseException:
+        lock.release()
+        raise
     return Prepared(space, folder, samples, left_out, data, teachers, pixels, resources, storage, prices, lock, new)
 
 

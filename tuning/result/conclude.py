@@ -30,7 +30,7 @@ from tuning.confirm.winner import Winner, confirm
 from tuning.decide.pareto import best_trials
 from tuning.record.folders import BEST, BEST_CONFIG, BEST_LABEL
 from tuning.record.study import Study
-from tuning.result.best import keep_best
+from tuning.result.best import drop_repeats, keep_best
 from tuning.result.summary import print_results, write_results
 
 
@@ -45,6 +45,7 @@ def conclude(study: Study, record: Study, data: TrainingData, pixels: Pixels) ->
     best = confirm(study, record, data, pixels)
     write_json(study.folder / "untrained.json", untrained_metrics(study, data, pixels))
     keep_best(study.folder, best)
+    drop_repeats(study, record)
     write_best_config(study, best)
     test_once(study, cache_dir=pixels.file.parent if pixels.file else None)
     write_results(study)
