@@ -33,6 +33,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--teacher", metavar="DIR", help="one that was trained on all training images, too; default: the study's"
     )
+    parser.add_argument(
+        "--pretrained", metavar="FILE", help="the weights to start from, where they lie now; default: the study's"
+    )
     add_image_options(parser, "default: the study's")
     add_cache_options(parser)
     return parser.parse_args()
@@ -52,11 +55,13 @@ def main() -> None:
             from tuning.result.ablation import ablate
 
             winner = read_config(str(study / "best_config.yaml"), changes)
+            check_weights(winner.pretrained)
             ablate(study, winner, arguments.seeds, cache_options(arguments))
         else:
             from tuning.result.retraining import retrain
 
             config = read_config(str(study / "best_config.yaml"), [*changes, "holdout_images_per_identity=1"])
+            check_weights(config.pretrained)
             retrain(study, config, arguments.seeds, cache_options(arguments))
         from tuning.record.study import Study
         from tuning.result.summary import write_summary
@@ -64,6 +69,16 @@ def main() -> None:
         write_summary(Study(study))  # it tells of the ablation, and how often the test images were evaluated
     finally:
         lock.release()
+
+
+def check_weights(pretrained: str) -> None:
+    """Raises UserError where the weights to start from are not there: the study may come from another machine."""
+    from reid_train.training.learned_from import weights_digest_at
+
+    if weights_digest_at(pretrained) is None:
+        raise UserError(
+            f"pretrained={pretrained}: no such file; give these weights where they lie now: --pretrained FILE"
+        )
 
 
 def check_arguments(arguments: argparse.Namespace) -> Path:
@@ -87,6 +102,7 @@ def changed_settings(arguments: argparse.Namespace) -> list[str]:
     changes = [f"num_epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"data_dir={json.dumps(arguments.data_dir)}"] if arguments.data_dir is not None else []
     changes += [f"teacher={json.dumps(arguments.teacher)}"] if arguments.teacher is not None else []
+    changes += [f"pretrained={json.dumps(arguments.pretrained)}"] if arguments.pretrained is not None else []
     return changes + [f"{name}={value}" for name, value in image_options(arguments).items()]
 
 

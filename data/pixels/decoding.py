@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL import __version__ as pillow_version
 
-from data.system.errors import UserError
+from data.system.errors import UserError, in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -141,5 +141,6 @@ def _turn_upright(image: Image.Image) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return f"none of {', '.join(FORMATS)}"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{' '.join(text.split())[:300]} ({type(error).__name__})"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return in_one_line(error, 300)

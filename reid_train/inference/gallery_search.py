@@ -122,9 +122,9 @@ def print_ranking(ranked: Sequence[Ranked], title: str, folder: str) -> None:
     table.add_column("image", overflow="fold")
     for place, image in enumerate(ranked, start=1):
         label = image.label
-        of_label = ["", "", ""]
+        of_label: list[str | Text] = ["", "", ""]
         if label:
-            right = {True: Text("yes", "green"), False: Text("no", "red"), None: ""}[image.right]
+            right = {True: Text("yes", "green"), False: Text("no", "red"), None: Text()}[image.right]
             of_label = [label.who.removeprefix("identity "), label.camera_shown, right]
         name = printable(os.path.relpath(image.path, os.path.realpath(folder)))
         table.add_row(str(place), f"{image.similarity:.4f}", *(of_label if known else ()), name)

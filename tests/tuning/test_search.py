@@ -1,6 +1,7 @@
 """A real search, end to end: what it leaves, how it goes on, and what the commands after it make of it."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -19,8 +20,10 @@ from tests.watched_search import seen_in, watch_search
 from tuning.decide.keep import best_few
 from tuning.decide.pareto import best_trials
 from tuning.record.cause import Kind
+from tuning.record.lock import lock_folder
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialState
+from tuning.space.read import read_space
 
 STILL = {TrialState.COMPLETE, TrialState.PAUSED, TrialState.FAILED}
 """How trials stand when a search has ended."""
@@ -186,6 +189,29 @@ def test_another_space_on_the_same_folder_is_refused_and_nothing_is_touched(fini
     assert {f: t for f, t in after.items() if f.stem not in ("study", "search")} == {
         f: t for f, t in before.items() if f.stem not in ("study", "search")
     }
+
+
+def test_a_report_of_a_running_search_says_that_it_runs(tiny_space, tmp_path):
+    folder = Study(tmp_path / "tiny", read_space(tiny_space)).folder
+    assert "To go on:" in run_here("tuning.report", folder).stdout
+    with lock_folder(folder):
+        shown = run_here("tuning.report", folder).stdout
+    assert f"process {os.getpid()} is searching here" in shown and "To go on" not in shown
+
+
+def test_a_study_from_another_machine_says_how_its_weights_are_named_here(finished_copy, tmp_path):
+    config = finished_copy / "best_config.yaml"
+    config.write_text(config.read_text().replace("pretrained: none", "pretrained: /home/ann/weights.pth"))
+    for more in ([], ["--ablation"]):
+        refused = run_here("tuning.retrain", finished_copy, *more)
+        assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+        assert (
+            "pretrained=/home/ann/weights.pth: no such file" in refused.stderr and "--pretrained FILE" in refused.stderr
+        )
+        assert not (finished_copy / "retrain").exists() and not (finished_copy / "ablation").exists()
+    here, cache = finished_copy / "best", ["--cache-dir", tmp_path / "cache"]
+    done = run_here("tuning.retrain", finished_copy, "--epochs", 2, "--pretrained", here, *cache)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_second_search_on_the_same_folder_is_refused(tiny_data, tiny_space, tmp_path):

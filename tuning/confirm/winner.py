@@ -60,7 +60,7 @@ def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> 
     with replacing(study.folder / "confirmation.csv") as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
     study.note(confirmation={"rows": rows, "sentences": [said]})
-    run = _median_run(found[place])
+    run = median_run(found[place])
     config = study.space.config(found[place].parameters)
     length = config.num_epochs if study.space.searches_length else max(t.rung for t in study.trials())
     return Winner(found[place].of, config.changed(num_epochs=length, seed=run.seed), run.weights, run.score)
@@ -73,15 +73,16 @@ def choose(found: list[Candidate], compared: Comparison) -> int:
     return max(kept or may_win, key=lambda place: compared.mean_C[place])
 
 
-def _median_run(winner: Candidate) -> TopRun:
-    """The run whose score is in the middle, of those whose weights are kept."""
-    kept = [run for run in winner.runs if run.weights is not None] or winner.runs
-    return sorted(kept, key=lambda run: run.score)[(len(kept) - 1) // 2]
+def median_run(winner: Candidate) -> TopRun:
+    """The run whose score is in the middle; where its weights are gone, the nearest one whose weights are kept."""
+    ranked = sorted(winner.runs, key=lambda run: run.score)
+    kept = [rank for rank, run in enumerate(ranked) if run.weights is not None] or range(len(ranked))
+    return ranked[min(kept, key=lambda rank: abs(rank - (len(ranked) - 1) // 2))]
 
 
 def _own_sd(study: Study, winner: Candidate, default: Candidate, data: TrainingData, pixels: Pixels) -> float:
     """How much their difference may be another on other validation identities; 0 where weights are gone."""
-    runs = [one.runs and _median_run(one) for one in (winner, default)]
+    runs = [one.runs and median_run(one) for one in (winner, default)]
     if winner is default or not all(run and run.weights for run in runs):
         return 0.0
     one, other = (_identity_scores(study, run, data, pixels) for run in runs if run)

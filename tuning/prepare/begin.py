@@ -6,12 +6,9 @@ ready = prepare(arguments)  # says what it found; raises UserError before a stud
 import argparse
 import os
 import shutil
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from filelock import FileLock
 
 from data.drawing.datasets import draw_dataset
 from data.pixels.bad_images import describe_left_out
@@ -29,7 +26,7 @@ from tuning.prepare.warm_start import warm_started
 from tuning.record.facts import Prices
 from tuning.record.folders import DATABASE, ENVIRONMENT, WEIGHTS
 from tuning.record.job import WEIGHTS_IN, weights_file
-from tuning.record.lock import lock_folder
+from tuning.record.lock import FolderLock, lock_folder
 from tuning.record.storage import Storage
 from tuning.run.ray_process import set_variables, start_ray, wait_for_ray
 from tuning.run.resources import Resources, note_of_gpus, plan_resources, trial_memory_bytes
@@ -57,14 +54,17 @@ class Prepared(NamedTuple):
     storage: Storage | None
     prices: Prices | None
     """What the space's architectures cost; None where the study has begun and has them on record."""
-    lock: FileLock
+    lock: FolderLock
     new: bool
     """Whether the folder was made now."""
 
     def undo(self) -> None:
-        """Removes the folder, if it was made now: for a study that cannot begin."""
-        if self.new:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        """Empties the folder, if it was made now: for a study that cannot begin. The lock's release removes it."""
+        for left in self.folder.iterdir() if self.new else ():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            elif left.suffix not in (".lock", ".pid"):
+                left.unlink()
 
 
 def prepare(arguments: argparse.Namespace, *, trains: bool = True) -> Prepared:
@@ -78,17 +78,12 @@ def prepare(arguments: argparse.Namespace, *, trains: bool = True) -> Prepared:
     config = space.base_config()
     if space.sample_data is not None and not Path(config.data_dir).exists():
         draw_sample(config.data_dir, space.sample_data)
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    new = not folder.exists()
     lock = lock_folder(folder)  # before anything that takes long
     try:
-        return _prepare(arguments, space, remarks, folder, lock, new=folder in made, trains=trains)
+        return _prepare(arguments, space, remarks, folder, lock, new=new, trains=trains)
     except BaseException:
         lock.release()
-        for name in (lock.lock_file, folder / "search.pid") if folder in made else ():
-            Path(name).unlink(missing_ok=True)
-        with suppress(OSError):  # what others have put there meanwhile stays
-            for place in made:
-                place.rmdir()
         raise
 
 
@@ -97,7 +92,7 @@ def _prepare(
     space: SearchSpace,
     remarks: list[str],
     folder: Path,
-    lock: FileLock,
+    lock: FolderLock,
     *,
     new: bool,
     trains: bool,

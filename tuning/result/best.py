@@ -12,11 +12,12 @@ from data.system.errors import UserError, python_command
 from data.system.files import read_json, write_json
 from data.system.passwords import without_passwords
 from reid_train.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from tuning.confirm.winner import Winner
+from tuning.confirm.candidates import candidates
+from tuning.confirm.winner import Winner, median_run
 from tuning.decide.keep import best_few
 from tuning.record.folders import BEST, BEST_LABEL, repeat_folder, trial_folder
 from tuning.record.study import Study
-from tuning.record.trial import TrialState
+from tuning.record.trial import ENDED, TrialState
 
 
 def bring_back(study: Study, record: Study) -> None:
@@ -38,6 +39,20 @@ def bring_back(study: Study, record: Study) -> None:
         raise UserError(
             f"--storage {study.storage}: the winner's weights do not come back: {reason}; give the same command again"
         ) from error
+
+
+def drop_repeats(study: Study, record: Study) -> None:
+    """Removes the weights of repeats that nothing needs any more: one run's are kept of each configuration.
+
+    That is the run in the middle, of which best/ would be made; the scores of all runs stay on record.
+    """
+    kept = {median_run(one).folder for one in candidates(study, record) if one.runs}
+    ended = {run.number for run in record.trials() if run.state in ENDED}
+    dropped = {number for number in ended if repeat_folder(study.folder, number) not in kept}
+    for number in dropped:
+        shutil.rmtree(repeat_folder(study.folder, number), ignore_errors=True)
+    if study.storage is not None:
+        study.storage.keep_only("repeats", {run.number for run in record.trials()} - dropped)
 
 
 def keep_best(folder: Path, best: Winner) -> None:

@@ -30,7 +30,7 @@ from tuning.confirm.winner import Winner, confirm
 from tuning.decide.pareto import best_trials
 from tuning.record.folders import BEST, BEST_CONFIG, BEST_LABEL
 from tuning.record.study import Study
-from tuning.result.best import keep_best
+from tuning.result.best import drop_repeats, keep_best
 from tuning.result.summary import print_results, write_results
 
 
@@ -46,6 +46,7 @@ def conclude(study: Study, record: Study, data: TrainingData, pixels: Pixels, ca
     write_json(study.folder / "untrained.json", untrained_metrics(study, data, pixels))
     write_best_config(study, best)
     keep_best(study.folder, best)
+    drop_repeats(study, record)
     test_once(study, **cache)
     write_results(study)
     print_results(study, open_console())

@@ -13,7 +13,7 @@ from rich.console import Console
 from data.pixels.bad_images import describe_left_out
 from data.system.errors import UserError, python_command
 from data.system.files import read_json, write_text
-from data.system.wording import clock, counted, in_markdown, show_parameters
+from data.system.wording import clock, counted, gigabytes, in_markdown, show_parameters
 from reid_train.inference.evaluation_count import describe_count, read_test_metrics
 from reid_train.measure.scores import LABELS
 from reid_train.model.settings import TIMM
@@ -24,6 +24,7 @@ from tuning.decide.pareto import best_trials, limits_of, pareto_front
 from tuning.decide.ranking import repeated_scores, standing_of, within
 from tuning.decide.stopping import chance_of_gain
 from tuning.record.folders import BEST, BEST_CONFIG
+from tuning.record.lock import process_in
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialRecord, TrialState
 from tuning.result.ablation import ABLATION_HEADER, read_ablation
@@ -231,11 +232,14 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
     for line in headline(study):
         console.print(line, soft_wrap=True)
     if (study.folder / BEST).is_dir():
-        print(f"\neverything is in {study.folder}: summary.md, trials.csv, plots/, best/")
+        size = gigabytes(study.folder)
+        print(f"\neverything is in {study.folder} ({size}): summary.md, trials.csv, plots/, best/")
         print(f"next: {python_command('tuning.retrain', str(study.folder))}")
         best_config = read_config(str(study.folder / BEST_CONFIG))
         if best_config.distills and not str(best_config.teacher).startswith(TIMM):
             print("      with --teacher DIR: one that was trained on all identities, as tuning.retrain leaves it")
+    elif process := process_in(study.folder):
+        print(f"\nprocess {process} is searching here; its results are told when it ends")
     else:
         done = sum(trial.state in ENDED for trial in trials)
         print(f"\nunfinished: {counted(done, 'trial')} ended. To go on:")

@@ -41,7 +41,7 @@ class _Start(threading.Thread):
 
     def run(self) -> None:
         try:
-            _start(self.address, self.resources, self.folder and self.folder.path)
+            _start(self.address, self.resources, None if self.folder is None else self.folder.path)
             self.done.set_result(None)
         except BaseException as error:
             self.done.set_exception(error)

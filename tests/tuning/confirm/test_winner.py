@@ -17,8 +17,10 @@ from reid_train.checkpoints.checkpoint import load_checkpoint
 from tests.reports import epoch_report
 from tuning.confirm.candidates import DEFAULT, Comparison, candidates
 from tuning.confirm.winner import choose
+from tuning.record.folders import repeat_folder, trial_folder
 from tuning.record.study import OWN_SEED, Study
 from tuning.record.trial import Decision, TrialState
+from tuning.result.best import drop_repeats
 from tuning.space.read import read_space
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -65,6 +67,27 @@ def repeat(study, record, number, *scores):
         row = record.add({}, notes)
         record.record(row, 4, epoch_report(4, val_mAP=score))
         record.finish(row, TrialState.COMPLETE)
+
+
+def test_of_each_configurations_runs_the_middle_ones_weights_stay(make_space, tmp_path):
+    space = make_space()
+    study, record = (Study(tmp_path, space, name=name, in_memory=True) for name in ("study", "repeats"))
+    trial(study, 0.4, learning_rate=0.01)
+    trial(study, 0.5, learning_rate=0.001)
+    repeat(study, record, 0, 0.41, 0.43, 0.42, 0.44)
+    repeat(study, record, 1, 0.48, 0.52)
+    waiting = record.add({}, {"of": "trial 1", "parameters": study.trial(1).parameters, "seed": 200})
+    record.interrupt(waiting)
+    places = [trial_folder(tmp_path, number) for number in (0, 1)] + [repeat_folder(tmp_path, n) for n in range(7)]
+    for place in places:
+        (place / "4-epochs").mkdir(parents=True)
+        (place / "4-epochs" / "model.safetensors").touch()
+    drop_repeats(study, record)
+    left = sorted(int(place.name) for place in (tmp_path / "repeats").iterdir())
+    assert left == [2, waiting], "0.42 is in the middle of trial 0's runs, trial 1's own run of its"
+    assert all(place.is_dir() for place in places[:2])
+    drop_repeats(study, record)
+    assert sorted(int(place.name) for place in (tmp_path / "repeats").iterdir()) == left
 
 
 def test_the_default_is_the_first_trial_completed_by_the_defaults(make_space):

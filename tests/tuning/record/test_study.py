@@ -1,5 +1,9 @@
 """The record: what is told to it is there again, in another process too."""
 
+import shlex
+import sqlite3
+import subprocess
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -223,3 +227,31 @@ def test_what_a_command_asks_for_is_kept_when_it_may_go_on_and_not_before(tmp_pa
     assert asked.space.study.trials == 80 and Study(tmp_path / "study").space.study.trials == 8
     asked.keep_space()
     assert Study(tmp_path / "study").space == more
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "%3F", "{x}", "{SCHEMA_VERSION}", "a#b", "[b]", "a;b&c=d", "ä 'q'"])
+def test_a_study_lies_where_its_folders_name_says(tmp_path, space, name):
+    for folder in (tmp_path / name, tmp_path / f"{name}!"):
+        study = Study(folder, space)
+        study.add({"learning_rate": 1e-3})
+        assert (folder / "study.db").stat().st_size > 0 and len(Study(folder).trials()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, f"{name}!", "space.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "advice"),
+    [
+        ("v3.0.0.d", r"an older version of Optuna has written it; keep a copy, then give \S*optuna storage upgrade"),
+        ("v99.0.0.a", "a newer version of Optuna has written it than this one, .*; install that"),
+    ],
+)
+def test_a_study_of_another_optuna_names_the_way_out_which_works(tmp_path, space, schema, advice):
+    folder = Study(tmp_path / "a%20b", space).folder
+    with closing(sqlite3.connect(folder / "study.db")) as connection:
+        connection.execute("update alembic_version set version_num = ?", [schema])
+        connection.commit()
+    with pytest.raises(UserError, match=advice) as refused:
+        Study(folder)
+    if "then give " in str(refused.value):
+        subprocess.run(shlex.split(str(refused.value).split("then give ")[1]), check=True, capture_output=True)
+        assert Study(folder).trials() == []
