@@ -10,7 +10,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import open_pixels
@@ -41,6 +41,8 @@ class Ablation(TypedDict):
 
     of: str
     """The winner that it belongs to: trial 7, or default."""
+    epochs: NotRequired[int | None]
+    """Its schedule's, as best/ has it; with a larger budget the same trial may win with a longer one."""
     rows: list[dict[str, Any]]
     """Those of ablation.csv; a score that is null is that of a run which diverged."""
     noise: str
@@ -111,7 +113,8 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
                 print(error)
         scores.append(statistics.fmean(reached) if len(reached) == seeds else None)
     rows = [_row(number, step, scores) for number, step in enumerate(steps)]
-    result: Ablation = {"of": winner_of(study), "rows": rows, "noise": _noise(folder, seeds)}
+    of, epochs = winner_of(study)
+    result: Ablation = {"of": of, "epochs": epochs, "rows": rows, "noise": _noise(folder, seeds)}
     write_json(folder / ABLATION, result)
     write_history(folder / "ablation.csv", rows)
     title = f"from the default to the winner: one schedule of {counted(winner.num_epochs, 'epoch')}, validation"
@@ -132,13 +135,17 @@ def read_ablation(study: Study) -> Ablation | None:
         old, best = ablation_of(study.facts), best_trials(study, most=1)
         return cast(Ablation, old) if old and best and old["of"] == f"trial {best[0].number}" else None
     found = cast(Ablation, read_json(file))
-    return found if found["of"] == winner_of(study) else None
+    of, epochs = winner_of(study)
+    return found if (found["of"], found.get("epochs", epochs)) == (of, epochs) else None
 
 
-def winner_of(study: Study) -> str:
-    """What best/ is made of: trial 7, or default."""
+def winner_of(study: Study) -> tuple[str, int | None]:
+    """What best/ is made of, trial 7 or default, and the epochs of its schedule; None where best/ is not there."""
     label = study.folder / BEST / BEST_LABEL
-    return str(read_json(label)["of"]) if label.is_file() else f"trial {best_trials(study)[0].number}"
+    if not label.is_file():
+        return f"trial {best_trials(study)[0].number}", None
+    kept = read_json(label)
+    return kept["of"], kept["epochs"]
 
 
 def _row(number: int, step: Step, scores: Sequence[float | None]) -> dict[str, Any]:

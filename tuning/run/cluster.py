@@ -47,7 +47,9 @@ def check_address(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"--address {address}: nothing answers there ({reason}); start it with `{RAY} start`") from error
+        raise UserError(
+            f"--address {address}: nothing answers there ({reason}); start it with `{RAY} start`"
+        ) from error
 
 
 def join(address: str, options: dict[str, Any]) -> None:

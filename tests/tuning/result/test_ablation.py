@@ -139,3 +139,12 @@ def test_a_table_belongs_to_the_winner_of_the_confirmation_and_is_not_shown_for_
     assert "From the default to the winner" in summary_text(Study(study))
     belongs_to(study, "trial 0")
     assert read_ablation(Study(study)) is None and "From the default" not in summary_text(Study(study))
+
+
+def test_a_table_of_the_same_trials_shorter_schedule_is_not_shown(study):
+    row = {"step": 0, "changed": "default", "from": None, "to": None, "val_mAP": 0.5, "difference": None}
+    for epochs, shown in ((3, True), (1, False)):
+        table = {"of": "trial 0", "epochs": epochs, "rows": [row], "noise": "1 seed a step"}
+        (study / "ablation.json").write_text(json.dumps(table))
+        belongs_to(study, "trial 0")  # after 3 epochs
+        assert ("From the default to the winner" in summary_text(Study(study))) == shown

@@ -113,8 +113,10 @@ def test_the_best_is_the_trial_that_best_is_made_of_not_the_one_of_the_highest_s
             (study.folder / "best" / "trial.json").write_text(label)
         plot_study(study, study.folder / "plots")
     start = ": its complete schedule of 4 epochs"
-    assert [title.replace(start, "") for title, _ in shown] == [f"Trial {n}, the best" for n in (1, 2, 0, 1)]
-    assert [score for _, score in shown] == [0.3, 0.25, 0.2, 0.3]
+    assert [title.replace(start, "") for title, _ in shown] == [f"Trial {n}, the best" for n in (1, 2, 1, 1)], (
+        "the default was none"
+    )
+    assert [score for _, score in shown] == [0.3, 0.25, 0.3, 0.3]
 
 
 def test_a_study_of_twelve_trials_has_every_picture_and_leaves_no_state(study):
