@@ -19,6 +19,7 @@ from data.sets.splits import TrainingData
 from data.system.errors import UNPRINTABLE, UserError
 from data.system.files import LONGEST_NAME_BYTES
 from data.system.options import cache_options
+from data.system.wording import open_console
 from reid_train.training.images import read_training
 from tuning.prepare.costs import measure_prices
 from tuning.prepare.models import starts_of, teachers_in
@@ -106,8 +107,8 @@ def _prepare(
     teachers = teachers_in(space, data)
     resources, storage = find_machines(arguments, space, folder)
     starts = starts_of(space, len({sample.identity for sample in data.train}))
-    print(f"opening {len(samples)} images", flush=True)
-    pixels = open_sizes(samples, space.image_sizes(), **cache_options(arguments))
+    with open_console().status(f"opening {len(samples)} images, which are decoded once"):
+        pixels = open_sizes(samples, space.image_sizes(), **cache_options(arguments))
     lines = describe_pixels(space, pixels)
     lines += [describe_left_out(left_out, "training")] if left_out else []
     for line in (*lines, *starts, *remarks, *missing_test(config.data_dir, config.dataset)):
