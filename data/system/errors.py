@@ -20,8 +20,8 @@ from typing import NoReturn
 from data.system.passwords import without_passwords
 
 NO_WINDOWS = (
-    "Windows itself is not supported: install WSL2 (`wsl --install`, https://learn.microsoft.com/windows/wsl/install) and "
-    "give the command there"
+    "Windows itself is not supported: install WSL2 (`wsl --install`, https://learn.microsoft.com/windows/wsl/install) "
+    "and give the command there"
 )
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""

@@ -120,7 +120,9 @@ class TimmBackbone(Backbone):
         """The tensors with position embeddings that no square grid explains resized: timm's filter takes all for
         square, but re-identification trains on images that are twice as high as wide, with patches that overlap."""
         grid = getattr(getattr(self.net, "patch_embed", None), "grid_size", None)
-        for name in {"pos_embed", "visual.positional_embedding"} & state.keys() if grid else ():
+        if not grid:
+            return state
+        for name in {"pos_embed", "visual.positional_embedding"} & state.keys():
             tensor, extra = state[name], getattr(self.net, "num_prefix_tokens", 1)
             cells = tensor.shape[-2] - extra if tensor.ndim in (2, 3) else 0
             if cells > 0 and cells != grid[0] * grid[1] and math.isqrt(cells) ** 2 != cells:

@@ -9,8 +9,8 @@ import os
 import platform
 
 from data.system.errors import UserError
-from data.system.processes import in_processes
 from data.system.limits import usable_cpus
+from data.system.processes import in_processes
 from data.system.wording import counted, show_value
 from reid_train.settings.config import ARCHITECTURE, TrainConfig
 from tuning.decide.ranking import within

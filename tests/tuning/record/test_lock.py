@@ -1,4 +1,4 @@
-"""Who works in a folder: one process, which leaves nothing behind where it made nothing and says a way out that there is."""
+"""Who works in a folder: one process, which leaves no empty folder behind and tells others a way out that there is."""
 
 import os
 import re

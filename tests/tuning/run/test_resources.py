@@ -75,7 +75,7 @@ def test_no_more_trials_run_at_once_than_ray_places(monkeypatch, share, gpus, at
 @pytest.mark.parametrize("share", [1.5, 2, -1, 0.001, float("nan"), float("inf")])
 def test_a_share_that_no_trial_can_use_is_refused(monkeypatch, share):
     found(monkeypatch, ["one", "two"])
-    with pytest.raises(UserError, match="--gpus-per-trial .*: 0 or 0.01 to 1 is needed"):
+    with pytest.raises(UserError, match=r"--gpus-per-trial .*: 0 or 0.01 to 1 is needed"):
         resources.plan_resources(None, share, None, "auto")
 
 
