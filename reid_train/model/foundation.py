@@ -119,8 +119,8 @@ class TimmBackbone(Backbone):
     def _at_our_grid(self, state: dict[str, Any]) -> dict[str, Any]:
         """The tensors with position embeddings that no square grid explains resized: timm's filter takes all for
         square, but re-identification trains on images that are twice as high as wide, with patches that overlap."""
-        grid = getattr(getattr(self.net, "patch_embed", None), "grid_size", None)
-        for name in {"pos_embed", "visual.positional_embedding"} & state.keys() if grid else ():
+        grid: tuple[int, int] = getattr(getattr(self.net, "patch_embed", None), "grid_size", None) or (0, 0)
+        for name in {"pos_embed", "visual.positional_embedding"} & state.keys() if all(grid) else ():
             tensor, extra = state[name], getattr(self.net, "num_prefix_tokens", 1)
             cells = tensor.shape[-2] - extra if tensor.ndim in (2, 3) else 0
             if cells > 0 and cells != grid[0] * grid[1] and math.isqrt(cells) ** 2 != cells:
