@@ -91,7 +91,8 @@ def check_architecture(model: ReIDModel, own: Tensors, found: Found, file: Tenso
     for name in own:
         if not name.endswith("num_batches_tracked"):  # older files have none
             layers.setdefault(name.rpartition(".")[0], []).append(name)
-    whole = [layer for layer, names in layers.items() if set(names) <= set(found.fitting)]
+    fitting = set(found.fitting)
+    whole = [layer for layer, names in layers.items() if fitting.issuperset(names)]
     share = sum(own[name].numel() for name in found.fitting) / sum(tensor.numel() for tensor in own.values())
     if share >= LEAST_NUMBERS and len(whole) >= LEAST_LAYERS * len(layers):
         return

@@ -208,6 +208,11 @@ def check_fit(config: TrainConfig, images: int, identities: int) -> None:
     """`check_training` for so many training images of so many identities."""
     check_batch(config.batch_size, config.images_per_identity, identities)
     steps = config.num_epochs * steps_per_epoch(images, config.batch_size)
+    if steps < 3 and "pct_start" not in config.model_fields_set:
+        raise UserError(
+            f"num_epochs={config.num_epochs} makes {steps} steps of this data, at least 3 are needed; raise num_epochs",
+            setting="num_epochs",
+        )
     if config.pct_start * steps < 2:  # with 1, OneCycleLR divides by zero
         share = least_pct_start(steps)
         way_out = f"pct_start to {share:.3f} or more, or num_epochs" if share < 1 else "num_epochs"

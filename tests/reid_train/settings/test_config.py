@@ -274,3 +274,12 @@ def test_what_was_set_stays_and_is_refused_also_in_a_changed_copy(config_file):
     config_file.write_text(BRIEF)
     assert fit_defaults(read_config(str(config_file)).changed(num_epochs=19), few)[1]
     assert not fit_defaults(read_config(str(config_file), ["pct_start=0.1", "images_per_identity=4"]), few)[1]
+
+
+def test_too_few_steps_for_any_schedule_are_blamed_on_what_was_set(config_file):
+    config_file.write_text(BRIEF.replace("num_epochs: 50", "num_epochs: 2"))
+    config, _ = fit_defaults(read_config(str(config_file)), training_data(8, 4))
+    with pytest.raises(
+        UserError, match=r"^num_epochs=2 makes 2 steps of this data, at least 3 are needed; raise num_e"
+    ):
+        check_training(config, training_data(8, 4))
