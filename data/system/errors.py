@@ -20,8 +20,8 @@ from typing import NoReturn
 from data.system.passwords import without_passwords
 
 NO_WINDOWS = (
-    "Windows itself is not supported: install WSL2 (`wsl --install`, https://learn.microsoft.com/windows/wsl/install) and "
-    "give the command there"
+    "Windows itself is not supported: install WSL2 (`wsl --install`, https://learn.microsoft.com/windows/wsl/install) "
+    "and give the command there"
 )
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -105,7 +105,7 @@ def leave_now(code: int, message: str) -> NoReturn:
 
 
 def refused_write(error: BaseException | None) -> OSError | None:
-    """The full or broken disk (or quota, or limit of file sizes) that caused `error`, at any remove; None where none did."""
+    """The disk that caused `error`, at any remove, full (or a quota, or a limit of file sizes) or broken; else None."""
     seen = set[int]()
     while error is not None and id(error) not in seen:  # an error may be its own cause's context
         seen.add(id(error))
@@ -121,8 +121,8 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
     """Wraps a command's main(): a UserError becomes one line on stderr and exit code 2, without a traceback. On Windows
     the command only says that it runs in WSL2.
 
-    A full or broken disk does, too, with the command that goes on. After Ctrl-C and a polite kill (SIGTERM) the exit code is 130,
-    and that command is printed.
+    A full or broken disk does, too, with the command that goes on. After Ctrl-C and a polite kill (SIGTERM) the exit
+    code is 130, and that command is printed.
     """
 
     @functools.wraps(command)

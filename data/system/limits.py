@@ -1,7 +1,7 @@
 """What this process may use of its machine: a container, a batch system or a control group may give it a part alone.
 
-    usable_cpus()  # 2 in `docker run --cpus 2` on 64 CPUs
-    usable_memory_bytes()
+usable_cpus()  # 2 in `docker run --cpus 2` on 64 CPUs
+usable_memory_bytes()
 """
 
 import math

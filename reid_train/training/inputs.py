@@ -107,8 +107,8 @@ class Pictures:
         if config.num_workers is not None:
             if config.num_workers > room and free is not None:
                 raise UserError(
-                    f"num_workers={config.num_workers}: {SHARED_MEMORY} has room for {room}; a container gets more with "
-                    "docker run --shm-size 8g, or set num_workers=0",
+                    f"num_workers={config.num_workers}: {SHARED_MEMORY} has room for {room}; a container gets more "
+                    "with docker run --shm-size 8g, or set num_workers=0",
                     setting="num_workers",
                 )
             return config.num_workers

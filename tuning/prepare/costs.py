@@ -8,8 +8,8 @@ Costs depend on the architecture alone: they are the same for all of its trials,
 import os
 
 from data.system.errors import UserError
-from data.system.processes import in_processes
 from data.system.limits import usable_cpus
+from data.system.processes import in_processes
 from data.system.wording import counted, show_value
 from reid_train.settings.config import ARCHITECTURE, TrainConfig
 from tuning.decide.ranking import within

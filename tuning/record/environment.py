@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data.system.files import write_json, write_text
-from data.system.passwords import all_without_passwords
 from data.system.limits import usable_cpus
+from data.system.passwords import all_without_passwords
 from tuning.record.folders import ENVIRONMENT, SPACE
 from tuning.record.study import Study
 from tuning.record.unchanged import NAMES

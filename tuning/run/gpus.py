@@ -17,5 +17,8 @@ def look() -> tuple[list[str], str | None]:
         return [], why_no_gpu()
     if bad := [number for number in range(len(problems)) if number not in good]:
         usable = ",".join(map(str, good))
-        return names, f"GPU {bad[0]} cannot compute: {problems[bad[0]]}; leave it out with CUDA_VISIBLE_DEVICES={usable}"
+        return (
+            names,
+            f"GPU {bad[0]} cannot compute: {problems[bad[0]]}; leave it out: CUDA_VISIBLE_DEVICES={usable}",
+        )
     return names, None

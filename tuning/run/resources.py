@@ -18,7 +18,7 @@ PROCESS_BYTES = 2 * 2**30
 BYTES_A_PIXEL = 4096
 """Memory for what ResNet-50 keeps of each pixel of a batch until the gradients are known; measured, rounded up."""
 DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
-"""Files of the drivers of NVIDIA's (the second in a container that was given no GPU) and AMD's GPUs, and of Windows'."""
+"""Files of the drivers of NVIDIA's GPUs (the second in a container that was given none), AMD's and Windows'."""
 LEAST_SHARE = 0.01
 """Of a GPU that a trial can be given."""
 

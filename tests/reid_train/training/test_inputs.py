@@ -33,5 +33,5 @@ def test_workers_that_are_asked_for_and_would_be_killed_are_refused(workers):
     assert workers(10_000, num_workers=2) == workers(None, num_workers=2) == 2
     assert workers(0, num_workers=0) == 0
     for device in ("cpu", "cuda"):
-        with pytest.raises(UserError, match="num_workers=2: .* has room for 1; .*--shm-size.* num_workers=0"):
+        with pytest.raises(UserError, match=r"num_workers=2: .* has room for 1; .*--shm-size.* num_workers=0"):
             workers(6, device, num_workers=2)
