@@ -1,6 +1,6 @@
 """Says on one line why the packages cannot be installed for the Python that runs this; `make setup` asks it first.
 
-It uses nothing that an old Python does not have: that one shall say so, too.
+It uses nothing that Python 3.6 does not have: that one shall say so, too.
 """
 
 import platform
@@ -22,10 +22,7 @@ def problem(version, implementation, bits, free_threaded, system, machine, libc,
     if bits != 64:
         return f"a 64-bit Python is needed: this one has {bits} bits"
     if system == "Darwin" and (machine != "arm64" or macos < 14):
-        return "PyTorch has packages for macOS 14 and later on Apple silicon alone: this is macOS %d, %s" % (
-            macos,
-            machine,
-        )
+        return "PyTorch has packages for macOS 14 and later on Apple silicon alone"
     if system == "Linux" and machine not in ("x86_64", "aarch64"):
         return f"PyTorch and Ray have packages for x86_64 and aarch64 alone: this is {machine}"
     if system == "Linux" and libc[0] != "glibc":
