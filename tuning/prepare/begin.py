@@ -14,16 +14,18 @@ from filelock import FileLock
 from data.drawing.datasets import draw_dataset
 from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import Pixels, open_sizes
-from data.sets.readers import READERS, find_dataset
+from data.sets.readers import READERS, find_dataset, read_test
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from data.system.options import cache_options
 from data.system.wording import clock
+from reid_train.settings.config import TrainConfig
 from reid_train.training.images import read_training
 from tuning.prepare.costs import measure_prices
 from tuning.prepare.models import starts_of, teachers_in
 from tuning.prepare.warm_start import warm_started
+from tuning.record.drivers import check_server
 from tuning.record.facts import Prices
 from tuning.record.folders import DATABASE, ENVIRONMENT, WEIGHTS
 from tuning.record.lock import lock_folder
@@ -75,17 +77,18 @@ def prepare(arguments: argparse.Namespace, *, trains: bool = True) -> Prepared:
     config = space.base_config()
     if space.sample_data is not None and not Path(config.data_dir).exists():
         draw_sample(config.data_dir, space.sample_data)
+    find_dataset(config.data_dir, config.dataset)  # a wrong path is told at once
+    resources, storage = find_machines(arguments, space, folder)
     samples, data, left_out = read_training(config, arguments.cache_dir)
     space, note = fit_to_data(space, data)
     if note:
         print(note, flush=True)
     teachers = teachers_in(space, data)
-    resources, storage = find_machines(arguments, space, folder)
     pixels = open_sizes(samples, space.image_sizes(), **cache_options(arguments))
     lines = describe_pixels(space, pixels)
     lines += [describe_left_out(left_out, "training")] if left_out else []
     lines += [*starts_of(space, len({sample.identity for sample in data.train})), *remarks]
-    for line in (*lines, *missing_test(config.data_dir, config.dataset)):
+    for line in (*lines, *missing_test(config)):
         print(line, flush=True)
     new = not folder.exists()
     lock, prices = lock_folder(folder), None
@@ -137,7 +140,10 @@ def start_warm(arguments: argparse.Namespace, space: SearchSpace, folder: Path) 
 
 
 def find_machines(arguments: argparse.Namespace, space: SearchSpace, folder: Path) -> tuple[Resources, Storage | None]:
-    """What each trial gets, here or on a cluster, and the storage, where one is given."""
+    """What each trial gets, here or on a cluster, and the storage, where one is given. Raises UserError for a server, a
+    storage, a device or a cluster that does not answer: before the images are read, which may take minutes."""
+    if arguments.study_storage is not None:
+        check_server(arguments.study_storage)
     storage = None if arguments.storage is None else Storage(arguments.storage)
     device = space.base_config().device
     asked = arguments.cpus_per_trial, arguments.gpus_per_trial, space.study.concurrency, device
@@ -171,11 +177,22 @@ def describe_pixels(space: SearchSpace, pixels: Pixels) -> list[str]:
     return lines
 
 
-def missing_test(data_dir: str, dataset: str | None) -> list[str]:
-    """A line when there will be nothing to test on. Only looks whether the folders are there, not into them."""
-    name, place = find_dataset(data_dir, dataset)
+def missing_test(config: TrainConfig) -> list[str]:
+    """A line when there will be nothing to test on. Lists the test images' names, and looks into none of them."""
+    name, place = find_dataset(config.data_dir, config.dataset)
     missing = [str(folder) for folder in READERS[name].folders_in(place) if not folder.is_dir()]
-    return [f"note: the winner will not be tested: {', '.join(missing)} is missing"] if missing else []
+    why = f"{', '.join(missing)} is missing" if missing else ""
+    if not missing:
+        try:
+            query, gallery = read_test(config.data_dir, config.dataset, outside_images=config.outside_images)
+            cameras: dict[int, set[int]] = {}
+            for sample in gallery:
+                cameras.setdefault(sample.identity, set()).add(sample.camera)
+            if not any(cameras.get(sample.identity, set()) - {sample.camera} for sample in query):
+                why = f"{place}: no query's identity is in the gallery by another camera"
+        except UserError as error:
+            why = str(error)
+    return [f"note: the winner will not be tested: {why}"] if why else []
 
 
 def draw_sample(folder: str, settings: dict[str, Any]) -> None:
