@@ -1,6 +1,6 @@
 """Says on one line why the packages cannot be installed for the Python that runs this; `make setup` asks it first.
 
-It uses nothing that an old Python does not have: that one shall say so, too.
+It uses nothing that Python 3.6 does not have: that one shall say so, too.
 """
 
 import platform
@@ -15,21 +15,20 @@ def problem(version, implementation, bits, free_threaded, system, machine, libc,
     if system == "Windows":
         return "Windows itself is not supported: install WSL2 (`wsl --install`) and give the command there"
     if not (3, 11) <= version[:2] <= (3, 14) or version == (3, 14, 1):
-        return "%s: this is %d.%d.%d" % ((NEEDED,) + version)
+        return NEEDED + ": this is {}.{}.{}".format(*version)
     if implementation != "CPython" or free_threaded:
-        return "an ordinary CPython is needed: PyTorch and Ray have no packages for %s" % (
-            "free-threaded builds" if free_threaded else implementation
-        )
+        kind = "free-threaded builds" if free_threaded else implementation
+        return f"an ordinary CPython is needed: PyTorch and Ray have no packages for {kind}"
     if bits != 64:
-        return "a 64-bit Python is needed: this one has %d bits" % bits
+        return f"a 64-bit Python is needed: this one has {bits} bits"
     if system == "Darwin" and (machine != "arm64" or macos < 14):
-        return "PyTorch has packages for macOS 14 and later on Apple silicon alone: this is macOS %d, %s" % (macos, machine)
+        return "PyTorch has packages for macOS 14 and later on Apple silicon alone"
     if system == "Linux" and machine not in ("x86_64", "aarch64"):
-        return "PyTorch and Ray have packages for x86_64 and aarch64 alone: this is %s" % machine
+        return f"PyTorch and Ray have packages for x86_64 and aarch64 alone: this is {machine}"
     if system == "Linux" and libc[0] != "glibc":
         return "PyTorch and Ray have packages for Linux with glibc alone: Alpine has musl; take Debian or Ubuntu, say"
     if system == "Linux" and tuple(map(int, libc[1].split(".")[:2])) < (2, 28):
-        return "glibc 2.28 or newer is needed (Debian 10, Ubuntu 20.04, RHEL 8): this is %s" % libc[1]
+        return f"glibc 2.28 or newer is needed (Debian 10, Ubuntu 20.04, RHEL 8): this is {libc[1]}"
     return None
 
 
@@ -46,11 +45,12 @@ def main():
     )
     if found is None:
         try:
-            import ensurepip, venv  # noqa: E401, F401
+            import ensurepip  # noqa: F401
+            import venv  # noqa: F401
         except ImportError:
-            found = "this Python cannot make environments: apt-get install python%d.%d-venv" % sys.version_info[:2]
+            found = "this Python cannot make environments: apt-get install python{}.{}-venv".format(*sys.version_info)
     if found:
-        sys.stderr.write("error: %s: %s; name another with PYTHON=/path/to/python\n" % (sys.executable, found))
+        sys.stderr.write(f"error: {sys.executable}: {found}; name another with PYTHON=/path/to/python\n")
         sys.exit(2)
 
 

@@ -13,17 +13,19 @@ from typing import Any, NamedTuple
 from data.drawing.datasets import draw_dataset
 from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import Pixels, open_sizes
-from data.sets.readers import READERS, find_dataset
+from data.sets.readers import READERS, find_dataset, read_test
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UNPRINTABLE, UserError
 from data.system.files import LONGEST_NAME_BYTES
 from data.system.options import cache_options
 from data.system.wording import open_console
+from reid_train.settings.config import TrainConfig
 from reid_train.training.images import read_training
 from tuning.prepare.costs import measure_prices
 from tuning.prepare.models import starts_of, teachers_in
 from tuning.prepare.warm_start import warm_started
+from tuning.record.drivers import check_server
 from tuning.record.facts import Prices
 from tuning.record.folders import DATABASE, ENVIRONMENT, WEIGHTS
 from tuning.record.job import WEIGHTS_IN, weights_file
@@ -100,18 +102,19 @@ def _prepare(
 ) -> Prepared:
     """`prepare` in the study's folder. What is quick to check comes before the images are decoded."""
     config = space.base_config()
+    find_dataset(config.data_dir, config.dataset)  # a wrong path is told at once
+    resources, storage = find_machines(arguments, space, folder)
     samples, data, left_out = read_training(config, arguments.cache_dir)
     space, note = fit_to_data(space, data)
     if note:
         print(note, flush=True)
     teachers = teachers_in(space, data)
-    resources, storage = find_machines(arguments, space, folder)
     starts = starts_of(space, len({sample.identity for sample in data.train}))
     with open_console().status(f"opening {len(samples)} images, which are decoded once"):
         pixels = open_sizes(samples, space.image_sizes(), **cache_options(arguments))
     lines = describe_pixels(space, pixels)
     lines += [describe_left_out(left_out, "training")] if left_out else []
-    for line in (*lines, *starts, *remarks, *missing_test(config.data_dir, config.dataset)):
+    for line in (*lines, *starts, *remarks, *missing_test(config)):
         print(line, flush=True)
     prices = None
     if not (folder / DATABASE).exists():
@@ -165,7 +168,10 @@ def start_warm(arguments: argparse.Namespace, space: SearchSpace, folder: Path) 
 
 
 def find_machines(arguments: argparse.Namespace, space: SearchSpace, folder: Path) -> tuple[Resources, Storage | None]:
-    """What each trial gets, here or on a cluster, and the storage, where one is given."""
+    """What each trial gets, here or on a cluster, and the storage, where one is given. Raises UserError for a server, a
+    storage, a device or a cluster that does not answer: before the images are read, which may take minutes."""
+    if arguments.study_storage is not None:
+        check_server(arguments.study_storage)
     storage = None if arguments.storage is None else Storage(arguments.storage)
     device = space.base_config().device
     asked = arguments.cpus_per_trial, arguments.gpus_per_trial, space.study.concurrency, device
@@ -200,11 +206,22 @@ def describe_pixels(space: SearchSpace, pixels: Pixels) -> list[str]:
     return lines
 
 
-def missing_test(data_dir: str, dataset: str | None) -> list[str]:
-    """A line when there will be nothing to test on. Only looks whether the folders are there, not into them."""
-    name, place = find_dataset(data_dir, dataset)
+def missing_test(config: TrainConfig) -> list[str]:
+    """A line when there will be nothing to test on. Lists the test images' names, and looks into none of them."""
+    name, place = find_dataset(config.data_dir, config.dataset)
     missing = [str(folder) for folder in READERS[name].folders_in(place) if not folder.is_dir()]
-    return [f"note: the winner will not be tested: {', '.join(missing)} is missing"] if missing else []
+    why = f"{', '.join(missing)} is missing" if missing else ""
+    if not missing:
+        try:
+            query, gallery = read_test(config.data_dir, config.dataset, outside_images=config.outside_images)
+            cameras: dict[int, set[int]] = {}
+            for sample in gallery:
+                cameras.setdefault(sample.identity, set()).add(sample.camera)
+            if not any(cameras.get(sample.identity, set()) - {sample.camera} for sample in query):
+                why = f"{place}: no query's identity is in the gallery by another camera"
+        except UserError as error:
+            why = str(error)
+    return [f"note: the winner will not be tested: {why}"] if why else []
 
 
 def draw_sample(folder: str, settings: dict[str, Any]) -> None:

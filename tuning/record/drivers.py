@@ -22,6 +22,8 @@ from data.system.passwords import without_passwords
 
 logger = logging.getLogger(__name__)
 
+CONNECT_S = 15
+"""Seconds in which the server must answer before a search begins."""
 BEAT_S = 5.0
 """Seconds between two signs of life."""
 DEAD_AFTER_S = 30.0
@@ -46,6 +48,17 @@ def engine_url(url: str) -> str:
         install = python_command("pip", "install", "--constraint", "constraints.txt", "--editable", ".[postgresql]")
         raise UserError(f"--study-storage needs psycopg, which is not installed: {install}") from error
     return f"postgresql+psycopg://{rest}"
+
+
+def check_server(url: str) -> None:
+    """Raises UserError where the server at the URL does not let us in within CONNECT_S."""
+    engine = sqlalchemy.create_engine(engine_url(url), connect_args={"connect_timeout": CONNECT_S})
+    try:
+        engine.connect().close()
+    except SQLAlchemyError as error:
+        raise UserError(f"--study-storage {without_passwords(url)}: {reason_of(error)}") from error
+    finally:
+        engine.dispose()
 
 
 class Team:

@@ -64,18 +64,11 @@ def convict(study: Study) -> bool:
 
 
 def _is_its_own(study: Study, number: int, cause: Cause) -> bool:
-    """Whether the configuration brought it about. Want of memory is the machine's, which others may use too, where a
-    trial of the same backbone with as many pixels in a batch has trained."""
-    if cause.kind is not Kind.OUT_OF_MEMORY:
-        return cause.shows_bad_region
-    backbone, pixels = _size(study, number)
-    others = [_size(study, trial.number) for trial in study.trials() if trial.epochs and trial.number != number]
-    return not any(other == backbone and larger >= pixels for other, larger in others)
-
-
-def _size(study: Study, number: int) -> tuple[str, int]:
-    config = study.config(number)
-    return config.backbone, config.batch_size * config.image_height * config.image_width
+    """Whether the configuration brought it about. Memory that was enough for the trial before is missing because others
+    use it, too."""
+    if cause.kind is Kind.OUT_OF_MEMORY:
+        return study.trial(number).epochs == 0
+    return cause.shows_bad_region
 
 
 def _set_apart(study: Study, numbers: Sequence[int]) -> bool:

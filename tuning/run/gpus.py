@@ -19,6 +19,6 @@ def look() -> tuple[list[str], str | None]:
         usable = ",".join(map(str, good))
         return (
             names,
-            f"GPU {bad[0]} cannot compute: {problems[bad[0]]}; leave it out with CUDA_VISIBLE_DEVICES={usable}",
+            f"GPU {bad[0]} cannot compute: {problems[bad[0]]}; leave it out: CUDA_VISIBLE_DEVICES={usable}",
         )
     return names, None

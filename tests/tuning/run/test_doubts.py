@@ -142,13 +142,20 @@ def test_what_the_configuration_brings_about_is_on_record_at_once(search, kind):
     assert search.states() == [TrialState.FAILED] * 5
 
 
-def test_want_of_memory_is_the_machines_where_as_large_a_batch_has_trained(search):
-    """Another program has taken the GPU's memory meanwhile."""
-    while not any(t.epochs and t.parameters["batch_size"] == 32 for t in search.study.trials()):
+def test_want_of_memory_is_the_machines_where_it_was_enough_for_the_same_trials(search):
+    """Another program has taken the GPU's memory when the best go on to the second rung."""
+    for _ in range(5):
         search.train()
+    going_on = search.study.in_state(TrialState.PAUSED)[:3]
+    for number in going_on:
+        search.study.go_on(number)
+    trials = [StubTrial(search.policy.job(number)) for number in going_on]
     full = Cause(Kind.OUT_OF_MEMORY, "batch_size=8 is too large here: CUDA out of memory")
-    count, _ = search.fail_until_it_stops(lambda _: full)
-    assert count == 3 and TrialState.FAILED not in search.states()
+    for trial in trials[:2]:
+        search.fail(full, trial)
+    with pytest.raises(SearchStopped, match="3 trials failed alike"):
+        search.fail(full, trials[2])
+    assert [search.study.trial(number).state for number in going_on] == [TrialState.WAITING] * 3
 
 
 def test_a_search_that_ends_before_any_trial_has_trained_keeps_its_trials(tmp_path):

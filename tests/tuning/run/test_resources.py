@@ -75,7 +75,7 @@ def test_no_more_trials_run_at_once_than_ray_places(monkeypatch, share, gpus, at
 @pytest.mark.parametrize("share", [1.5, 2, -1, 0.001, float("nan"), float("inf")])
 def test_a_share_that_no_trial_can_use_is_refused(monkeypatch, share):
     found(monkeypatch, ["one", "two"])
-    with pytest.raises(UserError, match=r"--gpus-per-trial .*: 0 or 0.01 to 1 is needed"):
+    with pytest.raises(UserError, match=r"--gpus-per-trial .*: 0 or 0\.01 to 1 is needed"):
         resources.plan_resources(None, share, None, "auto")
 
 
@@ -100,7 +100,7 @@ def test_a_gpu_that_cannot_compute_is_told_before_the_first_trial(monkeypatch, c
 
 
 def test_one_gpu_of_several_that_cannot_compute_is_to_be_left_out(monkeypatch):
-    found(monkeypatch, ["good"], "GPU 1 cannot compute: no kernel image; leave it out with CUDA_VISIBLE_DEVICES=0")
+    found(monkeypatch, ["good"], "GPU 1 cannot compute: no kernel image; leave it out: CUDA_VISIBLE_DEVICES=0")
     with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=0"):
         resources.plan_resources(None, None, None, "auto")
     assert resources.plan_resources(None, 0, None, "auto").gpus == 0

@@ -92,9 +92,7 @@ def test_a_trial_that_was_given_no_gpu_sees_none(policy, monkeypatch, share):
 
 
 def test_a_trial_whose_gpu_died_fails_instead_of_training_on_the_cpu(policy, monkeypatch):
-    monkeypatch.setattr("tuning.run.worker.why_no_gpu", lambda: "CUDA error: unspecified launch failure")
+    monkeypatch.setattr("tuning.run.worker.why_no_gpu", lambda: "CUDA error: launch failure")
     job = handed_job(policy, 0, Resources(1, 1, 1))
     (told,) = train(job, TrainingData([], [], []), None, None)
-    assert told == Failed(
-        Cause(Kind.DOES_NOT_FIT, "the trial's GPU cannot be used: CUDA error: unspecified launch failure")
-    )
+    assert told == Failed(Cause(Kind.DOES_NOT_FIT, "the trial's GPU cannot be used: CUDA error: launch failure"))
