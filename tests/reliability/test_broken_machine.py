@@ -10,7 +10,11 @@ from tests.tiny_space import TINY_FIXED
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
 
-SPACE = f"{TINY_FIXED}search:\n  learning_rate: {{low: 1e-3, high: 1e-1, log: true}}\nstudy: {{trials: 8, rungs: [2, 3]}}\n"
+SPACE = f"""\
+{TINY_FIXED}search:
+  learning_rate: {{low: 1e-3, high: 1e-1, log: true}}
+study: {{trials: 8, rungs: [2, 3]}}
+"""
 
 
 @pytest.mark.reliability
