@@ -20,7 +20,9 @@ from tuning.run.work import Work
 ALIKE = 3
 """Failures of one kind, while no trial began and trained, that stop a search."""
 NUMBERS = re.compile(r"\b(0x)?[0-9a-f]*\d[0-9a-f]*\b")
-"""Numbers and addresses: trials that fail alike have other ones in their folders and times."""
+"""Numbers and addresses: trials that fail alike have other ones in their times, say."""
+PATHS = re.compile(r"\S*/\S*")
+"""Files: of a disk that is gone each trial misses another image."""
 
 
 def failed(study: Study, number: int, cause: Cause) -> None:
@@ -91,4 +93,5 @@ def _stop(numbers: Sequence[int], cause: Cause) -> NoReturn:
 
 def _key(cause: Cause) -> tuple[Kind, str]:
     """What failures that are alike share. Numbers count where they are those of settings."""
-    return cause.kind, cause.text if cause.kind is Kind.DOES_NOT_FIT else NUMBERS.sub("", cause.text)
+    text = PATHS.sub("", cause.text)
+    return cause.kind, text if cause.kind is Kind.DOES_NOT_FIT else NUMBERS.sub("", text)

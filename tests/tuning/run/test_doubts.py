@@ -78,6 +78,7 @@ def search(tmp_path):
         lambda job: NO_GPU,
         lambda job: NOT_THERE,
         lambda job: Cause(Kind.ERROR, f"FileNotFoundError: [Errno 2] No such file or directory: '{job.folder}/x'"),
+        lambda job: Cause(Kind.DOES_NOT_FIT, f"/data/train/{job.number:04d}_c1.jpg: No such file or directory"),
         lambda job: Cause(Kind.WORKER_DIED, f"worker died at 11:42:0{job.number % 10}: actor 83af{job.number}2bc died"),
         lambda job: Cause(Kind.TIMED_OUT, "no epoch was reported for 1:00 (study.trial_timeout)"),
     ],
