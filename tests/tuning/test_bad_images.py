@@ -58,6 +58,6 @@ def test_search_retrain_and_evaluate_stop_or_leave_them_out_and_say_so(broken_da
     before = Study(folder).facts["data_fingerprint"]
     another = sorted((broken_data / "bounding_box_train").iterdir())[7]
     another.write_text("no picture")
-    refused = run_here("tuning.search", *search, *skip)
+    refused = run_here("tuning.search", *search, *skip, "--trials", 2)
     assert refused.returncode == 2 and "the training images' fingerprint was" in refused.stderr
     assert "2 training images left out" in refused.stdout and Study(folder).facts["data_fingerprint"] == before

@@ -81,7 +81,7 @@ def test_states_are_in_the_storage_and_the_winner_comes_back(searched):
     assert [trial.state for trial in study.trials()] == [TrialState.COMPLETE] * 2
     assert {run.state for run in repeats.trials()} == {TrialState.COMPLETE}
     (kept,) = (folder / "storage").iterdir()
-    assert {path.name for path in kept.iterdir()} == {"trials", "repeats"}, "nothing of Ray's own stays"
+    assert {path.name for path in kept.iterdir()} == {"study.txt", "trials", "repeats"}, "nothing of Ray's own"
     label = json.loads((folder / "results/far/best/trial.json").read_text())
     best = load_checkpoint(folder / "results/far/best")
     assert best.metrics["val_mAP"] == pytest.approx(label["score"])

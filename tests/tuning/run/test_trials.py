@@ -47,11 +47,11 @@ def test_weights_are_named_by_their_absolute_paths(policy, tmp_path, monkeypatch
     }.items():
         job = policy.job(0).with_settings(pretrained=given)
         monkeypatch.setattr(policy, "job", lambda number, job=job: job)
-        assert handed_job(policy, 0, cpus=1).config.pretrained == str(handed)
+        assert handed_job(policy, 0, Resources(1, 0, 1)).config.pretrained == str(handed)
     for given, handed in {"runs/best": tmp_path / "runs/best", "timm/test_vit": "timm/test_vit"}.items():
         job = policy.job(0).with_settings(teacher=given, kd_logits_weight=0, kd_embedding_weight=1)
         monkeypatch.setattr(policy, "job", lambda number, job=job: job)
-        assert handed_job(policy, 0, cpus=1).config.teacher == str(handed)
+        assert handed_job(policy, 0, Resources(1, 0, 1)).config.teacher == str(handed)
     assert job.with_settings(teacher=None, kd_embedding_weight=0).with_absolute_paths().config.teacher is None
 
 
