@@ -92,13 +92,16 @@ class Purse:
 
     def spent(self, *, waiting: bool = True) -> int:
         """Epochs trained, and those that schedules will train that run, or wait to go on."""
-        total, going_on = 0, {TrialState.RUNNING, *([TrialState.WAITING] if waiting else [])}
+        total, going_on = self._trained(), {TrialState.RUNNING, *([TrialState.WAITING] if waiting else [])}
         for study in filter(None, (self.study, self.record)):
             for trial in study.trials():
-                total += trial.epochs
                 if trial.state in going_on:
                     total += max(0, self._promised(study, trial.number))
         return total
+
+    def _trained(self) -> int:
+        """Epochs trained, over trials and repeats."""
+        return sum(trial.epochs for s in filter(None, (self.study, self.record)) for trial in s.trials())
 
     def _promised(self, study: Study, number: int) -> int:
         """Epochs of a running schedule that are still to be trained."""
@@ -132,8 +135,7 @@ class Purse:
         if self.settings.most_trials is not None and self.most_trials is not None:
             found = min(found, self._for_trials(self.most_trials) - spent)
         if self.settings.time_budget is not None and self.pace_s():
-            trained = sum(trial.epochs for s in filter(None, (self.study, self.record)) for trial in s.trials())
-            found = min(found, self.left_s() * self.at_once / self.pace_s() - (spent - trained))
+            found = min(found, self.left_s() * self.at_once / self.pace_s() - (spent - self._trained()))
         return found
 
     def _for_trials(self, trials: int) -> float:
@@ -161,8 +163,7 @@ class Purse:
         budget_s, pace_s = self.settings.time_budget, self.pace_s()
         if not pace_s:
             return budget_s
-        trained = sum(trial.epochs for s in filter(None, (self.study, self.record)) for trial in s.trials())
-        to_come = self.spent() - trained + max(0.0, self.left())
+        to_come = self.spent() - self._trained() + max(0.0, self.left())
         expected = self.study.elapsed_s + to_come * pace_s / self.at_once
         return min(expected, budget_s or expected)
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from data.drawing.datasets import draw_dataset
 from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import Pixels, open_sizes
+from data.sets.listing import queries_without_match
 from data.sets.readers import READERS, find_dataset, read_test
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
@@ -213,11 +214,13 @@ def missing_test(config: TrainConfig) -> list[str]:
     why = f"{', '.join(missing)} is missing" if missing else ""
     if not missing:
         try:
-            query, gallery = read_test(config.data_dir, config.dataset, outside_images=config.outside_images)
-            cameras: dict[int, set[int]] = {}
-            for sample in gallery:
-                cameras.setdefault(sample.identity, set()).add(sample.camera)
-            if not any(cameras.get(sample.identity, set()) - {sample.camera} for sample in query):
+            query, gallery = read_test(
+                config.data_dir,
+                config.dataset,
+                outside_images=config.outside_images,
+                max_left_out=config.max_left_out,
+            )
+            if len(queries_without_match(query, gallery)) == len(query):
                 why = f"{place}: no query's identity is in the gallery by another camera"
         except UserError as error:
             why = str(error)

@@ -3,7 +3,6 @@
 starts_of(space, identities=751)  # ["resnet50: imagenet: 318 of 318 tensors matched"]
 """
 
-import os
 from pathlib import Path
 
 from data.sets.splits import TrainingData
@@ -12,7 +11,8 @@ from data.system.processes import in_processes
 from reid_train.model.settings import TIMM
 from reid_train.objective.settings import KD_WEIGHTS
 from tuning.record.folders import WEIGHTS
-from tuning.space.space import SearchSpace, names_a_file
+from tuning.record.job import weights_file
+from tuning.space.space import SearchSpace
 
 DECIDING = ("backbone", "pretrained", "parts", "freeze")
 """The settings that decide whether a model can be made."""
@@ -35,11 +35,9 @@ def starts_of(space: SearchSpace, identities: int) -> list[str]:
 
 def starting_weights(space: SearchSpace) -> str | None:
     """Digests of the files that trials start from, which a study compares before it goes on; None without any."""
-    named = [value for values in space.reach("pretrained") for value in values if names_a_file(value)]
-    digests = []
-    for name in dict.fromkeys(named):
-        path = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's raises for users that there are not
-        digests.append(file_digest(path / WEIGHTS if path.is_dir() else path))
+    named = [weights_file(value) for values in space.reach("pretrained") for value in values]
+    paths = [Path(name) for name in dict.fromkeys(filter(None, named))]
+    digests = [file_digest(path / WEIGHTS if path.is_dir() else path) for path in paths]
     return ", ".join(digests) or None
 
 

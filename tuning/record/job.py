@@ -9,9 +9,9 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reid_train.model.settings import TIMM
 from reid_train.settings.config import TrainConfig
 from tuning.space.schedules import Mode
+from tuning.space.space import names_a_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,6 @@ WEIGHTS_IN = ("pretrained", "teacher")
 
 def weights_file(value: str | None) -> str | None:
     """The absolute path that a value of WEIGHTS_IN stands for here; None where it names no file or folder."""
-    if value is None or value in ("imagenet", "none") or value.startswith(TIMM):
+    if value is None or not names_a_file(value):
         return None
     return os.path.abspath(os.path.expanduser(value))  # noqa: PTH100, PTH111 - Path's raises for unknown users
