@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 
 class Nodes:
@@ -44,7 +45,9 @@ def cluster(head_cpus: int = 0) -> Iterator[Nodes]:
     folder, here = Path(tempfile.mkdtemp(prefix="reid-", dir="/tmp")), Path.cwd()
     nodes = None
     try:
-        nodes = Nodes(folder, head_cpus)
+        with mock.patch.dict(os.environ, {"RAY_TMPDIR": str(folder)}):  # where Ray notes the cluster's address
+            (folder / "ray").mkdir()
+            nodes = Nodes(folder, head_cpus)
         os.chdir(here)
         yield nodes
     finally:
