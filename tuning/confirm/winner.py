@@ -81,12 +81,15 @@ def median_run(winner: Candidate) -> TopRun:
 
 
 def _own_sd(study: Study, winner: Candidate, default: Candidate, data: TrainingData, pixels: Pixels) -> float:
-    """How much their difference may be another on other validation identities; 0 where weights are gone."""
-    runs = [one.runs and median_run(one) for one in (winner, default)]
-    if winner is default or not all(run and run.weights for run in runs):
+    """How much their difference may be another on other validation identities; 0 where the winner's weights are gone,
+    and more than it is where the default's are, or it was not trained to the top."""
+    if winner is default or median_run(winner).weights is None:
         return 0.0
-    one, other = (_identity_scores(study, run, data, pixels) for run in runs if run)
-    return identities_sd(one["scores"], other["scores"], one["queries"])
+    own = _identity_scores(study, median_run(winner), data, pixels)
+    if not default.runs or median_run(default).weights is None:
+        return identities_sd(own["scores"], None, own["queries"])
+    other = _identity_scores(study, median_run(default), data, pixels)
+    return identities_sd(own["scores"], other["scores"], own["queries"])
 
 
 def _identity_scores(study: Study, run: TopRun, data: TrainingData, pixels: Pixels) -> IdentityScores:

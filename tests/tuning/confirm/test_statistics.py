@@ -27,6 +27,12 @@ def test_identities_are_the_same_for_both():
     assert identities_sd(scores + 0.1, scores, [1] * 20) == pytest.approx(0, abs=1e-12)
 
 
+def test_without_the_others_scores_it_is_that_of_two_unlike_models():
+    rng = np.random.default_rng(3)
+    scores, others, queries = rng.random(4000), rng.random(4000), rng.integers(1, 6, 4000)
+    assert identities_sd(scores, None, queries) == pytest.approx(identities_sd(scores, others, queries), rel=0.08)
+
+
 def test_it_shrinks_with_more_identities_and_is_the_same_again():
     rng = np.random.default_rng(2)
     few, many = rng.normal(0, 0.1, 20), rng.normal(0, 0.1, 320)

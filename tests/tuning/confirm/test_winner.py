@@ -15,7 +15,8 @@ import yaml
 
 from reid_train.checkpoints.checkpoint import load_checkpoint
 from tests.reports import epoch_report
-from tuning.confirm.candidates import DEFAULT, Comparison, candidates
+from tuning.confirm import winner
+from tuning.confirm.candidates import DEFAULT, Candidate, Comparison, candidates
 from tuning.confirm.winner import choose
 from tuning.record.folders import repeat_folder, trial_folder
 from tuning.record.study import OWN_SEED, Study
@@ -106,6 +107,27 @@ def test_the_winner_is_among_what_was_trained_longest_with_all_of_its_runs(recor
     assert [one.of for one in found] == ["trial 1", DEFAULT]
     assert [run.score for run in found[0].runs] == [0.4, 0.41, 0.42]
     assert [run.seed for run in found[0].runs] == [study.config(1).seed, 100, 101]
+
+
+@pytest.mark.parametrize("top", [False, True])
+def test_a_default_that_was_trained_for_less_is_not_beaten_on_these_identities_for_certain(
+    records, monkeypatch, tmp_path, top
+):
+    """What the winner scores varies with identities as much whether or not the default's weights are there."""
+    study, record = records
+    study.folder = tmp_path
+    trial(study, 0.3, rung=4 if top else 2, learning_rate=1e-3)
+    trial(study, 0.5, learning_rate=0.01)
+    folder = trial_folder(tmp_path, 1) / "4-epochs"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").touch()
+    known = {"scores": [0.2, 0.8, 0.5, 0.5], "queries": [1, 1, 1, 1]}
+    monkeypatch.setattr(winner, "_identity_scores", lambda study, run, data, pixels: known)
+    found = [*candidates(study, record)]
+    best = next(one for one in found if one.of == "trial 1")
+    default = next((one for one in found if one.of == DEFAULT), Candidate(DEFAULT, study.space.default, [], {}, False))
+    own_sd = winner._own_sd(study, best, default, None, None)
+    assert own_sd == pytest.approx(np.std(known["scores"]) / 2 * 2**0.5, rel=0.05)
 
 
 def test_one_lucky_score_does_not_win_against_many_good_ones(records):
