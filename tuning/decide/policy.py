@@ -156,7 +156,7 @@ class Policy:
         is_default = rival is not None and self.study.space.is_default(self.study.trial(rival).parameters)
         if is_default and self._default_first():
             return None
-        return newcomer(self.study, rival, last=self.purse.left() < 2 * self.rungs[-1])
+        return newcomer(self.study, rival)
 
     def at_rung_end(self, number: int, rung: int) -> bool:
         """Whether the trial trains on: only if it was promoted before. Else it is on record as complete or paused."""
@@ -181,7 +181,7 @@ class Policy:
         if self.purse.phase() is Phase.REPEAT and any(trial.rung == self.rungs[-1] for trial in self.study.trials()):
             return None  # what is left repeats the best
         trying = self.purse.phase() is Phase.TRY and not self._has_all() and self._holds_another()
-        number = to_promote(self.study, self.purse, trying=trying, default_first=self._default_first())
+        number = to_promote(self.study, trying=trying, default_first=self._default_first())
         if number is None:
             return None
         place = self.rungs.index(self.study.trial(number).rung)

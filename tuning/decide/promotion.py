@@ -1,17 +1,16 @@
 """Which paused trial goes on to its next rung: a function of the study's record.
 
-    to_promote(study, purse, trying=False)  # the number of a paused trial, or None
-    newcomer(study, number, last=False)     # a new configuration that promises more than it, or None
+    to_promote(study, trying=False)  # the number of a paused trial, or None
+    newcomer(study, number)          # a new configuration that promises more than it, or None
 
-To the top goes what is expected to exceed the best of those there by most. The last that the budget holds is the one of
-which most is expected. With costs, the trials are spread over the Pareto front instead.
+To the top goes what is expected to exceed the best of those there by most; what trains to it now counts among them, so
+that nothing follows that is almost the same. With costs, the trials are spread over the Pareto front instead.
 """
 
 from typing import Any
 
 import numpy as np
 
-from tuning.decide.budget import Purse
 from tuning.decide.pareto import spread_order
 from tuning.decide.proposals import expected_gains, untried
 from tuning.decide.ranking import standing_of
@@ -23,7 +22,7 @@ from tuning.record.trial import TrialRecord, TrialState
 DRAWS = 256
 
 
-def to_promote(study: Study, purse: Purse, *, trying: bool, default_first: bool = False) -> int | None:
+def to_promote(study: Study, *, trying: bool, default_first: bool = False) -> int | None:
     """The trial to promote now. While configurations are still being tried (`trying`), only rungs between the first and
     the top get any, as many epochs each as the first. `default_first`: the default's trial goes to the top before
     others."""
@@ -43,11 +42,11 @@ def to_promote(study: Study, purse: Purse, *, trying: bool, default_first: bool 
         own = [trial for trial in candidates if study.space.is_default(trial.parameters)]
         if top and default_first and own:
             return own[0].number
-        return _most_promising(study, candidates, last=top and purse.left() < 2 * study.plan.lengths()[-1])
+        return _most_promising(study, candidates)
     return None
 
 
-def newcomer(study: Study, rival: int | None, *, last: bool) -> dict[str, Any] | None:
+def newcomer(study: Study, rival: int | None) -> dict[str, Any] | None:
     """A new configuration to train at the top straight away: one that promises more there than the paused trial
     `rival`; None where none does, or nothing is known of the top."""
     standing, trials = standing_of(study), study.trials()
@@ -59,8 +58,7 @@ def newcomer(study: Study, rival: int | None, *, last: bool) -> dict[str, Any] |
     if not new:
         return None
     rivals = [] if rival is None else [study.trial(rival).parameters]
-    means_C, gains_C = expected_gains(standing, there, [*rivals, *new], rng, DRAWS)
-    best = int((means_C if last else gains_C).argmax())
+    best = int(expected_gains(standing, there, [*rivals, *new], rng, DRAWS).argmax())
     return None if best < len(rivals) else new[best - len(rivals)]
 
 
@@ -79,7 +77,7 @@ def _behind(study: Study, place: int) -> bool:
     return spent[place] + (running + 1) * study.plan.lengths()[place] <= spent[0]
 
 
-def _most_promising(study: Study, candidates: list[TrialRecord], last: bool) -> int:
+def _most_promising(study: Study, candidates: list[TrialRecord]) -> int:
     standing, trials = standing_of(study), study.trials()
     if study.space.study.costs:
         scored = [trial for trial in trials if trial.number in standing.expected]
@@ -88,6 +86,5 @@ def _most_promising(study: Study, candidates: list[TrialRecord], last: bool) -> 
         return next(scored[place].number for place in order if scored[place].number in numbers)
     there = [trial.parameters for trial in trials if goes_to_top(study, trial)]
     rng = np.random.default_rng(len(trials) + len(there))
-    means_C, gains_C = expected_gains(standing, there, [trial.parameters for trial in candidates], rng, DRAWS)
-    order_C = means_C if last else gains_C
-    return candidates[int(order_C.argmax())].number
+    gains_C = expected_gains(standing, there, [trial.parameters for trial in candidates], rng, DRAWS)
+    return candidates[int(gains_C.argmax())].number

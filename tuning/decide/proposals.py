@@ -47,8 +47,7 @@ def propose(space: SearchSpace, standing: Standing, rng: np.random.Generator) ->
         return None
     if not guided:
         return farthest(candidates[:SPREAD], standing, begun)
-    _, gains_C = expected_gains(standing, begun, candidates, rng, DRAWS)
-    return candidates[int(gains_C.argmax())]
+    return candidates[int(expected_gains(standing, begun, candidates, rng, DRAWS).argmax())]
 
 
 def untried(
@@ -69,15 +68,15 @@ def expected_gains(
     candidates: Sequence[Mapping[str, Any]],
     rng: np.random.Generator,
     draws: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """What is expected of each candidate at the top, and by how much it is expected to exceed the best of those
-    `there`; where there are none, the same twice."""
+) -> np.ndarray:
+    """By how much each candidate is expected to exceed, at the top, the best of those `there`; where there are none,
+    what is expected of it."""
     mean, covariance = standing.belief.at_top(standing.places.of_all([*there, *candidates]))
     drawn_SQ = draws_of(mean, covariance, draws, rng)
     if not there:
-        return mean, mean
+        return mean
     best_S = drawn_SQ[:, : len(there)].max(axis=1)
-    return mean[len(there) :], np.maximum(drawn_SQ[:, len(there) :] - best_S[:, None], 0.0).mean(axis=0)
+    return np.asarray(np.maximum(drawn_SQ[:, len(there) :] - best_S[:, None], 0.0).mean(axis=0))
 
 
 def farthest(

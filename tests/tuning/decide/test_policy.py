@@ -11,6 +11,7 @@ import pytest
 from tests.reports import epoch_report
 from tests.simulated_search import Clock, SimulatedSearch
 from tuning.decide.budget import LENGTHS_FOR_DEFAULT, SLACK, closing_s
+from tuning.decide.places import Places
 from tuning.prepare.costs import measure_prices
 from tuning.record.cause import Cause, Kind
 from tuning.record.trial import OWN_SEED, Decision, TrialState
@@ -153,6 +154,19 @@ def test_where_few_epochs_are_left_a_promotion_waits_for_the_trials_that_still_r
         search.policy.at_rung_end(number, 3)
     promoted = search.policy.next_trial()
     assert search.study.trial(promoted).rung == 3 or search.study.trial(promoted).straight
+
+
+def test_two_that_train_to_the_top_at_once_are_not_almost_the_same(make_space):
+    alike = 0
+    for seed in range(12):
+        space = make_space(epochs=24, sampler_seed=seed)
+        search = SimulatedSearch(space, noisy, workers=2)
+        search.run()
+        at_top = [trial.parameters for trial in search.study.trials() if trial.rung == 3]
+        assert len(at_top) == 2
+        one, other = Places(space).of_all(at_top)
+        alike += math.dist(one, other) < 0.1
+    assert alike <= 1
 
 
 @pytest.mark.parametrize("rungs", [None, (3,), (1, 3), (1, 2, 4)])
