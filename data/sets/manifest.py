@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from data.sets.layouts import Reader
-from data.sets.listing import GALLERY, QUERY, TRAIN, WRITE_MANIFEST, Listing, is_foreign, refuse_outside
+from data.sets.listing import GALLERY, QUERY, TRAIN, Listing, is_foreign, refuse_outside, write_manifest
 from data.sets.samples import Sample
 from data.system.errors import UNPRINTABLE, UserError, printable
 
@@ -43,9 +43,7 @@ def find_manifest(location: Path) -> Path:
     if named or len(candidates) == 1:
         return (named or candidates)[0]
     found = f"expected {DEFAULT_NAME} or a single CSV file, found {len(candidates)} CSV files"
-    raise UserError(
-        f"{location}: {found}; name one of them" if candidates else f"{location}: {found}; {WRITE_MANIFEST}"
-    )
+    raise UserError(f"{location}: {found}; {'name one of them' if candidates else write_manifest(location)}")
 
 
 def _numbers(texts: list[str]) -> dict[str, int]:
@@ -175,7 +173,7 @@ class ManifestReader(Reader):
         identities = _numbers([row["identity"] for row in rows])
         cameras = _numbers([row["camera"] for row in rows])
         listing = Listing(
-            f"{manifest} ({split})", [], [], [], identity_names=_names(identities), camera_names=_names(cameras)
+            f"{manifest} ({split})", [], {}, [], identity_names=_names(identities), camera_names=_names(cameras)
         )
         root = os.path.realpath(manifest.parent)
         for row in rows:
