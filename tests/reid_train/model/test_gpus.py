@@ -73,6 +73,22 @@ def test_a_card_without_kernels_in_this_build_is_not_taken(machine, monkeypatch,
     assert "no kernel image" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: out of memory")]
+)
+def test_a_full_gpu_is_an_error_and_no_reason_to_train_on_the_cpu(machine, monkeypatch, error):
+    machine(nvidia=(0, 1), count=1)
+
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, "ones", full)
+    for name in ("auto", "cuda"):
+        with pytest.raises(UserError, match="the GPU is out of memory: end what else uses it"):
+            device.choose_device(name)
+    assert device.choose_device("cpu").type == "cpu"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_has_a_problem_of_one_line():
     problem = gpus.gpu_problem(0)
