@@ -37,13 +37,14 @@ def choose_device(name: str = "auto") -> torch.device:
     """The device that "auto", "cpu", "cuda" or "mps" means here; a CPU's AMX is switched off for this process.
 
     To be called before anything is computed. Raises UserError for a device that is not there, or cannot compute, and
-    for "auto" where the GPU's memory is full. Where "auto" passes over a GPU it logs why.
+    for a GPU whose memory is full. Where "auto" passes over a GPU it logs why.
     """
     problem = _why_no_gpu() if name in ("auto", "cuda") else None
     cuda = torch.cuda.is_available() and problem is None
     available = {"cuda": cuda, "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto" and problem == FULL:
-        raise UserError(FULL)
+    if problem == FULL:
+        _why_no_gpu.cache_clear()  # it may be free when it is asked for again
+        raise UserError(f"device={name}: {FULL}")
     if name == "auto":
         name = next(device for device, there in available.items() if there)
         if problem:

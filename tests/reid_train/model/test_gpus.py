@@ -1,5 +1,7 @@
 """A GPU that PyTorch cannot use is told of, with the reason; a machine without one is not bothered."""
 
+import functools
+
 import pytest
 import torch
 
@@ -28,7 +30,7 @@ def machine(monkeypatch, tmp_path):
                 raise init
 
         monkeypatch.setattr(torch.cuda, "init", begin)
-        monkeypatch.setattr(device, "_why_no_gpu", gpus.why_no_gpu)
+        monkeypatch.setattr(device, "_why_no_gpu", functools.cache(gpus.why_no_gpu))
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return there
@@ -84,9 +86,13 @@ def test_a_full_gpu_is_an_error_and_no_reason_to_train_on_the_cpu(machine, monke
 
     monkeypatch.setattr(torch, "ones", full)
     for name in ("auto", "cuda"):
-        with pytest.raises(UserError, match="the GPU is out of memory: end what else uses it"):
+        with pytest.raises(
+            UserError, match=f"^device={name}: the GPU is out of memory: end what else uses it.*device=cpu$"
+        ):
             device.choose_device(name)
     assert device.choose_device("cpu").type == "cpu"
+    monkeypatch.setattr(gpus, "gpu_problem", lambda number: None)  # what used it has ended
+    assert device.choose_device("auto").type == "cuda"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -109,8 +109,9 @@ def test_one_gpu_of_several_that_cannot_compute_is_to_be_left_out(monkeypatch):
 
 def test_a_full_gpu_is_no_reason_to_search_on_the_cpu(monkeypatch):
     found(monkeypatch, [], FULL)
-    with pytest.raises(UserError, match="out of memory: end what else uses it"):
-        resources.plan_resources(None, None, None, "auto")
+    for device in ("auto", "cuda"):
+        with pytest.raises(UserError, match=r"^the GPU is out of memory: end what else uses it.*device=cpu$"):
+            resources.plan_resources(None, None, None, device)
     assert resources.plan_resources(None, 0, None, "auto").gpus == resources.plan_resources(1, None, 1, "cpu").gpus == 0
 
 
