@@ -52,8 +52,7 @@ def main() -> None:
         describe_count,
         read_test_metrics,
         record_evaluation,
-        shows_own_test,
-        study_of,
+        study_tested_on,
     )
     from reid_train.measure.scores import summary
 
@@ -68,9 +67,7 @@ def main() -> None:
     settings |= {"images_left_out": [Path(path).name for path in left_out]} if left_out else {}
     ways = [*(["flipped too"] if arguments.flip_tta else []), *(["re-ranked"] if arguments.rerank else [])]
     title = ", ".join([f"{folder} on {arguments.data_dir}", *ways])
-    study, tested = study_of(folder), [sample.path for sample in (*query, *gallery)]
-    if study is not None and not shows_own_test(study, tested, arguments.cache_dir):
-        study = None
+    study = study_tested_on(folder, [sample.path for sample in (*query, *gallery)], arguments.cache_dir)
     if study is not None:
         record_evaluation(study, f"evaluate, {title}")
     print_summary(figures, title)

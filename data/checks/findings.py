@@ -56,11 +56,9 @@ def left_out_images(splits: Splits, max_left_out: float) -> list[Finding]:
     """Images that the reader passes over: an error where a run would refuse them."""
     findings = []
     for split, listing in splits.items():
-        counts = [len(files) for files in listing.left_out.values()]
-        everything = sum(counts) + len(listing.samples) + len(listing.junk)
-        refused = too_many(sum(counts), everything, max_left_out)
+        refused = too_many(listing.count_left_out, listing.count, max_left_out)
         fails = "training" if split == TRAIN else "the final evaluation"
-        follows = f", so {fails} would fail, unless {allow(sum(counts), everything)}" if refused else ""
+        follows = f", so {fails} would fail, unless {allow(listing.count_left_out, listing.count)}" if refused else ""
         for why, files in listing.left_out.items():
             text = f"{split}: {_images(files)} left out, {why}{follows}"
             findings.append(Finding("error" if refused else "warning", text, tuple(files)))

@@ -146,6 +146,6 @@ def _summary(split: str, listing: Listing) -> SplitSummary:
         images_of=dict(images_of),
         distractors=distractors,
         junk=len(listing.junk),
-        left_out=sum(map(len, listing.left_out.values())),
+        left_out=listing.count_left_out,
         names=listing.identity_names,
     )

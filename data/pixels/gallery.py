@@ -21,7 +21,7 @@ from data.sets.listing import (
     refuse_outside,
     some_samples,
 )
-from data.sets.readers import READERS, NoDataset, find_dataset
+from data.sets.readers import READERS, NoDataset, find_dataset, readers_at
 from data.system.errors import UserError
 
 
@@ -94,14 +94,14 @@ def read_gallery(
     left_out = leave_out_bad(images, on_bad_image, cache_dir=cache_dir)
     kept = [image for image in images if image not in left_out]
     if not kept:
-        why = "none can be decoded" if left_out else f"no images ({', '.join(USUAL_SUFFIXES)}) or others"
+        why = "none can be decoded" if left_out else f"no images ({', '.join(USUAL_SUFFIXES)}, ...)"
         raise UserError(f"gallery {place}: {why}")
     return Gallery(kept, _labels(*found) if found else {}, sorted(left_out))
 
 
 def _dataset_above(place: Path) -> tuple[str, Path] | None:
     above = place.resolve().parents
-    return next(((name, root) for root in above for name, reader in READERS.items() if reader.is_here(root)), None)
+    return next(((reader.name, root) for root in above for reader in readers_at(root, [*READERS.values()])), None)
 
 
 def _images_below(folder: Path, outside_images: bool) -> list[str]:

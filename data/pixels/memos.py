@@ -47,13 +47,15 @@ def remembered(
         if stamp == stamps[path]:
             results[path] = result
     new = [path for path in places if path not in results]
-    for path, result in zip(new, in_threads(function, new, threads), strict=True):
-        results[path] = result
-        if worth_it(result):
-            place = places[path]
-            fresh.setdefault(memo_of[os.path.dirname(place)], {})[place] = stamps[path], result  # noqa: PTH120
-    for memo, found in fresh.items():
-        _write(memo, _read(memo) | found)
+    try:
+        for path, result in zip(new, in_threads(function, new, threads), strict=True):
+            results[path] = result
+            if worth_it(result):
+                place = places[path]
+                fresh.setdefault(memo_of[os.path.dirname(place)], {})[place] = stamps[path], result  # noqa: PTH120
+    finally:  # after Ctrl-C, too: reading a large set takes long
+        for memo, found in fresh.items():
+            _write(memo, _read(memo) | found)
     return results
 
 

@@ -23,7 +23,9 @@ from pathlib import Path
 
 from data.sets.listing import (
     GALLERY,
+    IN_FOLDERS,
     MAX_LEFT_OUT,
+    NO_NAME,
     QUERY,
     TRAIN,
     Listing,
@@ -128,28 +130,29 @@ class FolderReader(Reader):
         links = _images_in(folder)
         listed = _listed_names(place / self.name_lists[split]) if split in self.name_lists else None
         names = sorted(links if listed is None else set(listed))
-        passed_over = {"as they lie in folders of their own": _images_in_folders(folder)}
-        if listed is not None:
-            unlisted = [str(folder / name) for name in sorted(links.keys() - set(listed))]
-            passed_over[f"as {self.name_lists[split]} does not list them"] = [printable(path) for path in unlisted]
         if missing := [name for name in names if name not in links]:
             first = printable(missing[0])
             raise UserError(
                 f"{folder}: {len(missing)} listed images are not there, the first is {first}; copy them there"
             )
-        listing = Listing(str(folder), [], [], [], {why: files for why, files in passed_over.items() if files})
+        listing = Listing(str(folder), [], {}, [])
         root = str(folder.resolve())
         for name in names:
             path = f"{root}{os.sep}{name}"
             match = self.pattern.match(name)
             if match is None or UNPRINTABLE.search(name):
-                listing.unmatched.append(printable(path))
+                listing.left_out.setdefault(NO_NAME, []).append(printable(path))
             elif int(match["identity"]) == self.junk_identity:
                 listing.junk.append(path)
             else:
                 if links[name] and not outside_images:
                     refuse_outside(path, path, [root, str(folder.parent.resolve())])
                 listing.samples.append(Sample(path, int(match["identity"]), int(match["camera"])))
+        if deeper := _images_in_folders(folder):
+            listing.left_out[IN_FOLDERS] = deeper
+        if unlisted := sorted(links.keys() - set(names)):
+            why = f"as {self.name_lists[split]} does not list them"
+            listing.left_out[why] = [printable(str(folder / name)) for name in unlisted]
         return listing
 
 

@@ -27,11 +27,8 @@ DISTRACTOR = 0
 """The identity of gallery images that belong to nobody."""
 MAX_LEFT_OUT = 0.01
 """Default of the setting `max_left_out`."""
-WRITE_MANIFEST = (
-    "write a manifest.csv there: the line path,identity,camera,split, then a line for each image, such as "
-    "cars/a17.jpg,a17,gate,train (split: train, query or gallery)"
-)
-"""The way out for images that no reader understands."""
+NO_NAME = "as the name does not tell identity and camera"
+IN_FOLDERS = "as they lie in folders of their own"
 
 
 @dataclass(frozen=True)
@@ -42,22 +39,24 @@ class Listing:
     """The folder or file that was read, for messages."""
     samples: list[Sample]
     """What the protocol uses, sorted by path."""
-    unmatched: list[str]
-    """Image files whose names do not tell identity and camera; left out."""
+    left_out: dict[str, list[str]]
+    """Why (NO_NAME, say) -> image files that no rule of the protocol drops, and that are left out nevertheless."""
     junk: list[str]
     """Image files that the protocol drops (Market-1501's identity -1)."""
-    passed_over: Mapping[str, list[str]] = field(default_factory=dict)
-    """Why -> other image files that are left out: `in folders of their own`, `not in name_train.txt`."""
     identity_names: Mapping[int, str] = field(default_factory=dict)
     """Identity -> what the data set calls it, where that is no number of its own."""
     camera_names: Mapping[int, str] = field(default_factory=dict)
     """The same of cameras."""
 
     @property
-    def left_out(self) -> dict[str, list[str]]:
-        """Why -> image files that no rule of the protocol leaves out, and that are left out nevertheless."""
-        unmatched = {"as the name does not tell identity and camera": self.unmatched} if self.unmatched else {}
-        return {**unmatched, **self.passed_over}
+    def count_left_out(self) -> int:
+        """How many image files are left out."""
+        return sum(map(len, self.left_out.values()))
+
+    @property
+    def count(self) -> int:
+        """How many image files lie there."""
+        return len(self.samples) + self.count_left_out + len(self.junk)
 
 
 def is_foreign(name: str) -> bool:
@@ -81,26 +80,30 @@ def allow(left_out: int, everything: int) -> str:
     return f"max_left_out={share:g} allows it (as an option: --max-left-out {share:g})"
 
 
-def describe(files: Sequence[str], why: str) -> str:
-    """`3 images left out, as the name does not tell identity and camera, e.g. a.jpg`."""
-    return f"{len(files):,} images left out, {why}, e.g. {Path(files[0]).name}"
+def write_manifest(folder: str | Path) -> str:
+    """The way out for images in `folder` that no reader understands."""
+    return (
+        f"write {Path(folder) / 'manifest.csv'}: the line path,identity,camera,split, then a line for each image, such "
+        "as cars/a17.jpg,a17,gate,train (split: train, query or gallery)"
+    )
 
 
 def some_samples(listing: Listing, max_left_out: float) -> list[Sample]:
     """The samples of a split that must not be empty. Raises UserError where more than the share `max_left_out` of its
     images is left out, and warns of fewer."""
-    told = "; ".join(describe(files, why) for why, files in listing.left_out.items())
+    told = "; ".join(
+        f"{len(files):,} images left out, {why}, e.g. {Path(files[0]).name}" for why, files in listing.left_out.items()
+    )
+    way_out = write_manifest(Path(listing.where).parent)
     if not listing.samples:
-        raise UserError(f"{listing.where}: no usable images{told and f'; {told}; rename them, or {WRITE_MANIFEST}'}")
-    left_out = sum(map(len, listing.left_out.values()))
-    everything = left_out + len(listing.samples) + len(listing.junk)
-    if too_many(left_out, everything, max_left_out):
+        raise UserError(f"{listing.where}: no usable images{told and f'; {told}; rename them, or {way_out}'}")
+    if too_many(listing.count_left_out, listing.count, max_left_out):
         raise UserError(
-            f"{listing.where}: of {everything:,} images, {told}; rename them, {WRITE_MANIFEST}, or leave them out: "
-            f"{allow(left_out, everything)}"
+            f"{listing.where}: of {listing.count:,} images, {told}; rename them, {way_out}, or leave them out: "
+            f"{allow(listing.count_left_out, listing.count)}"
         )
-    if left_out:
-        logger.warning("%s: of %s images, %s", listing.where, f"{everything:,}", told)
+    if told:
+        logger.warning("%s: of %s images, %s", listing.where, f"{listing.count:,}", told)
     return listing.samples
 
 

@@ -8,7 +8,7 @@ be any text: where one of them is no whole number, or two are the same number (7
 order from 1. In the gallery identity 0 is a distractor; images of identity -1 are left out.
 
 What Excel and Windows write is taken, too: semicolons or tabs between cells, capitals in the columns' names and in
-splits, UTF-16, empty lines at the end, and back slashes in paths.
+splits, UTF-16, empty lines at the end, back slashes in paths, and accents in one character or in two.
 """
 
 import codecs
@@ -16,11 +16,12 @@ import csv
 import io
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
 from data.sets.layouts import Reader
-from data.sets.listing import GALLERY, QUERY, TRAIN, WRITE_MANIFEST, Listing, is_foreign, refuse_outside
+from data.sets.listing import GALLERY, QUERY, TRAIN, Listing, is_foreign, refuse_outside, write_manifest
 from data.sets.samples import Sample
 from data.system.errors import UNPRINTABLE, UserError, printable
 
@@ -43,9 +44,7 @@ def find_manifest(location: Path) -> Path:
     if named or len(candidates) == 1:
         return (named or candidates)[0]
     found = f"expected {DEFAULT_NAME} or a single CSV file, found {len(candidates)} CSV files"
-    raise UserError(
-        f"{location}: {found}; name one of them" if candidates else f"{location}: {found}; {WRITE_MANIFEST}"
-    )
+    raise UserError(f"{location}: {found}; {'name one of them' if candidates else write_manifest(location)}")
 
 
 def _numbers(texts: list[str]) -> dict[str, int]:
@@ -149,9 +148,13 @@ def _checked(row: Mapping[str, str], where: str) -> dict[str, str]:
 
 
 def _image(folder: Path, path: str) -> Path:
-    """The image that a row's path means; back slashes are Windows' where no file here has such a name."""
-    image = folder / path
-    return folder / path.replace("\\", "/") if "\\" in path and not os.path.isfile(image) else image  # noqa: PTH113
+    """The image that a row's path means: the first that is there of the path as it is, with Windows' back slashes
+    turned, and with accents as macOS writes them or as others do (ä in two characters or in one)."""
+    if path.isascii() and "\\" not in path:
+        return folder / path
+    turned = path.replace("\\", "/")
+    names = (path, turned, unicodedata.normalize("NFD", turned), unicodedata.normalize("NFC", turned))
+    return next((folder / name for name in names if os.path.isfile(folder / name)), folder / turned)  # noqa: PTH113
 
 
 class ManifestReader(Reader):
@@ -175,7 +178,7 @@ class ManifestReader(Reader):
         identities = _numbers([row["identity"] for row in rows])
         cameras = _numbers([row["camera"] for row in rows])
         listing = Listing(
-            f"{manifest} ({split})", [], [], [], identity_names=_names(identities), camera_names=_names(cameras)
+            f"{manifest} ({split})", [], {}, [], identity_names=_names(identities), camera_names=_names(cameras)
         )
         root = os.path.realpath(manifest.parent)
         for row in rows:

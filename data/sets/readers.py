@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from data.sets.layouts import Reader
-from data.sets.listing import MAX_LEFT_OUT, WRITE_MANIFEST, is_foreign
+from data.sets.listing import MAX_LEFT_OUT, is_foreign, write_manifest
 from data.sets.manifest import MANIFEST
 from data.sets.market1501 import MARKET1501
 from data.sets.samples import Sample
@@ -48,7 +48,7 @@ def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str,
     if not found:
         empty = " is empty:" if root.is_dir() and not any(root.iterdir()) else ""
         signs = ", ".join(reader.sign for reader in readers)
-        raise NoDataset(f"data_dir {shown}{empty} holds no data set; looked for {signs}; or {WRITE_MANIFEST}")
+        raise NoDataset(f"data_dir {shown}{empty} holds no data set; looked for {signs}; or {write_manifest(shown)}")
     if len(found) > 1:
         listed = ", ".join(f"{place.name} ({name})" for name, place in found)
         raise UserError(f"data_dir {shown} holds several data sets: {listed}; point at one or set dataset")
@@ -57,16 +57,19 @@ def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str,
 
 def _places(root: Path, readers: list[Reader]) -> list[tuple[str, Path]]:
     """The sets that `root` is or, where it is none, those that its children are: the reader's name and the place."""
-    if here := _readers_of(root, readers):
+    if here := readers_at(root, readers):
         return [(reader.name, root) for reader in here]
     children = sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else []
     children = [child for child in children if not is_foreign(child.name)]
-    return [(reader.name, child) for child in children for reader in _readers_of(child, readers)]
+    return [(reader.name, child) for child in children for reader in readers_at(child, readers)]
 
 
-def _readers_of(place: Path, readers: list[Reader]) -> list[Reader]:
-    """Those whose sign `place` shows: where there are several, those whose names its images have, else the first."""
+def readers_at(place: Path, readers: list[Reader]) -> list[Reader]:
+    """Those whose sign `place` shows: where there are several, the manifest, which its owner wrote for these images;
+    else those whose names its images have, else the first."""
     here = [reader for reader in readers if reader.is_here(place)]
+    if MANIFEST in here:
+        return [MANIFEST]
     return here if len(here) < 2 else [reader for reader in here if reader.names_fit(place)] or here[:1]
 
 

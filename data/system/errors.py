@@ -114,7 +114,7 @@ def end_politely_on_signals() -> None:
 def leave_now(code: int, message: str) -> NoReturn:
     """Ends this process without waiting for anything. Prints the message, and the command that goes on."""
     show_cursor = "\033[?25h" if sys.stdout.isatty() else ""  # a live display hides it
-    print(f"{show_cursor}\n{message}\n  {running_command()}", file=sys.stderr, flush=True)
+    _tell(f"{show_cursor}\n{message}")
     os._exit(code)
 
 
@@ -136,6 +136,16 @@ def refused_write(error: BaseException | None) -> OSError | None:
         if isinstance(cause, sqlite3.OperationalError) and getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_FULL:
             return OSError(errno.ENOSPC, f"the study cannot be written: {cause}")
     return None
+
+
+def _refused_file(error: Exception) -> OSError | None:
+    """The error, if it is what a file system may answer about a file."""
+    return error if isinstance(error, OSError) and error.errno in REFUSALS and error.filename else None
+
+
+def _tell(message: str) -> None:
+    """Prints the message, and the command that goes on."""
+    print(f"{message}\n  {running_command()}", file=sys.stderr, flush=True)
 
 
 def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
@@ -162,29 +172,21 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
             sys.exit(2)
         except BrokenPipeError:  # nobody reads any more, as after `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
-            print(
-                f"error: the output was closed; what was saved is kept. To go on:\n  {running_command()}",
-                file=sys.stderr,
-            )
+            _tell("error: the output was closed; what was saved is kept. To go on:")
             sys.exit(INTERRUPTED)
         except KeyboardInterrupt:
-            print("\ninterrupted; what was saved is kept. To go on:", file=sys.stderr)
-            print(f"  {running_command()}", file=sys.stderr)
+            _tell("\ninterrupted; what was saved is kept. To go on:")
             for number in (signal.SIGINT, signal.SIGTERM):  # while Python ends, another would be the exit code
                 signal.signal(number, signal.SIG_IGN)
             sys.exit(INTERRUPTED)
         except Exception as error:
-            refused, way_out = refused_write(error), "Make room"
-            if refused is None and isinstance(error, OSError) and error.errno in REFUSALS and error.filename:
-                refused, way_out = error, "Put that right"
+            refused = refused_write(error) or _refused_file(error)
             if refused is None:
                 raise
             where = f"{refused.filename}: " if refused.filename else ""
-            if refused.errno in BROKEN:
-                way_out = "Put that right"
+            way_out = "Make room" if refused.errno in NO_ROOM else "Put that right"
             what = printable(f"{where}{refused.strerror}")
-            print(f"error: {what}; what was saved is kept. {way_out} and go on:", file=sys.stderr)
-            print(f"  {running_command()}", file=sys.stderr)
+            _tell(f"error: {what}; what was saved is kept. {way_out} and go on:")
             sys.exit(2)
 
     return run

@@ -17,7 +17,7 @@ from filelock import FileLock
 from data.system.errors import UserError
 
 LONGEST_NAME_BYTES = 200
-"""Of a file's name, as much as goes into its temporary file's: file systems take 255 bytes, some of them less."""
+"""So much of a file's name goes into its temporary file's: file systems take 255 bytes, some of them less."""
 
 
 @contextmanager

@@ -183,12 +183,15 @@ def load_network(folder: str | Path) -> tuple[ReIDModel, Checkpoint]:
 def check_archive(file: Path) -> zipfile.ZipFile | None:
     """The zip archive that torch.save writes, which compresses nothing; None for other files.
 
-    Raises ValueError for an archive that would unpack to more than it is: that could take all memory.
+    Raises ValueError for TorchScript, and for an archive that would unpack to more than it is: that could take all
+    memory.
     """
     if not zipfile.is_zipfile(file):
         return None
     archive = zipfile.ZipFile(file)
     parts = archive.infolist()
+    if any("/code/" in part.filename for part in parts):
+        raise ValueError("it is a TorchScript archive; save its state dict: torch.jit.load(FILE).state_dict()")
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
         raise ValueError("it holds compressed parts, which torch.save does not write")
     if sum(part.file_size for part in parts) > file.stat().st_size:

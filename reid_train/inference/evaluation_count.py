@@ -27,18 +27,24 @@ BEST_CONFIG = "best_config.yaml"
 """The winner's settings in a study's folder, which say where its images are."""
 
 
-def study_of(folder: str | Path) -> Path | None:
-    """The study that a folder or file lies in: the nearest folder above it, or itself, that holds a study.db."""
+def study_tested_on(checkpoint: str | Path, images: Sequence[str], cache_dir: Path | None = None) -> Path | None:
+    """The folder of the study in which a checkpoint lies, if one of the images is among its test images or that cannot
+    be told; None otherwise. `cache_dir` remembers digests of files."""
+    study = _study_of(checkpoint)
+    return study if study is not None and images and _shows_own_test(study, images, cache_dir) else None
+
+
+def _study_of(folder: str | Path) -> Path | None:
     place = Path(folder).resolve()
     return next((above for above in (place, *place.parents) if (above / DATABASE).is_file()), None)
 
 
-def shows_own_test(study: Path, paths: Sequence[str], cache_dir: Path | None = None) -> bool:
-    """Whether any of these images is a query or gallery image of the study's data set, by what the files hold; True
-    where that cannot be told. `cache_dir` remembers digests of files."""
+def _shows_own_test(study: Path, paths: Sequence[str], cache_dir: Path | None) -> bool:
+    """By what the files hold, wherever they lie."""
     try:
         config = read_config(str(study / BEST_CONFIG))
-        query, gallery = read_test(config.data_dir, config.dataset, outside_images=config.outside_images)
+        allowed: dict[str, Any] = {"outside_images": config.outside_images, "max_left_out": config.max_left_out}
+        query, gallery = read_test(config.data_dir, config.dataset, **allowed)
         own = content_digests([sample.path for sample in (*query, *gallery)], cache_dir=cache_dir)
         return not set(own).isdisjoint(content_digests(paths, cache_dir=cache_dir))
     except UserError:

@@ -29,8 +29,7 @@ from reid_train.inference.evaluation_count import (
     describe_count,
     read_test_metrics,
     record_evaluation,
-    shows_own_test,
-    study_of,
+    study_tested_on,
 )
 from reid_train.training.plots import STYLE, save_figure
 
@@ -92,9 +91,9 @@ def count_search(
 ) -> list[str]:
     """Has the checkpoint's study count a list that tells right from wrong on its test images; a line about the
     count."""
-    study = study_of(checkpoint)
     tested = [row.path for row in shown if row.right is not None and row.label and row.label.split != TRAIN]
-    if study is None or not tested or not shows_own_test(study, tested, cache_dir):
+    study = study_tested_on(checkpoint, tested, cache_dir)
+    if study is None:
         return []
     record_evaluation(study, f"query, {image} in {gallery}")
     return [f"test images: {describe_count(read_test_metrics(study)['evaluations'])}"]

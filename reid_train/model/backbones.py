@@ -135,10 +135,10 @@ class ResNetBackbone(Backbone):
     def fitted(self, state: Mapping[str, Any], source: str) -> dict[str, Any]:
         """The tensors as they are, since a ResNet takes images of any size; but where a file numbers the layers (those
         of an nn.Sequential) they get their names."""
-        numbers = sorted({int(first) for first in (name.split(".")[0] for name in state) if first.isdigit()})
+        numbers = sorted({int(first) for first in (name.split(".")[0] for name in state) if first.isdecimal()})
         named = [name for name, layer in self.named_children() if layer.state_dict()]
         if len(numbers) < len(named):
             return dict(state)
         name_of = dict(zip(map(str, numbers), named, strict=False))
         parts = {name: name.partition(".") for name in state}
-        return {f"{name_of.get(parts[name][0], parts[name][0])}.{parts[name][2]}": state[name] for name in state}
+        return {name_of.get(first, first) + dot + rest: state[name] for name, (first, dot, rest) in parts.items()}

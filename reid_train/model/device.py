@@ -21,7 +21,7 @@ from torch import nn
 
 from data.system.errors import UserError
 from data.system.kept import default_cache_dir
-from reid_train.model.gpus import why_no_gpu
+from reid_train.model.gpus import FULL, why_no_gpu
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +36,15 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 def choose_device(name: str = "auto") -> torch.device:
     """The device that "auto", "cpu", "cuda" or "mps" means here; a CPU's AMX is switched off for this process.
 
-    To be called before anything is computed. Raises UserError for a device that is not there, or cannot compute. Where
-    "auto" passes over a GPU it logs why.
+    To be called before anything is computed. Raises UserError for a device that is not there, or cannot compute, and
+    for a GPU whose memory is full. Where "auto" passes over a GPU it logs why.
     """
     problem = _why_no_gpu() if name in ("auto", "cuda") else None
     cuda = torch.cuda.is_available() and problem is None
     available = {"cuda": cuda, "mps": torch.backends.mps.is_available(), "cpu": True}
+    if problem == FULL:
+        _why_no_gpu.cache_clear()  # it may be free when it is asked for again
+        raise UserError(f"device={name}: {FULL}")
     if name == "auto":
         name = next(device for device, there in available.items() if there)
         if problem:

@@ -108,8 +108,8 @@ class TimmBackbone(Backbone):
     def fitted(self, state: Mapping[str, Any], source: str) -> dict[str, Any]:
         """A file's tensors as timm's own filter makes them fit: renamed, position embeddings resized."""
         change = getattr(sys.modules[type(self.net).__module__], "checkpoint_filter_fn", None)
-        own = self._at_our_grid(of_mmcv_swin(of_clip(state)))
         try:
+            own = self._at_our_grid(of_mmcv_swin(of_clip(state)))
             fitted: dict[str, Any] = own if change is None else change(own, self.net)
         except Exception as error:  # what a file holds may be anything
             reason = in_one_line(error, 160)

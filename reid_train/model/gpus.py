@@ -15,6 +15,8 @@ NVIDIA = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/usr/lib/wsl/lib/lib
 """Files of NVIDIA's driver. A container that was given no GPU shows the second alone."""
 AMD = "/dev/kfd"
 """The file of AMD's driver."""
+FULL = "the GPU is out of memory: end what else uses it (nvidia-smi lists that), or set device=cpu"
+"""What is wrong with a GPU that could compute: to train on the CPU instead is nothing that its owner wants."""
 
 
 def why_no_gpu() -> str | None:
@@ -49,5 +51,5 @@ def gpu_problem(number: int) -> str | None:
         picture, weight = torch.ones(1, 3, 8, 8, device=device), torch.ones(4, 3, 3, 3, device=device)
         nn.functional.conv2d(picture, weight).sum().item()
     except (RuntimeError, AssertionError) as error:
-        return in_one_line(error)
+        return FULL if "out of memory" in str(error) else in_one_line(error)
     return None

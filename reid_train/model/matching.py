@@ -4,7 +4,7 @@ load_matching(model, torch.load("lup_moco_r50.pth"), "lup_moco_r50.pth")
 # "lup_moco_r50.pth: 320 of 326 tensors matched, under state_dict.module.encoder_q; ...; unused, 55.1 % of ...: ..."
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -86,7 +86,8 @@ def find_backbone(backbone: Backbone, own: Tensors, file: Tensors, source: str) 
 
 
 def check_architecture(model: ReIDModel, own: Tensors, found: Found, file: Tensors, source: str) -> None:
-    """Raises UserError where too little of the backbone fits, by numbers or by layers."""
+    """Raises UserError where too little of the backbone fits, by numbers or by layers, and where the file's network has
+    more or fewer layers in a row: ResNet-101's fits all of ResNet-50."""
     layers: dict[str, list[str]] = {}
     for name in own:
         if not name.endswith("num_batches_tracked"):  # older files have none
@@ -95,6 +96,13 @@ def check_architecture(model: ReIDModel, own: Tensors, found: Found, file: Tenso
     whole = [layer for layer, names in layers.items() if fitting.issuperset(names)]
     share = sum(own[name].numel() for name in found.fitting) / sum(tensor.numel() for tensor in own.values())
     if share >= LEAST_NUMBERS and len(whole) >= LEAST_LAYERS * len(layers):
+        theirs = _rows(found.tensors)
+        for row, numbers in _rows(own).items():
+            if row in theirs and len(theirs[row]) != len(numbers):
+                raise UserError(
+                    f"pretrained={source}: of another architecture: {found.place}{row} has {len(theirs[row])} layers "
+                    f"there, {len(numbers)} here; give weights of this backbone, or set backbone to theirs"
+                )
         return
     count = len(found.fitting)
     every = len(own) if model.backbone.published_alone else len(model.state_dict())
@@ -104,6 +112,17 @@ def check_architecture(model: ReIDModel, own: Tensors, found: Found, file: Tenso
         f"{'are' if count != 1 else 'is'} among its {len(file)} by name and shape{shares if count else ''}; its names: "
         f"{_few([name[:60] for name in file])}; give weights of this backbone, or set backbone to theirs"
     )
+
+
+def _rows(names: Iterable[str]) -> dict[str, set[str]]:
+    """The numbers of layers that stand in a row, by the row's name: {"layer3": {"0", "1", "2", "3", "4", "5"}, ...}."""
+    rows: dict[str, set[str]] = {}
+    for name in names:
+        for place in prefixes(name):
+            row, _, last = place.rstrip(".").rpartition(".")
+            if row and last.isdigit():
+                rows.setdefault(row, set()).add(last)
+    return rows
 
 
 def _find_head(heads: Tensors, file: Tensors, place: str) -> dict[str, str]:

@@ -35,7 +35,7 @@ HEADS = {
 """What our head's layers are called elsewhere."""
 BEST = frozenset(("ema", "teacher", "encoder_q", "base"))
 WORST = frozenset(("student", "encoder_k", "momentum"))
-"""Of two copies in a file, their authors evaluate the one of BEST and not that of WORST: timm's EMA, DINO's teacher,
+"""Where a file holds two copies, its authors evaluate that of BEST and not that of WORST: timm's EMA, DINO's teacher,
 MoCo's query encoder (MoCo v3: base_encoder, not momentum_encoder)."""
 DEEPEST = 16
 """Parts of a name that are looked at."""

@@ -175,7 +175,7 @@ def fit_defaults(config: TrainConfig, data: TrainingData) -> tuple[TrainConfig, 
     """The configuration with defaults that fit the data, and a line about each that had to change.
 
     Only `images_per_identity` and `pct_start` change, and only where nobody has set them: `check_training` refuses what
-    somebody did set. Of no data at all, and where nothing fits, everything stays.
+    somebody did set. Without any data, and where nothing fits, everything stays.
     """
     images, identities = len(data.train), len({sample.identity for sample in data.train})
     changes: dict[str, tuple[Any, str]] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data.pixels.cache import Pixels
-from data.sets.samples import name_of
+from data.sets.samples import Sample, name_of
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from data.system.kept import file_digest
@@ -54,7 +54,7 @@ def _images_digest(data: TrainingData, pixels: Pixels) -> str:
     return digest.hexdigest()
 
 
-def _line(sample: Any) -> str:
+def _line(sample: Sample) -> str:
     return json.dumps([name_of(sample.path), sample.identity, sample.camera])
 
 

@@ -208,6 +208,12 @@ def test_other_images_are_no_look_at_the_studys_own_and_a_copy_of_its_own_is(
         assert evaluate(monkeypatch, cache_dir, "--checkpoint", study / "best", "--data-dir", folder) == 0
         assert ("for this study" in capsys.readouterr().out) == (folder != other)
         assert len(read_test_metrics(study).get("evaluations", [])) == count
+    some = shutil.copytree(data_dir, tmp_path / "some")
+    for file in sorted((some / "query").iterdir())[:3]:
+        file.rename(file.with_name(f"x{file.name}"))
+    (study / "best_config.yaml").write_text(f"data_dir: {some}\nmax_left_out: 0.9\n")
+    assert evaluate(monkeypatch, cache_dir, "--checkpoint", study / "best", "--data-dir", other) == 0
+    assert len(read_test_metrics(study)["evaluations"]) == 2, "so many of its own may be left out"
     (study / "best_config.yaml").write_text(f"data_dir: {tmp_path / 'gone'}\n")
     assert evaluate(monkeypatch, cache_dir, "--checkpoint", study / "best", "--data-dir", other) == 0
     assert len(read_test_metrics(study)["evaluations"]) == 3, "which images are its own cannot be told"

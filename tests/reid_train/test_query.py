@@ -186,7 +186,7 @@ def test_mistakes_give_one_line_and_nothing_is_written(ask, data_dir, tmp_path):
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "out.png").symlink_to(image)
     for gallery, query, more, message in (
-        (tmp_path / "empty", image, [], "empty: no images (.jpg, .jpeg, .png, .bmp, .webp)"),
+        (tmp_path / "empty", image, [], "empty: no images (.jpg, .jpeg, .png, .bmp, .webp, ...)"),
         (tmp_path / "nowhere", image, [], "nowhere: no such folder"),
         (data_dir, tmp_path / "nothing.jpg", [], "nothing.jpg: No such file or directory"),
         (data_dir, tmp_path / "text.jpg", [], "text.jpg: none of JPEG, PNG"),

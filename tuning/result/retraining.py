@@ -18,7 +18,7 @@ from data.system.errors import UserError
 from data.system.files import read_json, replacing, write_json, write_text
 from data.system.wording import counted, open_console
 from reid_train.inference.checkpoint_scores import evaluate_checkpoint
-from reid_train.inference.evaluation_count import record_evaluation, shows_own_test, study_of
+from reid_train.inference.evaluation_count import record_evaluation, study_tested_on
 from reid_train.measure.scores import COUNTS, LABELS, summary
 from reid_train.settings.config import TrainConfig, check_training, fit_defaults
 from reid_train.training.check import check_start
@@ -76,7 +76,7 @@ def test_metrics(
         return figures
     metrics: dict[str, Any] = summary(evaluate_checkpoint(folder, query, gallery, device=device, **cache))
     tested = [sample.path for sample in (*query, *gallery)]
-    if (study := study_of(folder)) and shows_own_test(study, tested, cache["cache_dir"]):
+    if study := study_tested_on(folder, tested, cache["cache_dir"]):
         record_evaluation(study, f"retrain, {folder.name}")
     write_json(file, metrics)
     return metrics

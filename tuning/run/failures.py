@@ -9,7 +9,13 @@ from data.system.errors import UserError
 from reid_train.objective.losses import NonFiniteLoss
 from tuning.record.cause import Cause, Kind
 
-NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "MPS backend out of memory", "ALLOC_FAILED")
+NO_MEMORY = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "GPU is out of memory",
+    "MPS backend out of memory",
+    "ALLOC_FAILED",
+)
 """What errors say that only their words tell apart: of the CPU's allocator, CUDA, MPS and cuBLAS."""
 
 

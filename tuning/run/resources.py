@@ -48,11 +48,11 @@ def plan_resources(
     """
     cpus, (names, problem) = usable_cpus(), look_for_gpus() if device in ("auto", "cuda") else ([], None)
     gpu_count = len(names)
+    if problem and gpus_per_trial != 0 and (gpu_count or "out of memory" in problem):
+        raise UserError(problem)  # Ray would give trials a bad one, too; a full one may be free soon
     if (device == "cuda" and not gpu_count) or (device == "mps" and sys.platform != "darwin"):
         why = f": {problem}" if problem else ""
         raise UserError(f"device={device} is not available here{why}; use device=auto or device=cpu")
-    if gpu_count and problem and gpus_per_trial != 0:
-        raise UserError(problem)  # Ray would give trials that one, too
     if cpus_per_trial is not None:
         if cpus_per_trial < 1:
             raise UserError(f"--cpus-per-trial {cpus_per_trial}: at least 1")

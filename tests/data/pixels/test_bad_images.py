@@ -11,6 +11,7 @@ from data.checks.report import examine
 from data.pixels.bad_images import bad_images, describe_left_out, usable_test, usable_train
 from data.pixels.cache import open_pixels
 from data.pixels.digests import fingerprint
+from data.pixels.memos import remembered
 from data.sets.readers import read_train
 from data.system.errors import UserError
 
@@ -99,3 +100,23 @@ def test_the_doctor_refuses_images_outside_unless_told(root: Path, tmp_path: Pat
     (finding,) = [finding for finding in examine(root).findings if "leads out" in finding.text]
     assert finding.severity == "error" and "outside_images=true" in finding.text
     assert not [finding for finding in examine(root, outside_images=True).findings if "leads out" in finding.text]
+
+
+def test_what_was_read_before_ctrl_c_is_not_read_again(tmp_path: Path) -> None:
+    paths = [str(tmp_path / str(number % 3) / f"{number}.jpg") for number in range(40)]
+    for path in paths:
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).touch()
+    asked, most = list[str](), 30
+
+    def digest(path: str) -> str:
+        if len(asked) == most:
+            raise KeyboardInterrupt
+        asked.append(path)
+        return path
+
+    with pytest.raises(KeyboardInterrupt):
+        remembered(digest, paths, tmp_path / "memos", threads=1)
+    first, asked, most = asked, [], len(paths)
+    assert remembered(digest, paths, tmp_path / "memos", threads=1) == dict(zip(paths, paths, strict=True))
+    assert len(first) == 30 and sorted(first + asked) == sorted(paths)

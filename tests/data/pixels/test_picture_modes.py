@@ -65,7 +65,7 @@ def found(folder: Path, *values: np.ndarray) -> list[str]:
     for sample, picture in zip(samples, values, strict=True):
         Image.fromarray(picture).save(sample.path)
     looks = {sample.path: look_at(sample.path) for sample in samples}
-    return [finding.text for finding in odd_pictures({"train": Listing("", samples, [], [])}, looks)]
+    return [finding.text for finding in odd_pictures({"train": Listing("", samples, {}, [])}, looks)]
 
 
 def test_the_doctor_finds_pictures_that_show_nothing_and_scales_that_differ(tmp_path: Path) -> None:

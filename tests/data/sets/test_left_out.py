@@ -66,7 +66,9 @@ def test_names_that_say_nothing_are_an_error_for_training_and_doctor(root: Path,
     folder = root / FOLDERS[kind]
     everything = len(list(folder.iterdir()))
     count = rename(folder, share)
-    with pytest.raises(UserError, match=rf"{count} images left out, .*photo_.*manifest\.csv.*path,identity") as caught:
+    with pytest.raises(
+        UserError, match=rf"{count} images left out, .*photo_.*set/manifest\.csv: .*path,identity"
+    ) as caught:
         read_train(root)
     assert "\n" not in str(caught.value) and (("max_left_out" in str(caught.value)) == (share < 1))
     assert examine(root).breaks_training
@@ -82,6 +84,17 @@ def test_the_way_out_of_a_message_works(root: Path, kind: str) -> None:
         read_train(root)
     share = float(str(caught.value).split("max_left_out=")[1].split()[0])
     assert read_train(root, max_left_out=share)
+
+
+def test_the_manifest_that_a_message_asks_for_is_read_where_it_says(root: Path, kind: str) -> None:
+    rename(root / FOLDERS[kind], 0.3)
+    with pytest.raises(UserError) as caught:
+        read_train(root)
+    manifest = Path(str(caught.value).split("write ")[1].split(": the line ")[0])
+    images = [file.relative_to(root) for file in sorted((root / FOLDERS[kind]).iterdir())]
+    rows = [f"{image},{place // 4},{place % 2},train" for place, image in enumerate(images)]
+    manifest.write_text("\n".join(["path,identity,camera,split", *rows]))
+    assert len(read_train(root)) == len(images) and len(read_gallery(root / FOLDERS[kind]).labels) == len(images)
 
 
 @pytest.mark.parametrize("split", ["query", "gallery"])
@@ -169,5 +182,7 @@ def test_a_folder_that_no_reader_knows_says_how_to_write_a_manifest(tmp_path: Pa
     (tmp_path / "mine" / "anna").mkdir(parents=True)
     (tmp_path / "mine" / "anna" / "1.jpg").touch()
     for dataset in (None, "manifest"):
-        with pytest.raises(UserError, match=r"write a manifest\.csv .*path,identity,camera,split.*cars/a17\.jpg,a17"):
+        with pytest.raises(
+            UserError, match=r"write .*/mine/manifest\.csv: .*path,identity,camera,split.*cars/a17\.jpg,a17"
+        ):
             find_dataset(tmp_path / "mine", dataset)

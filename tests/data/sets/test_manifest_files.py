@@ -1,5 +1,6 @@
 """Manifests as spreadsheets and other systems write them, and texts that look like numbers."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,13 @@ def read(root: Path, content: str | bytes) -> list[tuple[str, int, int]]:
 )
 def test_a_manifest_from_windows_or_excel_says_the_same(tmp_path: Path, content: str | bytes) -> None:
     assert read(tmp_path, content) == [("a.jpg", 7, 1), ("b.jpg", 8, 2)]
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_are_found_as_macos_writes_them_and_as_others_do(tmp_path: Path, forms: tuple[str, str]) -> None:
+    of_file, of_row = (unicodedata.normalize(form, "été.jpg") for form in forms)
+    (tmp_path / of_file).touch()
+    assert (of_file, 9, 1) in read(tmp_path, PLAIN + f"{of_row},9,1,train\n")
 
 
 def test_another_encoding_is_named_with_its_line_and_the_command_that_helps(tmp_path: Path) -> None:

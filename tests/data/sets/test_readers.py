@@ -133,7 +133,7 @@ def test_names_that_do_not_match_are_left_out_with_a_warning(
     touch(tmp_path / "bounding_box_train", [name])
     assert len(MARKET1501.read_train(tmp_path)) == len(MARKET_TRAIN)
     assert name in caplog.text and "1 images left out" in caplog.text
-    unmatched = MARKET1501.list_split(tmp_path, TRAIN).unmatched
+    (unmatched,) = MARKET1501.list_split(tmp_path, TRAIN).left_out.values()
     assert [Path(path).name for path in unmatched] == [name]
 
 

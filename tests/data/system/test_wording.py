@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.table import Table
 
-from data.system.wording import in_markdown, in_plot, open_console
+from data.system.wording import gigabytes, in_markdown, in_plot, open_console
 from tuning.result.tables import markdown_table
 
 NAMES = ["[red]a[/red]", "[/]", "[link=x]y", ":smile:", "a|b", "50 % {x} #1", "$x$", r"$\\frac$", "<b>a</b>", "**a**"]
@@ -38,3 +38,13 @@ def test_a_table_in_markdown_has_the_cells_that_it_was_given():
     cells = [[cell.strip() for cell in line.replace(r"\|", "¦").strip("|").split("|")] for line in table.splitlines()]
     assert cells == [["name", "a¦b"], ["---", "---"], ["x¦y", r"\<b>"], ["1", r"\`"]]
     assert in_markdown("[x](y) * a\nb") == r"\[x\](y) \* a\\nb"
+
+
+def test_the_size_of_a_folder_is_whole_numbers_and_passes_over_what_is_gone(tmp_path):
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(150 * 10**9)  # a hole takes no room
+    (tmp_path / "gone").symlink_to(tmp_path / "nothing")
+    assert gigabytes(tmp_path) == "150 GB"
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(12_345_678)
+    assert gigabytes(tmp_path) == "0.012 GB"

@@ -1,5 +1,7 @@
 """A GPU that PyTorch cannot use is told of, with the reason; a machine without one is not bothered."""
 
+import functools
+
 import pytest
 import torch
 
@@ -28,7 +30,7 @@ def machine(monkeypatch, tmp_path):
                 raise init
 
         monkeypatch.setattr(torch.cuda, "init", begin)
-        monkeypatch.setattr(device, "_why_no_gpu", gpus.why_no_gpu)
+        monkeypatch.setattr(device, "_why_no_gpu", functools.cache(gpus.why_no_gpu))
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return there
@@ -71,6 +73,26 @@ def test_a_card_without_kernels_in_this_build_is_not_taken(machine, monkeypatch,
     monkeypatch.setattr(gpus, "gpu_problem", lambda number: "CUDA error: no kernel image is available for execution")
     assert device.choose_device("auto").type in ("cpu", "mps")
     assert "no kernel image" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: out of memory")]
+)
+def test_a_full_gpu_is_an_error_and_no_reason_to_train_on_the_cpu(machine, monkeypatch, error):
+    machine(nvidia=(0, 1), count=1)
+
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, "ones", full)
+    for name in ("auto", "cuda"):
+        with pytest.raises(
+            UserError, match=f"^device={name}: the GPU is out of memory: end what else uses it.*device=cpu$"
+        ):
+            device.choose_device(name)
+    assert device.choose_device("cpu").type == "cpu"
+    monkeypatch.setattr(gpus, "gpu_problem", lambda number: None)  # what used it has ended
+    assert device.choose_device("auto").type == "cuda"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -233,19 +233,21 @@ def test_a_file_of_another_architecture_is_refused_and_changes_nothing(tmp_path,
     assert all(torch.equal(tensor, kept[name]) for name, tensor in target.state_dict().items())
 
 
-def test_a_larger_network_of_the_same_names_is_told_by_what_of_it_went_unused(tmp_path):
-    torch.save(OTHERS["resnet101"]().state_dict(), tmp_path / "x.pth")
-    said = load_pretrained(build_model(tiny_config(backbone="resnet50"), 5), str(tmp_path / "x.pth"))
-    share = 1 - sum(p.numel() for p in models.resnet50().parameters()) / sum(
-        p.numel() for p in models.resnet101().parameters()
-    )
-    told = float(said.partition("unused, ")[2].partition(" %")[0])
-    assert told == pytest.approx(100 * share, abs=6) and "layer3." in said.partition("unused")[2]
+def test_a_deeper_network_of_the_same_names_is_refused_by_its_layers(tmp_path):
+    torch.save({"state_dict": before("module.", OTHERS["resnet101"]().state_dict())}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"architecture: state_dict\.module\.layer3 has 23 layers there, 6 here; give"):
+        load_pretrained(build_model(tiny_config(backbone="resnet50"), 5), str(tmp_path / "x.pth"))
 
 
 def test_a_file_without_weights_is_refused_with_its_keys(tmp_path, narrow):
     torch.save({"epoch": 3, "optimizer": {"param_groups": []}, "config": "x"}, tmp_path / "x.pth")
     with pytest.raises(UserError, match=r"holds no state dict; its keys: epoch, optimizer, config"):
+        load_pretrained(resnet(1), str(tmp_path / "x.pth"))
+
+
+def test_names_that_begin_with_a_digit_that_is_no_number_are_names(tmp_path, narrow):
+    torch.save({"\u00b2.weight": torch.zeros(2)}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="of another architecture: none"):
         load_pretrained(resnet(1), str(tmp_path / "x.pth"))
 
 
@@ -290,6 +292,22 @@ def test_a_transformer_is_found_in_what_each_toolbox_publishes(tmp_path, publish
     assert all(torch.equal(tensor, there[name]) for name, tensor in target.backbone.state_dict().items())
     assert ("bottleneck" in said) is False and "tensors matched" in said
     assert bool((target.neck.running_mean == 0.25).all()) == (publish is trans_reid)
+
+
+@pytest.mark.parametrize("layers", [11, 13])
+def test_a_transformer_of_another_depth_is_refused_by_its_layers(tmp_path, layers):
+    """11 of 12 layers are more than 90 % of the numbers."""
+    state = timm.create_model("vit_tiny_patch16_224", num_classes=0, depth=layers).state_dict()
+    torch.save(before("base.", state), tmp_path / "x.pth")
+    with pytest.raises(UserError, match=rf"base\.blocks has {layers} layers there, 12 here"):
+        load_pretrained(vit(1, 224, 224, "vit_tiny_patch16_224"), str(tmp_path / "x.pth"))
+
+
+def test_a_torchscript_archive_is_refused_with_what_helps(tmp_path, narrow):
+    """OpenAI publishes CLIP so."""
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "x.pt")
+    with pytest.raises(UserError, match=r"a TorchScript archive.*torch\.jit\.load\(FILE\)\.state_dict\(\)"):
+        load_pretrained(resnet(1), str(tmp_path / "x.pt"))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(16, 8), (21, 10)])
@@ -377,6 +395,19 @@ def test_soliders_swin_is_found_and_merges_patches_as_it_did(tmp_path, wrap):
         torch.testing.assert_close(net.layers[stage + 1].downsample(map_BHWC), theirs(map_BHWC), atol=1e-5, rtol=1e-5)
     there = one.backbone.net.state_dict()
     assert all(torch.equal(t, there[n]) for n, t in net.state_dict().items() if ".downsample." not in n)
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"),
+    [
+        ("test_vit", {"pos_embed": torch.zeros(2, 129, 64)}),
+        ("swin_tiny_patch4_window7_224", {"stages.0.downsample.norm.weight": torch.zeros(3)}),
+    ],
+)
+def test_tensors_of_shapes_that_no_such_model_has_are_refused(tmp_path, name, odd):
+    torch.save({"layers.0.blocks.0.attn.w_msa.qkv.weight": torch.zeros(2), **odd}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=f"its tensors are not those of timm/{name}"):
+        load_pretrained(vit(1, name=name), str(tmp_path / "x.pth"))
 
 
 def test_original_swin_files_still_pass_through_timms_own_filter(tmp_path):

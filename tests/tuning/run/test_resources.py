@@ -3,6 +3,7 @@
 import pytest
 
 from data.system.errors import UserError
+from reid_train.model.gpus import FULL
 from tuning.run import resources
 from tuning.space.read import read_space
 
@@ -104,6 +105,14 @@ def test_one_gpu_of_several_that_cannot_compute_is_to_be_left_out(monkeypatch):
     with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=0"):
         resources.plan_resources(None, None, None, "auto")
     assert resources.plan_resources(None, 0, None, "auto").gpus == 0
+
+
+def test_a_full_gpu_is_no_reason_to_search_on_the_cpu(monkeypatch):
+    found(monkeypatch, [], FULL)
+    for device in ("auto", "cuda"):
+        with pytest.raises(UserError, match=r"^the GPU is out of memory: end what else uses it.*device=cpu$"):
+            resources.plan_resources(None, None, None, device)
+    assert resources.plan_resources(None, 0, None, "auto").gpus == resources.plan_resources(1, None, 1, "cpu").gpus == 0
 
 
 def test_memory_is_reckoned_from_the_largest_batch_of_the_largest_images(tmp_path):

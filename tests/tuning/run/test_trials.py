@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.sets.splits import TrainingData
+from reid_train.model.gpus import FULL
 from tuning.decide.budget import Purse
 from tuning.decide.policy import Policy
 from tuning.record.cause import Cause, Kind
@@ -96,3 +97,6 @@ def test_a_trial_whose_gpu_died_fails_instead_of_training_on_the_cpu(policy, mon
     job = handed_job(policy, 0, Resources(1, 1, 1))
     (told,) = train(job, TrainingData([], [], []), None, None)
     assert told == Failed(Cause(Kind.DOES_NOT_FIT, "the trial's GPU cannot be used: CUDA error: launch failure"))
+    monkeypatch.setattr("tuning.run.worker.why_no_gpu", lambda: FULL)
+    (told,) = train(job, TrainingData([], [], []), None, None)
+    assert isinstance(told, Failed) and told.cause.kind is Kind.OUT_OF_MEMORY
