@@ -159,6 +159,38 @@ def test_want_of_memory_is_the_machines_where_it_was_enough_for_the_same_trials(
     assert [search.study.trial(number).state for number in going_on] == [TrialState.WAITING] * 3
 
 
+def test_want_of_memory_of_a_new_trial_is_the_machines_where_others_as_large_have_trained(tmp_path):
+    search = Search(tmp_path, SPACE.replace("batch_size: [8, 16, 32]", "batch_size: [8, 4096]"))
+    sizes = set[int]()
+    for _ in range(8):
+        trial = search.begin()
+        job = job_of(trial.config)
+        size = job.config.batch_size
+        if size == 8 and 8 not in sizes:
+            search.train(trial)
+            sizes.add(8)
+            continue
+        search.fail(Cause(Kind.OUT_OF_MEMORY, f"batch_size={size} is too large here: CUDA out of memory"), trial)
+        assert search.study.trial(job.number).state is (TrialState.FAILED if size == 4096 else TrialState.WAITING)
+        if size == 8:
+            return
+    pytest.fail("no second trial had a batch of 8")
+
+
+def test_two_choices_that_fail_only_together_are_to_blame(tmp_path):
+    """Each of them alone trains: the machine works, and the search goes on to its end."""
+    space = SPACE.replace("batch_size: [8, 16, 32]", "batch_size: [8, 16]").replace("trials: 12", "trials: 20")
+    search = Search(tmp_path, space)
+    while (trial := search.begin()) not in (None, StudySearcher.FINISHED):
+        config = job_of(trial.config).config
+        if (config.optimizer, config.batch_size) == ("sgd", 16):
+            search.fail(Cause(Kind.ERROR, "RuntimeError: no such kernel"), trial)
+        else:
+            search.train(trial)
+    failed = [trial for trial in search.study.trials() if trial.state is TrialState.FAILED]
+    assert {(t.parameters["optimizer"], t.parameters["batch_size"]) for t in failed} == {("sgd", 16)}
+
+
 def test_a_search_that_ends_before_any_trial_has_trained_keeps_its_trials(tmp_path):
     search = Search(tmp_path, SPACE.replace("trials: 12", "trials: 2"))
     search.fail(NO_GPU)
