@@ -28,7 +28,7 @@ def in_processes(function: str, *arguments: Any, count: int = 1) -> list[Any]:
     `function` is "module:name": the module is imported there alone. What the function raises is raised here. Raises
     HelperDied where such a process is killed; they end with this one, however it does.
     """
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         calls = [pool.submit(_call, function, arguments) for _ in range(count)]
         try:
             return [call.result() for call in calls]
@@ -47,8 +47,8 @@ def dead_helpers_told(results: Iterator[_Result]) -> Iterator[_Result]:
         raise HelperDied(f"a process that prepares batches {KILLED}; {way_out}") from error
 
 
-def _end_with_parent() -> None:
-    """Ends this process when the one that started it is gone: the pool's own would wait for another call for ever."""
+def end_with_parent(*_: object) -> None:
+    """Ends this process when the one that asked for it is gone: those of pools and DataLoaders would wait for ever."""
 
     def watch() -> None:
         parent = parent_process()
