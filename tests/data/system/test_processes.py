@@ -11,7 +11,7 @@ import pytest
 
 from data.system.processes import HelperDied, in_processes
 
-ASKS = "if __name__ == '__main__': from data.system.processes import in_processes; in_processes('time:sleep', 0.5)"
+ASKS = "if __name__ == '__main__': from data.system.processes import in_processes; in_processes('time:sleep', 60)"
 
 
 def test_results_and_errors_come_here():

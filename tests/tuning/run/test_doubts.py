@@ -10,6 +10,7 @@ from tuning.decide.policy import Policy
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
+from tuning.run.doubts import failed
 from tuning.run.guard import SearchStopped
 from tuning.run.messages import EpochEnded, Failed, job_of
 from tuning.run.scheduler import RungScheduler
@@ -177,18 +178,19 @@ def test_want_of_memory_of_a_new_trial_is_the_machines_where_others_as_large_hav
     pytest.fail("no second trial had a batch of 8")
 
 
-def test_two_choices_that_fail_only_together_are_to_blame(tmp_path):
-    """Each of them alone trains: the machine works, and the search goes on to its end."""
-    space = SPACE.replace("batch_size: [8, 16, 32]", "batch_size: [8, 16]").replace("trials: 12", "trials: 20")
-    search = Search(tmp_path, space)
-    while (trial := search.begin()) not in (None, StudySearcher.FINISHED):
-        config = job_of(trial.config).config
-        if (config.optimizer, config.batch_size) == ("sgd", 16):
-            search.fail(Cause(Kind.ERROR, "RuntimeError: no such kernel"), trial)
-        else:
-            search.train(trial)
-    failed = [trial for trial in search.study.trials() if trial.state is TrialState.FAILED]
-    assert {(t.parameters["optimizer"], t.parameters["batch_size"]) for t in failed} == {("sgd", 16)}
+def test_two_choices_that_fail_only_together_are_to_blame(search):
+    """Each of them alone trains: the machine works."""
+    study, broken = search.study, Cause(Kind.ERROR, "RuntimeError: no such kernel")
+
+    def begun(optimizer, batch_size):
+        return study.add({"learning_rate": 0.01, "optimizer": optimizer, "batch_size": batch_size})
+
+    for choices in (("adamw", 16), ("sgd", 8)):
+        study.record(begun(*choices), 2, epoch_report(1))
+    for _ in range(5):
+        failed(study, begun("sgd", 16), broken)
+    with pytest.raises(UserError, match="6 trials failed alike"):
+        failed(study, begun("adamw", 16), broken)
 
 
 def test_a_search_that_ends_before_any_trial_has_trained_keeps_its_trials(tmp_path):
