@@ -7,7 +7,6 @@ tells identities apart survives from camera to camera; colour cast, exposure, vi
 obstructions do not.
 """
 
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from data.drawing.layouts import LAYOUTS, Layout
 from data.drawing.people import person_look
 from data.drawing.vehicle_looks import vehicle_look
 from data.system.errors import UserError
+from data.system.own_folder import OwnFolder
 
 DISTRACTOR, JUNK = 0, -1
 """Market-1501's numbers for people who belong to no query and for bad boxes."""
@@ -63,8 +63,8 @@ def draw_dataset(
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise UserError(f"{target} is not an empty folder, and nothing is overwritten: name another folder")
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
-            unfinished = Path(scratch) / target.name
+        with OwnFolder(f".{target.name}.", target.parent) as scratch:
+            unfinished = scratch / target.name
             shots = _plan(LAYOUTS[layout], identities, test_identities, cameras, images_per_camera, seed)
             _draw_all(layout, shots, unfinished, seed)
             if target.exists():

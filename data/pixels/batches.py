@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from data.pixels.augmentation import Augmentation, to_device
 from data.pixels.cache import Pixels
 from data.pixels.sampler import epoch_batches
+from data.system.processes import end_with_parent
 from data.system.sockets import shorten_sockets
 
 # B images of a batch, H height, W width
@@ -106,6 +107,7 @@ def training_batches(
         # Without a generator of its own the loader would draw from the global random state.
         generator=torch.Generator(),
         multiprocessing_context=_worker_context() if num_workers else None,
+        worker_init_fn=end_with_parent,
     )
     return iter(loader)
 

@@ -6,9 +6,13 @@ with replacing("results/trials.csv") as temporary:
 
 import json
 import os
+import re
 import tempfile
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +22,24 @@ from data.system.errors import UserError
 
 LONGEST_NAME_BYTES = 200
 """So much of a file's name goes into its temporary file's: file systems take 255 bytes, some of them less."""
+UNFINISHED = re.compile(r"\..*\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-\w{8}\.tmp")
+"""Names of the temporary files of `replacing`."""
+ABANDONED_S = 3600.0
+"""A temporary file that was not written to for so long is nobody's any more, whatever machine it was made on."""
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`. When the block ends well, that file is flushed and replaces `path`."""
+    """Gives a temporary path beside `path`. When the block ends well, that file is flushed and replaces `path`.
+
+    A process that is killed meanwhile leaves the temporary file; the next that writes into the folder removes it.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(target.parent.absolute())
+    begin = f".{_shortened(target.name)}.{_machine()}-{os.getpid()}-"
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{_shortened(target.name)}.", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=begin, suffix=".tmp")
     except OSError as error:
         error.filename = str(target)
         raise
@@ -47,6 +60,31 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@cache
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes have left in the folder of what they wrote; a process looks there once."""
+    with suppress(OSError, OverflowError):
+        for file in folder.glob(".*.tmp"):
+            if (found := UNFINISHED.fullmatch(file.name)) is None:
+                continue
+            of_dead = found["machine"] == _machine() and not _lives(int(found["process"]))
+            if of_dead or time.time() - file.stat().st_mtime > ABANDONED_S:
+                file.unlink()
+
+
+def _machine() -> str:
+    """This machine's name, in 8 letters."""
+    return f"{zlib.crc32(os.uname().nodename.encode()):08x}"
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError as error:  # it may be another user's
+        return not isinstance(error, ProcessLookupError)
+    return True
 
 
 def _shortened(name: str) -> str:

@@ -7,13 +7,15 @@ import multiprocessing.util
 import os
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from data.system.errors import UserError
+from data.system.own_folder import OwnFolder
 
 LONGEST_PATH = 107 if sys.platform == "linux" else 103
-OF_PYTHON = len("/pymp-12345678/listener-12345678")
-"""What Python's multiprocessing puts below the folder of temporary files."""
+OF_PYTHON = len("/reid-sockets-12345678/pymp-12345678/listener-12345678")
+"""What we and Python's multiprocessing put below the folder of temporary files."""
 
 
 def socket_folder(below: int) -> Path:
@@ -31,12 +33,14 @@ def socket_folder(below: int) -> Path:
     )
 
 
+@cache
 def shorten_sockets() -> None:
-    """Has this process and those that it starts through multiprocessing keep their sockets where paths are short."""
-    if len(os.fsencode(tempfile.gettempdir())) + OF_PYTHON <= LONGEST_PATH:
-        return
-    before, tempfile.tempdir = tempfile.tempdir, str(socket_folder(OF_PYTHON))
+    """Has this process and those that it starts through multiprocessing keep their sockets in a folder of its own, with
+    a short path. Where this process is killed, the next that is told so removes the folder."""
+    own = OwnFolder("reid-sockets-", socket_folder(OF_PYTHON))
+    before, tempfile.tempdir = tempfile.tempdir, str(own.path)
     try:
         multiprocessing.util.get_temp_dir()  # it is chosen once
     finally:
         tempfile.tempdir = before
+    multiprocessing.util.Finalize(None, own.remove, exitpriority=-101)  # after multiprocessing has removed its own

@@ -12,6 +12,7 @@ from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from data.system.options import check_out
+from data.system.processes import dead_helpers_told
 from reid_train.checkpoints.checkpoint import WEIGHTS, another_run, load_checkpoint, remove_state
 from reid_train.measure.epoch_report import EpochReport
 from reid_train.objective.losses import NonFiniteLoss
@@ -67,7 +68,7 @@ def train_into(config: TrainConfig, data: TrainingData, pixels: Pixels, out: Pat
         _record(finished.metrics, out)  # it may have been interrupted between the weights and the table
     else:
         try:
-            for report in train_epochs(config, data, pixels, out_dir=out):
+            for report in dead_helpers_told(train_epochs(config, data, pixels, out_dir=out)):
                 _record(report.to_record(), out)
                 logger.info(line := _epoch_line(report))
                 print(line, flush=True)

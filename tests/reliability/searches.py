@@ -56,20 +56,32 @@ class Search:
     def said(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def alive(self) -> dict[int, str]:
-        """Process id -> role, of all that live in the session; "" for those without one of ROLES."""
+    def commands(self) -> dict[int, str]:
+        """Process id -> command line, of all that live in the session."""
         found = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             try:
                 state, _, _, session = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:4]
-                argv = (entry / "cmdline").read_bytes().split(b"\0")
+                command = (entry / "cmdline").read_bytes().decode(errors="replace")
             except OSError:  # it ended
                 continue
             if int(session) == self.pid and state != "Z":
-                found[int(entry.name)] = "driver" if int(entry.name) == self.pid else _role(argv[0].decode())
+                found[int(entry.name)] = command
         return found
+
+    def alive(self) -> dict[int, str]:
+        """Process id -> role, of all that live in the session; "" for those without one of ROLES."""
+        found = self.commands().items()
+        return {pid: "driver" if pid == self.pid else _role(command.split("\0")[0]) for pid, command in found}
+
+    def kill_one(self, words: str) -> int:
+        """Kills (-9) the first process in whose command line these words stand, when there is one; gives its id."""
+        assert self.wait_until(lambda: any(words in command for command in self.commands().values())), self.said()
+        killed = min(pid for pid, command in self.commands().items() if words in command)
+        os.kill(killed, signal.SIGKILL)
+        return killed
 
     def kill(self, target: str, rng: random.Random) -> bool:
         """Kills (-9) a process of that role, or "all" at once; whether there was one."""

@@ -1,7 +1,6 @@
 """A real search, end to end: what it leaves, how it goes on, and what the commands after it make of it."""
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -191,12 +190,15 @@ def test_another_space_on_the_same_folder_is_refused_and_nothing_is_touched(fini
     }
 
 
-def test_a_report_of_a_running_search_says_that_it_runs(tiny_space, tmp_path):
-    folder = Study(tmp_path / "tiny", read_space(tiny_space)).folder
-    assert "To go on:" in run_here("tuning.report", folder).stdout
-    with lock_folder(folder):
-        shown = run_here("tuning.report", folder).stdout
-    assert f"process {os.getpid()} is searching here" in shown and "To go on" not in shown
+def test_a_report_of_a_running_search_says_that_it_runs(tiny_space, tmp_path, finished_copy):
+    begun = Study(tmp_path / "begun", read_space(tiny_space)).folder
+    assert "To go on:" in run_here("tuning.report", begun).stdout
+    assert "next:" in run_here("tuning.report", finished_copy).stdout
+    for folder in (begun, finished_copy):  # the second goes on with a larger budget
+        with lock_folder(folder):
+            (folder / "search.pid").write_text("4711\n")
+            shown = run_here("tuning.report", folder).stdout
+        assert "process 4711 is searching here" in shown and "To go on" not in shown and "next:" not in shown
 
 
 def test_a_study_from_another_machine_says_how_its_weights_are_named_here(finished_copy, tmp_path):

@@ -12,7 +12,7 @@ from data.pixels.sampler import steps_per_epoch
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError, in_one_line
-from data.system.processes import in_processes
+from data.system.processes import HelperDied, in_processes
 from data.system.wording import clock, counted, show_value
 from reid_train.settings.config import TrainConfig
 from tuning.decide.budget import Purse, closing_s
@@ -145,6 +145,8 @@ def measure_epoch_s(config: TrainConfig, data: TrainingData, pixels: Pixels, con
     part = _part(config, data)
     try:
         step_s = statistics.mean(in_processes("tuning.prepare.probes:step_s", config, part, pixels, count=concurrency))
+    except HelperDied:
+        raise
     except Exception as error:  # out of memory, say: whatever stops these steps would stop the trials
         raise UserError(
             f"rungs: auto timed a few steps, which failed: {type(error).__name__}: {in_one_line(error)}; "

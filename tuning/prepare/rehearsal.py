@@ -4,10 +4,10 @@ rehearse(arguments)
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from data.system.own_folder import OwnFolder
 from tuning.prepare.begin import draw_sample, prepare, read_space_of, study_folder
 from tuning.prepare.planning import plan_study, starts_alone
 from tuning.record.folders import DATABASE
@@ -21,10 +21,10 @@ def rehearse(arguments: argparse.Namespace) -> None:
     """
     space = read_space_of(arguments)
     folder = study_folder(arguments, space)
-    with tempfile.TemporaryDirectory(prefix="plan-") as place:
+    with OwnFolder("reid-plan-") as place:
         changes: dict[str, Any] = {
             "results": f"{place}/results",
-            "cache_dir": arguments.cache_dir or Path(place) / "pixels",
+            "cache_dir": arguments.cache_dir or place / "pixels",
         }
         if space.sample_data is not None and not Path(space.base_config().data_dir).exists():
             changes["data_dir"] = f"{place}/data"

@@ -11,7 +11,6 @@ have changed, they are copied here before the epoch is told: the study never kno
 import json
 import logging
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ import fsspec
 from pyarrow import fs
 
 from data.system.errors import UserError
+from data.system.own_folder import OwnFolder
 from data.system.passwords import without_passwords
 
 logger = logging.getLogger(__name__)
@@ -168,8 +168,8 @@ def trial_workspace(storage: Storage | None, place: str) -> Iterator[tuple[Path,
     if storage is None:
         yield Path(place), lambda: None
         return
-    with tempfile.TemporaryDirectory(prefix="reid-trial-") as scratch:
-        folder = Path(scratch) / "trial"
+    with OwnFolder("reid-trial-") as scratch:
+        folder = scratch / "trial"
         if not storage.load(place, folder):
             folder.mkdir()
         kept = _stamps(folder)

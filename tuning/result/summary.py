@@ -4,6 +4,7 @@ for line in headline(study):
     print(line)
 """
 
+import os
 from collections import Counter
 from contextlib import suppress
 from typing import Any
@@ -231,15 +232,16 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
         print_table(console, "the best of those that were trained longest, by all of their runs", header, shown)
     for line in headline(study):
         console.print(line, soft_wrap=True)
-    if (study.folder / BEST).is_dir():
+    process = process_in(study.folder)
+    if process is not None and process != str(os.getpid()):
+        print(f"\nprocess {process} is searching here; its results are told when it ends")
+    elif (study.folder / BEST).is_dir():
         size = gigabytes(study.folder)
         print(f"\neverything is in {study.folder} ({size}): summary.md, trials.csv, plots/, best/")
         print(f"next: {python_command('tuning.retrain', str(study.folder))}")
         best_config = read_config(str(study.folder / BEST_CONFIG))
         if best_config.distills and not str(best_config.teacher).startswith(TIMM):
             print("      with --teacher DIR: one that was trained on all identities, as tuning.retrain leaves it")
-    elif process := process_in(study.folder):
-        print(f"\nprocess {process} is searching here; its results are told when it ends")
     else:
         done = sum(trial.state in ENDED for trial in trials)
         print(f"\nunfinished: {counted(done, 'trial')} ended. To go on:")

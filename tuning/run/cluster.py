@@ -5,7 +5,6 @@ import secrets
 import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from ray.exceptions import AuthenticationError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from data.system.errors import UserError
+from data.system.own_folder import OwnFolder
 from data.system.passwords import without_passwords
 from tuning.record.storage import Storage
 from tuning.run.resources import Resources, check_gpus_per_trial, trials_on_a_gpu
@@ -57,11 +57,11 @@ def join(address: str, options: dict[str, Any]) -> None:
 
     Raises UserError when no cluster answers, or it asks for a token that this process does not have.
     """
-    with tempfile.TemporaryDirectory(prefix="reid-code-") as folder:
+    with OwnFolder("reid-code-") as folder:
         for package in PACKAGES:
             # Modules alone: users keep their images in data/.
-            shutil.copytree(ROOT / package, Path(folder) / package, ignore=_all_but_modules)
-        job = {"working_dir": folder, "env_vars": {"OMP_WAIT_POLICY": "PASSIVE", "RAY_CHDIR_TO_TRIAL_DIR": "0"}}
+            shutil.copytree(ROOT / package, folder / package, ignore=_all_but_modules)
+        job = {"working_dir": str(folder), "env_vars": {"OMP_WAIT_POLICY": "PASSIVE", "RAY_CHDIR_TO_TRIAL_DIR": "0"}}
         try:
             ray.init(address=address, runtime_env=job, **options)
         except (AuthenticationError, ConnectionError, ValueError, RuntimeError) as error:

@@ -8,10 +8,12 @@ Were each put on record at once, a broken machine would use up a search's trials
 
 import json
 import re
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any, NoReturn
 
 from data.system.errors import UserError
+from reid_train.settings.config import ARCHITECTURE
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
@@ -23,12 +25,15 @@ NUMBERS = re.compile(r"\b(0x)?[0-9a-f]*\d[0-9a-f]*\b")
 """Numbers and addresses: trials that fail alike have other ones in their times, say."""
 PATHS = re.compile(r"\S*/\S*")
 """Files: of a disk that is gone each trial misses another image."""
+DECIDES_MEMORY = (*ARCHITECTURE, "batch_size")
+"""Settings that decide most of the memory that a trial takes."""
 
 
 def failed(study: Study, number: int, cause: Cause) -> None:
     """Puts a failure on record where the configuration brought it about, else makes the trial wait.
 
-    Raises UserError where ALIKE trials wait that failed alike, and no choice of a setting sets them apart from others.
+    Raises UserError where ALIKE trials wait that failed alike, and no choice of a setting, or of two, sets them apart
+    from others.
     """
     if _is_its_own(study, number, cause):
         study.finish(number, TrialState.FAILED, cause)
@@ -66,21 +71,27 @@ def convict(study: Study) -> bool:
 
 
 def _is_its_own(study: Study, number: int, cause: Cause) -> bool:
-    """Whether the configuration brought it about. Memory that was enough for the trial before is missing because others
-    use it, too."""
+    """Whether the configuration brought it about. Memory that was enough for this trial, or for one as large, is
+    missing because others use it, too."""
     if cause.kind is Kind.OUT_OF_MEMORY:
-        return study.trial(number).epochs == 0
+        size = _choices(study.trial(number).parameters, DECIDES_MEMORY)
+        return size not in {_choices(trial.parameters, DECIDES_MEMORY) for trial in study.trials() if trial.epochs}
     return cause.shows_bad_region
 
 
 def _set_apart(study: Study, numbers: Sequence[int]) -> bool:
-    """Whether these trials share a choice of a setting that no trial which has trained has."""
-    trained = [trial.parameters for trial in study.trials() if trial.epochs]
-    for name in {p.name for p in study.space.parameters if p.kind == "categorical" and len(p.choices) > 1}:
-        shared = {json.dumps(study.trial(number).parameters.get(name)) for number in numbers}
-        if len(shared) == 1 and not shared & {json.dumps(parameters.get(name)) for parameters in trained}:
+    """Whether these trials share a choice of a setting, or of two, that no trial which has trained has."""
+    others = [trial.parameters for trial in study.trials() if trial.epochs]
+    searched = sorted({p.name for p in study.space.parameters if p.kind == "categorical" and len(p.choices) > 1})
+    for names in (*combinations(searched, 1), *combinations(searched, 2)):
+        shared = {_choices(study.trial(number).parameters, names) for number in numbers}
+        if len(shared) == 1 and not shared & {_choices(parameters, names) for parameters in others}:
             return True
     return False
+
+
+def _choices(parameters: Mapping[str, Any], names: Iterable[str]) -> str:
+    return json.dumps([parameters.get(name) for name in names])
 
 
 def _stop(numbers: Sequence[int], cause: Cause) -> NoReturn:

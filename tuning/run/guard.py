@@ -20,7 +20,8 @@ from tuning.run.ray_private import dead_ray_processes, kill_process
 
 RAY_DIED = 3
 """Exit code when one of Ray's own processes died: nothing is wrong with the command, and it goes on."""
-RAY_IS_ASKED_EVERY_S = 0.5
+RAY_IS_ASKED_EVERY_S = 0.02
+"""Ray ends this process itself, with words of its own, within tenths of a second."""
 LONGEST_STEP_S = 10.0
 """A longer step of the search's own was spent waiting: for a study that another process holds, or while suspended."""
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from data.system.errors import end_politely_on_signals
-from tuning.run.ray_folder import RayFolder
+from data.system.own_folder import OwnFolder
+from data.system.sockets import socket_folder
 from tuning.run.resources import Resources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,8 @@ STARTING_AT_ONCE = 64
 """Trials on a cluster that are being placed and started: starting takes seconds, and they need not wait for each other.
 """
 OBJECT_STORE_BYTES = 200 * 2**20
+BELOW = len("/reid-ray-12345678/session_2026-11-26_20-21-21_402476_1234567/sockets/plasma_store")
+"""Bytes of the longest path that Ray makes a socket of, below the folder of temporary files."""
 
 
 class _Start(threading.Thread):
@@ -36,7 +39,7 @@ class _Start(threading.Thread):
     def __init__(self, address: str | None, resources: Resources):
         super().__init__(daemon=True, name="Ray")
         self.address, self.resources = address, resources
-        self.folder = RayFolder() if address is None else None
+        self.folder = OwnFolder("reid-ray-", socket_folder(BELOW)) if address is None else None
         self.done, self.over = Future[None](), threading.Event()
 
     def run(self) -> None:

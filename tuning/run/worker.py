@@ -10,6 +10,7 @@ from collections.abc import Generator
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
 from data.system.errors import UserError, refused_write
+from data.system.processes import HelperDied, dead_helpers_told
 from reid_train.model.gpus import why_no_gpu
 from tuning.record.cause import Kind
 from tuning.record.job import TrialJob
@@ -36,9 +37,11 @@ def train(job: TrialJob, data: TrainingData, pixels: Pixels | SharedPixels, stor
         if isinstance(pixels, SharedPixels):
             pixels = pixels.at(job.config.image_height, job.config.image_width).here()
         with trial_workspace(storage, job.folder) as (folder, keep):
-            for rung, report in climb(job, data, pixels, folder):
+            for rung, report in dead_helpers_told(climb(job, data, pixels, folder)):
                 keep()
                 yield EpochEnded(rung, report)
+    except HelperDied:
+        os._exit(1)  # as if this process had been killed itself: the trial goes on from its last state in another
     except Exception as error:  # whatever it is, it is this trial's and not the search's
         if refused := refused_write(error):  # but for a full or broken disk
             yield DiskFull(refused.errno or 0, refused.strerror or "", refused.filename)

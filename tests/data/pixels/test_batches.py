@@ -1,14 +1,18 @@
 """Batches: the right pictures with the right labels. That workers change nothing, test_loop.py shows."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from data.pixels.augmentation import Augmentation
-from data.pixels.batches import AugmentedBatches, training_batches
+from data.pixels.batches import AugmentedBatches, LabelledBatches, training_batches
 from data.pixels.cache import Pixels
 from data.pixels.sampler import epoch_batches, steps_per_epoch
+from data.system.processes import HelperDied, dead_helpers_told
 
 HEIGHT, WIDTH = 24, 16
 LABELS = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
@@ -98,3 +102,18 @@ def test_the_global_random_state_is_neither_used_nor_changed(pixels):
 
 def test_pixels_that_lie_on_the_device_give_the_same_batches(pixels):
     assert same(made(pixels), made(pixels, device=torch.device("cpu")))
+
+
+class KillsItself(LabelledBatches):
+    """What the system does to a process that prepares batches, where memory runs out."""
+
+    labels, seed = torch.tensor(LABELS), 0
+
+    def __getitem__(self, item):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_death_of_a_process_that_prepares_batches_is_told_in_one_line():
+    options = {"images_per_identity": None, "epochs": range(1), "num_workers": 1, "pin_memory": False}
+    with pytest.raises(HelperDied, match=r"prepares batches was killed.*the same command goes on.*num_workers=0"):
+        list(dead_helpers_told(training_batches(KillsItself(), batch_size=4, **options)))

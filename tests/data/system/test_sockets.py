@@ -4,6 +4,8 @@ import multiprocessing.process
 import multiprocessing.util
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -46,7 +48,29 @@ def test_where_nothing_can_be_written_one_line_says_what_to_export(long_tmpdir, 
 
 
 def test_processes_keep_their_sockets_in_a_short_folder_and_other_files_where_they_were(long_tmpdir):
+    shorten_sockets.cache_clear()
     shorten_sockets()
     place = multiprocessing.util.get_temp_dir()
     assert len(f"{place}/listener-12345678") <= LONGEST_PATH
     assert Path(tempfile.gettempdir()) == long_tmpdir
+
+
+MAKES_SOCKETS = "from data.system.sockets import shorten_sockets; shorten_sockets(); print(flush=True); input()"
+
+
+def test_a_killed_process_leaves_sockets_that_the_next_one_removes(tmp_path):
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        variables = {**os.environ, "TMPDIR": short, "PYTHONPATH": str(Path.cwd())}
+        options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": variables, "text": True}
+        left = []
+        for ends in ("killed", "ends"):
+            with subprocess.Popen([sys.executable, "-c", MAKES_SOCKETS], **options) as process:
+                process.stdout.readline()
+                if ends == "killed":
+                    process.kill()
+                else:
+                    process.communicate("\n")
+            for folder in Path(short).iterdir():
+                os.utime(folder, (0, 0))
+            left.append(len(list(Path(short).iterdir())))
+        assert left == [1, 0]

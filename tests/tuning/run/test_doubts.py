@@ -10,6 +10,7 @@ from tuning.decide.policy import Policy
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
+from tuning.run.doubts import failed
 from tuning.run.guard import SearchStopped
 from tuning.run.messages import EpochEnded, Failed, job_of
 from tuning.run.scheduler import RungScheduler
@@ -157,6 +158,39 @@ def test_want_of_memory_is_the_machines_where_it_was_enough_for_the_same_trials(
     with pytest.raises(SearchStopped, match="3 trials failed alike"):
         search.fail(full, trials[2])
     assert [search.study.trial(number).state for number in going_on] == [TrialState.WAITING] * 3
+
+
+def test_want_of_memory_of_a_new_trial_is_the_machines_where_others_as_large_have_trained(tmp_path):
+    search = Search(tmp_path, SPACE.replace("batch_size: [8, 16, 32]", "batch_size: [8, 4096]"))
+    sizes = set[int]()
+    for _ in range(8):
+        trial = search.begin()
+        job = job_of(trial.config)
+        size = job.config.batch_size
+        if size == 8 and 8 not in sizes:
+            search.train(trial)
+            sizes.add(8)
+            continue
+        search.fail(Cause(Kind.OUT_OF_MEMORY, f"batch_size={size} is too large here: CUDA out of memory"), trial)
+        assert search.study.trial(job.number).state is (TrialState.FAILED if size == 4096 else TrialState.WAITING)
+        if size == 8:
+            return
+    pytest.fail("no second trial had a batch of 8")
+
+
+def test_two_choices_that_fail_only_together_are_to_blame(search):
+    """Each of them alone trains: the machine works."""
+    study, broken = search.study, Cause(Kind.ERROR, "RuntimeError: no such kernel")
+
+    def begun(optimizer, batch_size):
+        return study.add({"learning_rate": 0.01, "optimizer": optimizer, "batch_size": batch_size})
+
+    for choices in (("adamw", 16), ("sgd", 8)):
+        study.record(begun(*choices), 2, epoch_report(1))
+    for _ in range(5):
+        failed(study, begun("sgd", 16), broken)
+    with pytest.raises(UserError, match="6 trials failed alike"):
+        failed(study, begun("adamw", 16), broken)
 
 
 def test_a_search_that_ends_before_any_trial_has_trained_keeps_its_trials(tmp_path):

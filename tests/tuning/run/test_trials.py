@@ -8,12 +8,13 @@ import pytest
 
 from data.sets.splits import TrainingData
 from reid_train.model.gpus import FULL
+from tests.reports import epoch_report
 from tuning.decide.budget import Purse
 from tuning.decide.policy import Policy
 from tuning.record.cause import Cause, Kind
 from tuning.record.storage import Storage
 from tuning.record.study import Study
-from tuning.run.messages import Failed
+from tuning.run.messages import EpochEnded, Failed
 from tuning.run.resources import Resources
 from tuning.run.trials import RAY_LOGGERS, WITHHELD, _logging_to, handed_job
 from tuning.run.worker import keep_to_gpu, train
@@ -100,3 +101,15 @@ def test_a_trial_whose_gpu_died_fails_instead_of_training_on_the_cpu(policy, mon
     monkeypatch.setattr("tuning.run.worker.why_no_gpu", lambda: FULL)
     (told,) = train(job, TrainingData([], [], []), None, None)
     assert isinstance(told, Failed) and told.cause.kind is Kind.OUT_OF_MEMORY
+
+
+def test_a_trial_whose_helper_was_killed_dies_with_it_and_so_goes_on_from_its_last_state(policy, monkeypatch, tmp_path):
+    def climb(*_):
+        yield 2, epoch_report(1)
+        raise RuntimeError("DataLoader worker (pid(s) 4711) exited unexpectedly")
+
+    left = []
+    monkeypatch.setattr("tuning.run.worker.climb", climb)
+    monkeypatch.setattr("tuning.run.worker.os._exit", left.append)
+    job = handed_job(policy, 0, Resources(1, 0, 1))
+    assert [*train(job, TrainingData([], [], []), None, None)] == [EpochEnded(2, epoch_report(1))] and left == [1]
