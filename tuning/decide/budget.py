@@ -30,6 +30,8 @@ LENGTHS_FOR_DEFAULT = 20.0
 """Full lengths of budget from which on the default is trained to the top whatever its scores: to compare with."""
 CLOSING_EPOCHS = 0.7
 """What follows the last run (the test images, tables, pictures) takes about so many epochs' time, and CLOSING_S."""
+UNSURE = 1.1
+"""A schedule may take so many times what it is expected to."""
 MOST_COUNTED = 1000
 """A space of so many configurations, or more, has no end."""
 SLACK = 0.03
@@ -96,18 +98,18 @@ class Purse:
         for study in filter(None, (self.study, self.record)):
             for trial in study.trials():
                 if trial.state in going_on:
-                    total += max(0, self._promised(study, trial.number))
+                    total += max(0, self.promised(trial.number, study))
         return total
 
     def _trained(self) -> int:
         """Epochs trained, over trials and repeats."""
         return sum(trial.epochs for s in filter(None, (self.study, self.record)) for trial in s.trials())
 
-    def _promised(self, study: Study, number: int) -> int:
-        """Epochs of a running schedule that are still to be trained."""
-        trial = study.trial(number)
-        if study is not self.study:
-            return self.longest - trial.epochs
+    def promised(self, number: int, record: Study | None = None) -> int:
+        """Epochs that the running schedule of a trial, or of a repeat of `record`, still has to train."""
+        if record not in (None, self.study):
+            return self.longest - record.trial(number).epochs
+        study, trial = self.study, self.study.trial(number)
         rungs = study.rungs(number)
         place = sum(rung <= trial.rung for rung in rungs)
         if place >= len(rungs):
@@ -145,14 +147,22 @@ class Purse:
 
     def holds(self, epochs: int, *, beside_waiting: bool = True) -> bool:
         """Whether a schedule of so many epochs can begin and ends in time."""
-        left = self.left(beside_waiting=beside_waiting)
-        return epochs <= left + 1e-9 and epochs * self.pace_s() <= self.left_s()
+        return epochs <= self.left(beside_waiting=beside_waiting) + 1e-9 and self.ends_in_time(epochs)
+
+    def ends_in_time(self, epochs: float) -> bool:
+        """Whether so many epochs, one after the other, do."""
+        return epochs * self.pace_s() <= self.left_s()
+
+    def is_last_chance(self) -> bool:
+        """Whether a schedule to the top ends in time if it begins now, and may not if a short one comes before it."""
+        to_top = (self.study.plan.lengths() or [self.longest])[-1]
+        return self.ends_in_time(to_top) and not self.ends_in_time(UNSURE * (self.shortest + to_top))
 
     def holds_promised(self, number: int, record: Study | None = None, *, kept: int = 0) -> bool:
         """Whether what an interrupted trial, or repeat of `record`, still has to train ends in time, and `kept` epochs
         after it; the budget has it counted."""
-        promised = self._promised(record or self.study, number)
-        return self.left() >= kept - 1e-9 and (promised + kept) * self.pace_s() <= self.left_s()
+        promised = self.promised(number, record)
+        return self.left() >= kept - 1e-9 and self.ends_in_time(promised + kept)
 
     def is_over(self) -> bool:
         """Whether more than the time is used up that training has."""
@@ -180,7 +190,7 @@ class Purse:
         """What the next epochs are for."""
         total, left = self.total(), self.left()
         shares = self.shares()
-        if left > (1 - shares.lower) * total:
+        if left > (1 - shares.lower) * total and not self.is_last_chance():
             return Phase.TRY
         return Phase.PROMOTE if left > shares.repeats * total else Phase.REPEAT
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from data.system.wording import counted
-from tuning.decide.budget import Shares
+from tuning.decide.budget import Purse, Shares
 
 STEP = 3
 """The longest schedule is so many times the one below."""
@@ -47,12 +47,22 @@ def choose_rungs(num_epochs: int, shortest: int, budget: float | None) -> tuple[
     return (lower, full) if shortest <= lower < full else (full,)
 
 
-def forecast(rungs: Sequence[int], lengths: Sequence[int], epochs: float, most_trials: int | None = None) -> Forecast:
-    """What so many epochs buy. `lengths` are the epochs from each rung to the next."""
+def forecast_of(purse: Purse) -> Forecast:
+    """What a study's budget buys."""
+    plan, settings = purse.study.plan, purse.settings
+    rungs = plan.rungs or (purse.longest,)
+    to_top = purse.at_once if settings.time_budget is not None else 1
+    return forecast(rungs, plan.lengths() or list(rungs), purse.total(), purse.most_trials, to_top)
+
+
+def forecast(
+    rungs: Sequence[int], lengths: Sequence[int], epochs: float, most_trials: int | None = None, to_top: int = 1
+) -> Forecast:
+    """What so many epochs buy. `lengths` are the epochs from each rung to the next; of the first rung no more are
+    trained than leave room for `to_top` to go on."""
     shares = Shares.of(epochs / rungs[-1], len(rungs))
     repeats = int(shares.repeats * epochs / rungs[-1])
-    # The way of one trial to the top is kept.
-    lower = min(shares.lower * epochs, epochs - sum(lengths[1:]))
+    lower = min(shares.lower * epochs, epochs - to_top * sum(lengths[1:]))
     if len(rungs) == 1:
         counts = [max(1, int(lower / rungs[0]))]
     else:

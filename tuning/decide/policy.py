@@ -12,7 +12,7 @@ from typing import Any
 
 from data.system.wording import clock, counted
 from tuning.decide.budget import LENGTHS_FOR_DEFAULT, Phase, Purse
-from tuning.decide.forecast import forecast
+from tuning.decide.forecast import forecast_of
 from tuning.decide.keep import prune_weights
 from tuning.decide.promotion import goes_to_top, newcomer, to_promote
 from tuning.decide.sampler import Sampler
@@ -38,12 +38,8 @@ class Policy:
     @property
     def planned(self) -> int:
         """Number of trials to run in all, as far as it is known."""
-        trials, purse = len(self.study.trials()), self.purse
-        if self.exhausted:
-            return trials
-        lengths = self.plan.lengths() or [purse.longest]
-        expected = forecast(self.plan.rungs or (purse.longest,), lengths, purse.total(), purse.most_trials)
-        return max(trials, expected.trials[0])
+        trials = len(self.study.trials())
+        return trials if self.exhausted else max(trials, forecast_of(self.purse).trials[0])
 
     @property
     def announcement(self) -> str:
@@ -138,10 +134,13 @@ class Policy:
 
     def _waits(self) -> bool:
         """Whether the next promotion waits for the trials at the first rung: where few are left, one of those that
-        still run there may deserve it more."""
+        still run there may deserve it more, if it comes in time."""
         running = [trial for trial in self.study.trials() if trial.state is TrialState.RUNNING]
-        short = sum(not trial.scores and not trial.straight for trial in running)
-        return short > 0 and self.purse.left() < (short + 1) * self.purse.longest
+        short = [trial.number for trial in running if not trial.scores and not trial.straight]
+        if not short or self.purse.left() >= (len(short) + 1) * self.purse.longest:
+            return False
+        soonest = min(self.purse.promised(number) for number in short)
+        return self.purse.ends_in_time(soonest + self.purse.longest)
 
     def _takes_newcomers(self) -> bool:
         """Whether a new configuration may begin at the top: where the model proposes, and schedules begin anew."""

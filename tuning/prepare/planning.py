@@ -16,7 +16,7 @@ from data.system.processes import HelperDied, in_processes
 from data.system.wording import clock, counted, show_value
 from reid_train.settings.config import TrainConfig
 from tuning.decide.budget import Purse, closing_s
-from tuning.decide.forecast import FULL_LENGTHS, STEP, choose_rungs, forecast
+from tuning.decide.forecast import FULL_LENGTHS, STEP, choose_rungs, forecast_of
 from tuning.record.study import Study
 from tuning.run.resources import Resources
 from tuning.space.settings import show_duration
@@ -56,8 +56,7 @@ def plan_study(study: Study, data: TrainingData, pixels: Pixels, resources: Reso
     purse, plan = Purse(study, None, concurrency), study.plan
     rungs = plan.rungs_of(space.base_config())
     check_room(purse, rungs[0])
-    expected = forecast(rungs, plan.lengths() or list(rungs), purse.total(), purse.most_trials)
-    said = f"plan: {expected.describe()}; {describe_budget(purse)}"
+    said = f"plan: {forecast_of(purse).describe()}; {describe_budget(purse)}"
     if chosen and not new and (longer := chosen_rungs(study, len(data.train), concurrency)[-1]) > rungs[-1]:
         said += f"; the schedules are those of the first budget, a study of another --name would take {longer} epochs"
     return said
@@ -119,8 +118,7 @@ def starts_alone(study: Study) -> list[str]:
     holds_all = purse.most_trials not in (None, space.study.most_trials)  # there is no other configuration
     if study.trials() or space.searches_length or holds_all:
         return []
-    rungs = study.plan.rungs_of(space.base_config())
-    tried = forecast(rungs, study.plan.lengths() or list(rungs), purse.total(), purse.most_trials).trials[0]
+    tried = forecast_of(purse).trials[0]
     if len(space.first) < tried:
         return []
     option = "--time-budget" if space.study.time_budget else "--epochs" if space.study.epochs else "--trials"

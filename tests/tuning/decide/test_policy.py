@@ -91,6 +91,20 @@ def test_what_runs_ends_in_time_and_leaves_time_for_what_follows(make_space, mon
     assert clock.now_s > budget_s - closing_s(1.0) - 4, "what is left holds nothing more"
 
 
+@pytest.mark.parametrize("workers", [2, 4])
+def test_each_worker_takes_one_to_the_top_before_its_time_holds_none(make_space, monkeypatch, workers):
+    """A short schedule that is begun then is of no use: nothing that it shows can be trained any more."""
+    for each in range(14, 32, 3):
+        clock = Clock()
+        monkeypatch.setattr("tuning.record.study.time", clock)
+        space = make_space(rungs=(3, 9), epochs=None, time_budget=each + closing_s(1.0))
+        search = SimulatedSearch(space, noisy, workers=workers, clock=clock)
+        search.study.note(plan={"rungs": [3, 9], "epoch_s": 1.0})
+        search.run()
+        assert sum(trial.rung == 9 for trial in search.study.trials()) >= workers
+        assert clock.now_s <= each + 1
+
+
 def test_where_epochs_become_slower_what_runs_is_interrupted_and_goes_on_with_more_time(
     make_space, monkeypatch, tmp_path
 ):
@@ -154,6 +168,21 @@ def test_where_few_epochs_are_left_a_promotion_waits_for_the_trials_that_still_r
         search.policy.at_rung_end(number, 3)
     promoted = search.policy.next_trial()
     assert search.study.trial(promoted).rung == 3 or search.study.trial(promoted).straight
+
+
+def test_no_promotion_waits_until_it_is_too_late(make_space, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("tuning.record.study.time", clock)
+    space = make_space(rungs=(3, 9), epochs=None, time_budget=13.5 + closing_s(1.0))
+    search = SimulatedSearch(space, noisy, workers=8, clock=clock)
+    search.study.note(plan={"rungs": [3, 9], "epoch_s": 1.0})
+    first, *others = [search.policy.next_trial() for _ in range(8)]
+    assert None not in others
+    clock.now_s = 3.0
+    for epoch in (1, 2, 3):
+        search.study.record(first, 3, epoch_report(epoch, num_epochs=3, val_mAP=0.1))
+    search.policy.at_rung_end(first, 3)
+    assert search.policy.next_trial() is not None
 
 
 def test_two_that_train_to_the_top_at_once_are_not_almost_the_same(make_space):
@@ -375,12 +404,14 @@ def test_the_best_of_a_rung_that_ranks_is_promoted(make_space):
 
 @pytest.mark.parametrize("kind", [Kind.DIVERGED, Kind.COLLAPSED, Kind.OUT_OF_MEMORY])
 def test_regions_in_which_trials_fail_are_avoided(make_space, kind):
-    """Above a learning rate of 1e-2, where all others are best."""
+    """Above a learning rate of 1e-2, where all others are best; want of memory: with batches of more than 64."""
 
     def score(config, epochs):
-        return Cause(kind, "there") if config.learning_rate > 1e-2 else noisy(config, epochs)
+        fails = config.batch_size > 64 if kind is Kind.OUT_OF_MEMORY else config.learning_rate > 1e-2
+        return Cause(kind, "there") if fails else noisy(config, epochs)
 
-    search = SimulatedSearch(make_space(epochs=75), score, workers=2)
+    text = SPACE.replace("margin: [0.1, 0.3, soft]", "batch_size: {low: 16, high: 96, step: 8}")
+    search = SimulatedSearch(make_space(text, epochs=75), score, workers=2)
     search.run()
     trials = search.study.trials()
     assert any(trial.state is TrialState.COMPLETE for trial in trials)
