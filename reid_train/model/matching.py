@@ -100,7 +100,7 @@ def check_architecture(model: ReIDModel, own: Tensors, found: Found, file: Tenso
         for row, numbers in _rows(own).items():
             if row in theirs and len(theirs[row]) != len(numbers):
                 raise UserError(
-                    f"pretrained={source}: of another architecture: {found.place}{row} has {len(theirs[row])} layers "
+                    f"pretrained={source}: of another architecture: {printable(found.place + row)} has {len(theirs[row])} layers "
                     f"there, {len(numbers)} here; give weights of this backbone, or set backbone to theirs"
                 )
         return
@@ -171,7 +171,7 @@ def _percent(share: float) -> str:
 
 
 def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    return ", ".join(map(printable, names[:3])) + (" ..." if len(names) > 3 else "")
 
 
 def _keys(held: Any) -> str:

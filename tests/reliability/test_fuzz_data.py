@@ -165,9 +165,7 @@ def test_file_names_are_understood_or_left_out(kind, found, extra, tmp_path_fact
             continue  # no name that a file can have
     samples = answer("file names", lambda: read_train(root), str(place), READING)
     if samples is not None:
-        assert all(
-            Path(s.path).name.startswith(f"{s.identity:04d}") or s.identity > 9999 or kind == "veri" for s in samples
-        )
+        assert all(int(Path(s.path).name.partition("_")[0]) == s.identity for s in samples)
         check_split(samples)
 
 

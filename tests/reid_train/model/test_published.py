@@ -245,6 +245,14 @@ def test_a_file_without_weights_is_refused_with_its_keys(tmp_path, narrow):
         load_pretrained(resnet(1), str(tmp_path / "x.pth"))
 
 
+@pytest.mark.parametrize("state", [{"x\ny": torch.zeros(2)}, {"x\ny": "no tensor"}])
+def test_names_of_a_file_cannot_break_a_message_into_lines(tmp_path, narrow, state):
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"x\\ny") as caught:
+        load_pretrained(narrow, str(tmp_path / "x.pth"))
+    assert "\n" not in str(caught.value)
+
+
 def test_names_that_begin_with_a_digit_that_is_no_number_are_names(tmp_path, narrow):
     torch.save({"\u00b2.weight": torch.zeros(2)}, tmp_path / "x.pth")
     with pytest.raises(UserError, match="of another architecture: none"):
