@@ -36,7 +36,7 @@ from tuning.run.ray_process import set_variables, start_ray, wait_for_ray
 from tuning.run.resources import Resources, note_of_gpus, plan_resources, trial_memory_bytes
 from tuning.space.batches import fit_to_data
 from tuning.space.read import read_space
-from tuning.space.settings import CLOSING_S, parse_duration, show_duration
+from tuning.space.settings import CLOSING_S, MOST_TRIALS, parse_duration, show_duration
 from tuning.space.space import SearchSpace
 
 
@@ -130,8 +130,8 @@ def read_space_of(arguments: argparse.Namespace) -> SearchSpace:
     space = read_space(arguments.space, arguments.set, arguments.data_dir)
     changes: dict[str, Any] = {}
     if arguments.trials is not None:
-        if arguments.trials < 1:
-            raise UserError(f"--trials {arguments.trials}: at least 1")
+        if not 1 <= arguments.trials <= MOST_TRIALS:
+            raise UserError(f"--trials {arguments.trials}: at least 1, at most {MOST_TRIALS:,}")
         changes["trials"] = arguments.trials
     if arguments.epochs is not None:
         if arguments.epochs < 1:
