@@ -8,7 +8,9 @@ stop_ray()
 
 import logging
 import os
+import secrets
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -147,8 +149,13 @@ def _of_ray(address: str | None, resources: Resources) -> dict[str, str]:
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the study is the record, Ray's own is not used
         "TUNE_MAX_PENDING_TRIALS_PG": str(resources.concurrency if address is None else STARTING_AT_ONCE),
     }
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - no HOME, and a user whom the system does not know
+        variables["HOME"] = tempfile.gettempdir()  # Ray is not imported without one
     if address is None:
-        return {**variables, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # listens on loopback only
+        # Ray would write a token into ~/.ray, which in a container may be /.ray.
+        token = os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)
+        # The second: listens on loopback only.
+        return {**variables, "RAY_AUTH_TOKEN": token, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     # Its warnings would bury ours.
     return {**variables, "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "error")}
 
