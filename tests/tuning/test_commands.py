@@ -136,6 +136,7 @@ ANY = "search:\n  margin: [0.3, soft]\n"
             ["--data-dir", "{data}", "--set", "batch_size=8", "--storage", "/dev/null"],
             "--storage /dev/null: cannot",
         ),
+        (ANY, ["--data-dir", "/old/\udcff"], r"/old/\udcff: a name whose bytes are no UTF-8"),
     ],
 )
 def test_mistakes_of_a_search_give_one_line_and_leave_nothing(tmp_path, small_data, space, arguments, message):

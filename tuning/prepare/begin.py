@@ -6,6 +6,7 @@ ready = prepare(arguments)  # says what it found; raises UserError before a stud
 import argparse
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,6 +77,7 @@ def prepare(arguments: argparse.Namespace, *, trains: bool = True) -> Prepared:
 
     `trains`: whether trials follow, for which Ray starts meanwhile.
     """
+    check_words()
     space = read_space_of(arguments)
     folder = study_folder(arguments, space)
     space, remarks = start_warm(arguments, space, folder)
@@ -123,6 +125,13 @@ def _prepare(
         if trains and not space.study.time_budget:
             start_ray(arguments.address, resources)  # a new study runs trials for certain
     return Prepared(space, folder, samples, left_out, data, teachers, pixels, resources, storage, prices, lock, new)
+
+
+def check_words() -> None:
+    """Raises UserError where the command line or the working folder is no UTF-8: Ray is given both."""
+    for text in (*sys.argv, str(Path.cwd())):
+        if os.fsencode(text).decode(errors="ignore").encode() != os.fsencode(text):
+            raise UserError(f"{text}: a name whose bytes are no UTF-8, which Ray does not take; rename it")
 
 
 def read_space_of(arguments: argparse.Namespace) -> SearchSpace:
