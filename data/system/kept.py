@@ -43,7 +43,7 @@ def default_cache_dir() -> Path:
     cache, home = os.environ.get("XDG_CACHE_HOME"), os.path.expanduser("~")  # noqa: PTH111 - Path's raises without one
     if not cache and home == "~":  # no HOME, and the system does not know the user: in containers
         return Path(tempfile.gettempdir()) / f"reid-tuning-{os.getuid()}" / "pixels"
-    return Path(cache or f"{home}/.cache") / "reid-tuning" / "pixels"
+    return Path(cache or Path(home, ".cache")) / "reid-tuning" / "pixels"
 
 
 def key_of(*parts: Any) -> str:
