@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from data.system.errors import end_politely_on_signals
+from data.system.errors import UserError, end_politely_on_signals, in_one_line
 from tuning.run.ray_folder import RayFolder
 from tuning.run.resources import Resources
 
@@ -102,15 +102,23 @@ def _start(address: str | None, resources: Resources, folder: Path | None) -> No
             import_module("tuning.run.cluster").join(address, options)
             return
         with import_module("tuning.run.ray_private").only_needed_processes():
-            ray.init(
-                address="local",
-                num_cpus=1,  # Ray starts as many processes ahead: the first trial's, undisturbed by the others'
-                resources={PLACE: resources.concurrency},
-                object_store_memory=OBJECT_STORE_BYTES,
-                include_dashboard=False,
-                _temp_dir=str(folder),
-                **options,
-            )
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=1,  # Ray starts as many processes ahead: the first trial's, undisturbed by the others'
+                    resources={PLACE: resources.concurrency},
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    include_dashboard=False,
+                    _temp_dir=str(folder),
+                    **options,
+                )
+            except OSError:
+                raise
+            except Exception as error:  # Ray raises that class itself, where its processes do not come up
+                raise UserError(
+                    f"Ray does not start here: {in_one_line(error)}; look whether a limit of this shell (ulimit -a) "
+                    "is too low for it, and whether there is memory"
+                ) from error
     import_module("tuning.run.guard").watch_ray()
 
 

@@ -6,6 +6,8 @@ import tempfile
 
 import pytest
 
+from data.system.errors import UserError
+from tuning.run import ray_process
 from tuning.run.ray_process import ROOT, environment_of_processes, set_variables
 from tuning.run.resources import Resources
 
@@ -59,3 +61,12 @@ def test_ray_writes_no_token_into_a_home_and_needs_none(environment, monkeypatch
     environment["HOME"] = "/home/ann"
     set_variables(None, Resources(1, 0, 1))
     assert environment["HOME"] == "/home/ann"
+
+
+def test_ray_that_does_not_start_is_told_in_one_line(environment, monkeypatch, tmp_path):
+    def init(**_):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(UserError, match=r"Ray does not start here: The current node timed out .*ulimit -a"):
+        ray_process._start(None, Resources(1, 0, 1), tmp_path)
