@@ -68,6 +68,14 @@ def test_letters_that_the_output_does_not_know_are_shown_by_their_numbers(tmp_pa
     assert done.stdout == "\u00fc \\u65e5 \\udcff\n" and not done.stderr
 
 
+def test_a_backend_for_plots_that_is_not_here_does_not_matter(tmp_path):
+    (tmp_path / "program.py").write_text(
+        CLOSED.replace("    for", "    import matplotlib\n    for").replace("00_000", "")
+    )
+    done = run_bash(f"MPLBACKEND=notebooks_own '{sys.executable}' '{tmp_path / 'program.py'}'")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_a_second_signal_while_python_ends_changes_nothing(number, tmp_path):
     (tmp_path / "program.py").write_text(INTERRUPTED_WHILE_IT_ENDS.replace("NUMBER", number))
