@@ -180,7 +180,7 @@ class ManifestReader(Reader):
         listing = Listing(
             f"{manifest} ({split})", [], {}, [], identity_names=_names(identities), camera_names=_names(cameras)
         )
-        root = os.path.realpath(manifest.parent)
+        root, lines = os.path.realpath(manifest.parent), dict[str, str]()
         for row in rows:
             if row["split"] != split:
                 continue
@@ -190,6 +190,10 @@ class ManifestReader(Reader):
             if not os.path.isfile(path):  # noqa: PTH113 - Path's raises for names that are too long
                 raise UserError(f"{where}: no such image: {path}")
             sample = Sample(str(path.absolute()), identities[row["identity"]], cameras[row["camera"]])
+            if (earlier := lines.setdefault(sample.path, row["line"])) != row["line"]:
+                raise UserError(
+                    f"{where}: {row['path']} is listed for {split} in line {earlier} already; keep one line"
+                )
             if sample.identity == JUNK:
                 listing.junk.append(sample.path)
             else:

@@ -5,6 +5,7 @@ raise UserError(f"--plot {file}: the name must end in .png")  # one line, exit c
 
 import errno
 import functools
+import io
 import os
 import re
 import shlex
@@ -71,6 +72,10 @@ class UserError(ValueError):
         """`setting` is the name of the training setting at fault, where there is one."""
         super().__init__("\n".join(map(printable, message.split("\n"))))
         self.setting = setting
+
+
+class OutputClosed(BrokenPipeError):
+    """Nobody reads any more what the command prints, as after `| head`."""
 
 
 def python_command(module: str, *arguments: str) -> str:
@@ -148,6 +153,12 @@ def _tell(message: str) -> None:
     print(f"{message}\n  {running_command()}", file=sys.stderr, flush=True)
 
 
+def _end_without_output() -> NoReturn:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
+    _tell("error: the output was closed; what was saved is kept. To go on:")
+    sys.exit(INTERRUPTED)
+
+
 def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
     """Wraps a command's main(): a UserError becomes one line on stderr and exit code 2, without a traceback. On Windows
     the command only says that it runs in WSL2.
@@ -162,6 +173,9 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
             print(f"error: {NO_WINDOWS}", file=sys.stderr)
             sys.exit(2)
         end_politely_on_signals()
+        os.environ["MPLBACKEND"] = "agg"  # plots go into files; a notebook's own backend may not be installed here
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding has no letters for
+            sys.stdout.reconfigure(errors="backslashreplace")
         # Pillow warns of large and damaged pictures. Those that matter are refused by name anyway.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
@@ -170,16 +184,16 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
             for line in str(error).splitlines():
                 print(f"error: {line}", file=sys.stderr)
             sys.exit(2)
-        except BrokenPipeError:  # nobody reads any more, as after `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
-            _tell("error: the output was closed; what was saved is kept. To go on:")
-            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            _end_without_output()
         except KeyboardInterrupt:
             _tell("\ninterrupted; what was saved is kept. To go on:")
             for number in (signal.SIGINT, signal.SIGTERM):  # while Python ends, another would be the exit code
                 signal.signal(number, signal.SIG_IGN)
             sys.exit(INTERRUPTED)
         except Exception as error:
+            if any(isinstance(cause, OutputClosed) for cause in causes_of(error)):  # Ray raises its own after it
+                _end_without_output()
             refused = refused_write(error) or _refused_file(error)
             if refused is None:
                 raise

@@ -16,6 +16,7 @@ import json
 import logging
 import math
 import os
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -37,8 +38,12 @@ PAGE_BYTES = 4096
 
 
 def default_cache_dir() -> Path:
-    """$XDG_CACHE_HOME or ~/.cache, then reid-tuning/pixels. Not created here."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reid-tuning" / "pixels"
+    """$XDG_CACHE_HOME or ~/.cache, then reid-tuning/pixels; in the temporary folder for a user without a home. Not
+    created here."""
+    cache, home = os.environ.get("XDG_CACHE_HOME"), os.path.expanduser("~")  # noqa: PTH111 - Path's raises without one
+    if not cache and home == "~":  # no HOME, and the system does not know the user: in containers
+        return Path(tempfile.gettempdir()) / f"reid-tuning-{os.getuid()}" / "pixels"
+    return Path(cache or Path(home, ".cache")) / "reid-tuning" / "pixels"
 
 
 def key_of(*parts: Any) -> str:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.system.errors import printable
+from data.system.errors import OutputClosed, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,10 +22,16 @@ def open_console() -> "Console":
     """
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            """Has the command tell of it; Rich would end it without a word."""
+            self.quiet = True
+            raise OutputClosed
+
+    console = Plain(highlight=False, markup=False, emoji=False)
     if console.is_terminal:
         return console
-    return Console(highlight=False, markup=False, emoji=False, width=max(console.width, 120))
+    return Plain(highlight=False, markup=False, emoji=False, width=max(console.width, 120))
 
 
 def in_plot(text: str) -> str:

@@ -100,8 +100,9 @@ def check_architecture(model: ReIDModel, own: Tensors, found: Found, file: Tenso
         for row, numbers in _rows(own).items():
             if row in theirs and len(theirs[row]) != len(numbers):
                 raise UserError(
-                    f"pretrained={source}: of another architecture: {printable(found.place + row)} has {len(theirs[row])} layers "
-                    f"there, {len(numbers)} here; give weights of this backbone, or set backbone to theirs"
+                    f"pretrained={source}: of another architecture: {printable(found.place + row)} has "
+                    f"{len(theirs[row])} layers there, {len(numbers)} here; give weights of this backbone, or set "
+                    "backbone to theirs"
                 )
         return
     count = len(found.fitting)

@@ -120,6 +120,7 @@ ANY = "search:\n  margin: [0.3, soft]\n"
         ),
         (ANY, ["--warm-start", "/nowhere"], "/nowhere: holds no study (study.db is missing)"),
         (ANY, ["--trials", "0"], "--trials 0: at least 1"),
+        (ANY, ["--trials", "100001"], "--trials 100001: at least 1, at most 100,000"),
         (ANY, ["--trails", "4"], "--trails: no such option; did you mean --trials?"),
         (ANY, ["--time-budget", "soon"], "--time-budget 'soon' should be a number with s, m, h or d"),
         (ANY, ["--name", "../elsewhere"], "--name ../elsewhere: a folder's name is needed"),
@@ -135,6 +136,7 @@ ANY = "search:\n  margin: [0.3, soft]\n"
             ["--data-dir", "{data}", "--set", "batch_size=8", "--storage", "/dev/null"],
             "--storage /dev/null: cannot",
         ),
+        (ANY, ["--data-dir", "/old/\udcff"], r"/old/\udcff: a name whose bytes are no UTF-8"),
     ],
 )
 def test_mistakes_of_a_search_give_one_line_and_leave_nothing(tmp_path, small_data, space, arguments, message):

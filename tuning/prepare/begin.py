@@ -6,6 +6,7 @@ ready = prepare(arguments)  # says what it found; raises UserError before a stud
 import argparse
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ from tuning.run.ray_process import set_variables, start_ray, wait_for_ray
 from tuning.run.resources import Resources, note_of_gpus, plan_resources, trial_memory_bytes
 from tuning.space.batches import fit_to_data
 from tuning.space.read import read_space
-from tuning.space.settings import CLOSING_S, parse_duration, show_duration
+from tuning.space.settings import CLOSING_S, MOST_TRIALS, parse_duration, show_duration
 from tuning.space.space import SearchSpace
 
 
@@ -76,6 +77,7 @@ def prepare(arguments: argparse.Namespace, *, trains: bool = True) -> Prepared:
 
     `trains`: whether trials follow, for which Ray starts meanwhile.
     """
+    check_words()
     space = read_space_of(arguments)
     folder = study_folder(arguments, space)
     space, remarks = start_warm(arguments, space, folder)
@@ -125,13 +127,20 @@ def _prepare(
     return Prepared(space, folder, samples, left_out, data, teachers, pixels, resources, storage, prices, lock, new)
 
 
+def check_words() -> None:
+    """Raises UserError where the command line or the working folder is no UTF-8: Ray is given both."""
+    for text in (*sys.argv, str(Path.cwd())):
+        if os.fsencode(text).decode(errors="ignore").encode() != os.fsencode(text):
+            raise UserError(f"{text}: a name whose bytes are no UTF-8, which Ray does not take; rename it")
+
+
 def read_space_of(arguments: argparse.Namespace) -> SearchSpace:
     """The space, with the command line's budgets in place of its own."""
     space = read_space(arguments.space, arguments.set, arguments.data_dir)
     changes: dict[str, Any] = {}
     if arguments.trials is not None:
-        if arguments.trials < 1:
-            raise UserError(f"--trials {arguments.trials}: at least 1")
+        if not 1 <= arguments.trials <= MOST_TRIALS:
+            raise UserError(f"--trials {arguments.trials}: at least 1, at most {MOST_TRIALS:,}")
         changes["trials"] = arguments.trials
     if arguments.epochs is not None:
         if arguments.epochs < 1:

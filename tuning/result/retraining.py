@@ -41,7 +41,7 @@ def retrain(study: Path, config: TrainConfig, seeds: int, cache: dict[str, Any])
     folders = [study / "retrain" / f"{config.num_epochs}-epochs-seed-{seed}" for seed in range(seeds)]
     log_to(study / "retrain" / "retrain.log")
     check(config, data)
-    check_start(config, data, folders)
+    check_start(fit_defaults(config, data)[0], data, folders)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache)
     # The test images too, so that a bad one is found before training and not after it.
     open_pixels([*query, *gallery], height=pixels.height, width=pixels.width, **cache)

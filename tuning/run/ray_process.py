@@ -8,7 +8,9 @@ stop_ray()
 
 import logging
 import os
+import secrets
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -17,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from data.system.errors import end_politely_on_signals
+from data.system.errors import UserError, end_politely_on_signals, in_one_line
 from data.system.own_folder import OwnFolder
 from data.system.sockets import socket_folder
 from tuning.run.resources import Resources
@@ -103,15 +105,23 @@ def _start(address: str | None, resources: Resources, folder: Path | None) -> No
             import_module("tuning.run.cluster").join(address, options)
             return
         with import_module("tuning.run.ray_private").only_needed_processes():
-            ray.init(
-                address="local",
-                num_cpus=1,  # Ray starts as many processes ahead: the first trial's, undisturbed by the others'
-                resources={PLACE: resources.concurrency},
-                object_store_memory=OBJECT_STORE_BYTES,
-                include_dashboard=False,
-                _temp_dir=str(folder),
-                **options,
-            )
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=1,  # Ray starts as many processes ahead: the first trial's, undisturbed by the others'
+                    resources={PLACE: resources.concurrency},
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    include_dashboard=False,
+                    _temp_dir=str(folder),
+                    **options,
+                )
+            except OSError:
+                raise
+            except Exception as error:  # Ray raises that class itself, where its processes do not come up
+                raise UserError(
+                    f"Ray does not start here: {in_one_line(error)}; look whether a limit of this shell (ulimit -a) "
+                    "is too low for it, and whether there is memory"
+                ) from error
     import_module("tuning.run.guard").watch_ray()
 
 
@@ -150,8 +160,13 @@ def _of_ray(address: str | None, resources: Resources) -> dict[str, str]:
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the study is the record, Ray's own is not used
         "TUNE_MAX_PENDING_TRIALS_PG": str(resources.concurrency if address is None else STARTING_AT_ONCE),
     }
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - no HOME, and a user whom the system does not know
+        variables["HOME"] = tempfile.gettempdir()  # Ray is not imported without one
     if address is None:
-        return {**variables, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # listens on loopback only
+        # Ray would write a token into ~/.ray, which in a container may be /.ray.
+        token = os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)
+        # The second: listens on loopback only.
+        return {**variables, "RAY_AUTH_TOKEN": token, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     # Its warnings would bury ours.
     return {**variables, "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "error")}
 

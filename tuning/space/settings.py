@@ -3,6 +3,7 @@
 StudySettings(time_budget="8h").time_budget  # 28800.0
 """
 
+import math
 import re
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ COSTS = ("latency_ms", "parameters", "embedding_width")
 SamplerName = Literal["model", "tpe", "gp", "cmaes", "random", "qmc", "nsga2"]
 CLOSING_S = 12.0
 """What follows a search's last run, the test, tables and pictures, takes so many seconds, at least."""
+MOST_TRIALS = 100_000
 DEFAULT_TRIALS = 40
 """Configurations to try where no budget is given."""
 RETIRED = {
@@ -45,7 +47,7 @@ class StudySettings(Settings):
     """Seconds for the whole command, or with a unit: 90s, 45m, 2h, 1d."""
     epochs: int | None = Field(None, ge=1)
     """Epochs to train in all, repeats included."""
-    trials: int | None = Field(None, ge=1, le=100_000)
+    trials: int | None = Field(None, ge=1, le=MOST_TRIALS)
     """Configurations to try, at most. Without any budget: 40."""
     stop: Literal["auto"] | None = None
     """auto: the search ends before its budget does where going on is unlikely to gain more than half the noise."""
@@ -137,9 +139,10 @@ class StudySettings(Settings):
 def parse_duration(text: str, what: str = "time budget") -> float:
     """Seconds of "90", "90s", "45m", "1.5h" or "1d". Raises UserError that names `what` for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
-    if match is None or float(match[1]) == 0:
-        raise UserError(f"{what} {text!r} should be a number with s, m, h or d, e.g. 45m or 2h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else 0
+    if seconds in (0, math.inf):
+        raise UserError(f"{what} {text[:40]!r} should be a number with s, m, h or d, e.g. 45m or 2h")
+    return seconds
 
 
 def show_duration(seconds: float) -> str:

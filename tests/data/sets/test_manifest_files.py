@@ -83,8 +83,11 @@ def test_what_cannot_be_understood_is_one_line_with_the_cause(tmp_path: Path, co
 @pytest.mark.parametrize("column", ["identity", "camera"])
 def test_different_texts_are_different_whatever_numbers_they_are(tmp_path: Path, texts, column: str) -> None:
     rows = [
-        f"deep/a.jpg,{text},5,gallery" if column == "identity" else f"deep/a.jpg,5,{text},gallery" for text in texts
+        f"{number}.jpg,{text},5,gallery" if column == "identity" else f"{number}.jpg,5,{text},gallery"
+        for number, text in enumerate(texts)
     ]
+    for number in range(len(texts)):
+        (tmp_path / f"{number}.jpg").touch()
     read(tmp_path, PLAIN + "\n".join(rows) + "\n")
     listing = MANIFEST.list_split(tmp_path, "gallery")
     place = 1 if column == "identity" else 2

@@ -321,6 +321,7 @@ def test_manifest_forgives_spaces_blank_lines_other_columns_and_a_mark(tmp_path:
     [
         ("a.jpg,1,1,train\ngone.jpg,1,1,train\n", ["manifest.csv:3", "gone.jpg"]),
         ("a.jpg,1,1,test\n", ["manifest.csv:2", "'test'", "train, query, gallery"]),
+        ("a.jpg,1,1,train\na.jpg,1,1,query\n./a.jpg,1,1,train\n", ["manifest.csv:4", "train in line 2 already"]),
         ("a.jpg,,1,train\n", ["manifest.csv:2", "identity is empty"]),
         ("a.jpg,1, ,train\n", ["manifest.csv:2", "camera is empty"]),
         ("a.jpg,1,1,train\n\na.jpg,1\n", ["manifest.csv:4", "camera is empty"]),

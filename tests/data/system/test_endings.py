@@ -17,6 +17,13 @@ def main():
 
 main()
 """
+CLOSED_TABLES = CLOSED.replace("print(number, flush=True)", "console.print(number)").replace(
+    "    for", "    from data.system.wording import open_console\n\n    console = open_console()\n    for"
+)
+CLOSED_IN_RAY = CLOSED_TABLES.replace(
+    "console.print(number)",
+    "\n        try:\n            console.print(number)\n        except OSError:\n            raise RuntimeError",
+)
 INTERRUPTED_WHILE_IT_ENDS = """\
 import os
 import signal
@@ -44,12 +51,29 @@ def run_bash(line: str) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
-def test_a_closed_pipe_is_told_without_a_traceback(tmp_path):
-    (tmp_path / "program.py").write_text(CLOSED)
+@pytest.mark.parametrize("program", [CLOSED, CLOSED_TABLES, CLOSED_IN_RAY])
+def test_a_closed_pipe_is_told_without_a_traceback(program, tmp_path):
+    (tmp_path / "program.py").write_text(program)
     done = run_bash(f"set -o pipefail; '{sys.executable}' '{tmp_path / 'program.py'}' | head -1")
     assert done.stdout == "0\n" and done.returncode == 130
     assert done.stderr.startswith("error: the output was closed; what was saved is kept.")
     assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+def test_letters_that_the_output_does_not_know_are_shown_by_their_numbers(tmp_path):
+    (tmp_path / "program.py").write_text(CLOSED.replace("range(100_000)", r"['\u00fc \u65e5 \udcff']"))
+    done = run_bash(
+        f"PYTHONIOENCODING=latin-1 '{sys.executable}' '{tmp_path / 'program.py'}' | iconv -f latin1 -t utf8"
+    )
+    assert done.stdout == "\u00fc \\u65e5 \\udcff\n" and not done.stderr
+
+
+def test_a_backend_for_plots_that_is_not_here_does_not_matter(tmp_path):
+    (tmp_path / "program.py").write_text(
+        CLOSED.replace("    for", "    import matplotlib\n    for").replace("00_000", "")
+    )
+    done = run_bash(f"MPLBACKEND=notebooks_own '{sys.executable}' '{tmp_path / 'program.py'}'")
+    assert done.returncode == 0 and not done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])

@@ -1,13 +1,17 @@
 """Kept files: what was made comes back, damage is seen, nobody makes it twice, and a full disk ends nothing."""
 
+import os
+import pwd
+import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from data.system import kept
-from data.system.kept import Arrays, kept_arrays, kept_file, key_of, read_arrays, write_arrays
+from data.system.kept import Arrays, default_cache_dir, kept_arrays, kept_file, key_of, read_arrays, write_arrays
 
 ARRAYS: Arrays = {
     "features": np.arange(12, dtype=np.float32).reshape(2, 3, 2),
@@ -126,3 +130,15 @@ def test_an_error_in_making_is_not_taken_for_a_full_disk(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="diverged"):
         kept_arrays(tmp_path / "a", "key", fails, otherwise="")
     assert kept.read_page(tmp_path / "a") is None
+
+
+def test_a_user_whom_the_system_does_not_know_has_a_cache_in_the_temporary_folder(monkeypatch: Any) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert default_cache_dir() == Path(tempfile.gettempdir()) / f"reid-tuning-{os.getuid()}" / "pixels"
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert default_cache_dir() == Path("/home/ann/.cache/reid-tuning/pixels")

@@ -249,7 +249,7 @@ def test_a_file_without_weights_is_refused_with_its_keys(tmp_path, narrow):
 def test_names_of_a_file_cannot_break_a_message_into_lines(tmp_path, narrow, state):
     torch.save(state, tmp_path / "x.pth")
     with pytest.raises(UserError, match=r"x\\ny") as caught:
-        load_pretrained(narrow, str(tmp_path / "x.pth"))
+        load_pretrained(resnet(1), str(tmp_path / "x.pth"))
     assert "\n" not in str(caught.value)
 
 
