@@ -1,5 +1,6 @@
 """kill -9 of one part of a command alone: it goes on, or ends with one clear line; the next start clears the rest."""
 
+import os
 import re
 import tempfile
 import time
@@ -39,7 +40,7 @@ def command(tmp_path, tiny_data, monkeypatch):
 def left_by(search, tmp_path):
     """Processes and temporary files that a command has left; Ray's agents take a minute."""
     search.orphans(roles_let_live=(), limit_s=90)
-    files = [*Path(tempfile.gettempdir()).iterdir(), *tmp_path.rglob(".*.tmp")]
+    files = [*Path(os.environ["TMPDIR"]).iterdir(), *tmp_path.rglob(".*.tmp")]
     return search.commands(), sorted(file.name for file in files if file.name.startswith((*OURS, ".")))
 
 
