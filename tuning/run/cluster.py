@@ -60,8 +60,11 @@ def join(address: str, options: dict[str, Any]) -> None:
     with OwnFolder("reid-code-") as folder:
         for package in PACKAGES:
             # Modules alone: users keep their images in data/.
-            shutil.copytree(ROOT / package, folder / package, ignore=_all_but_modules)
-        job = {"working_dir": str(folder), "env_vars": {"OMP_WAIT_POLICY": "PASSIVE", "RAY_CHDIR_TO_TRIAL_DIR": "0"}}
+            shutil.copytree(ROOT / package, folder / "code" / package, ignore=_all_but_modules)
+        job = {
+            "working_dir": str(folder / "code"),
+            "env_vars": {"OMP_WAIT_POLICY": "PASSIVE", "RAY_CHDIR_TO_TRIAL_DIR": "0"},
+        }
         try:
             ray.init(address=address, runtime_env=job, **options)
         except (AuthenticationError, ConnectionError, ValueError, RuntimeError) as error:
