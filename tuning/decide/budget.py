@@ -107,15 +107,14 @@ class Purse:
 
     def promised(self, number: int, record: Study | None = None) -> int:
         """Epochs that the running schedule of a trial, or of a repeat of `record`, still has to train."""
-        if record not in (None, self.study):
+        if record is not None and record is not self.study:
             return self.longest - record.trial(number).epochs
-        study, trial = self.study, self.study.trial(number)
-        rungs = study.rungs(number)
+        trial, rungs = self.study.trial(number), self.study.rungs(number)
         place = sum(rung <= trial.rung for rung in rungs)
         if place >= len(rungs):
             return 0
         begun = sum(epoch.rung == rungs[place] for epoch in trial.reports)
-        return lengths(rungs, study.plan.promotion)[place] - begun
+        return lengths(rungs, self.study.plan.promotion)[place] - begun
 
     def pace_s(self) -> float:
         """Seconds an epoch takes; 0 where nothing is known."""
@@ -161,8 +160,7 @@ class Purse:
     def holds_promised(self, number: int, record: Study | None = None, *, kept: int = 0) -> bool:
         """Whether what an interrupted trial, or repeat of `record`, still has to train ends in time, and `kept` epochs
         after it; the budget has it counted."""
-        promised = self.promised(number, record)
-        return self.left() >= kept - 1e-9 and self.ends_in_time(promised + kept)
+        return self.left() >= kept - 1e-9 and self.ends_in_time(self.promised(number, record) + kept)
 
     def is_over(self) -> bool:
         """Whether more than the time is used up that training has."""
