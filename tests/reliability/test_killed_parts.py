@@ -100,7 +100,8 @@ def test_while_steps_are_timed_each_process_may_be_killed(options, command, tmp_
     search.process.kill()
     search.wait(10)
     assert left_by(search, tmp_path)[0] == {}
-    search = Search(tmp_path / "third.log", *timed, *([] if options else ["--plan"]))
+    again = timed if options else [*command, "--name", "two", "--epochs", "20"]  # --plan starts no Ray
+    search = Search(tmp_path / "third.log", *again)
     assert search.wait(100) == 0, search.said()
     assert left_by(search, tmp_path) == ({}, [])
 
