@@ -8,13 +8,13 @@ import time
 from typing import TYPE_CHECKING
 
 from data.system.errors import UserError, exit_on_user_error
-from data.system.options import CommandParser, add_cache_options, cache_options
+from data.system.options import CommandParser, add_cache_options
+from tuning.prepare.request import DEFAULT_SPACE, SearchRequest
 
 if TYPE_CHECKING:
     from tuning.prepare.begin import Prepared
     from tuning.record.study import Study
 
-DEFAULT_SPACE = "search_spaces/sample.yaml"
 BEGAN = time.monotonic()
 """When the command was given: its time counts."""
 
@@ -76,18 +76,22 @@ def parse_arguments() -> argparse.Namespace:
 
 @exit_on_user_error
 def main() -> None:
-    arguments = parse_arguments()
+    search(SearchRequest.of(parse_arguments()), BEGAN)
+
+
+def search(arguments: SearchRequest, began: float) -> None:
+    """Runs or goes on with the study that is asked for; `began` is when, of time.monotonic. Raises UserError."""
     if arguments.study_storage is None:
-        search(arguments)
+        search_folder(arguments, began)
         return
     from tuning.record.drivers import server_errors
 
     with server_errors(arguments.study_storage):
-        search(arguments)
+        search_folder(arguments, began)
 
 
-def search(arguments: argparse.Namespace) -> None:
-    """Runs or goes on with the study that the arguments name.
+def search_folder(arguments: SearchRequest, began: float) -> None:
+    """`search`, but for what a server of several drivers may answer.
 
     Imports what each part needs when that part begins: mistakes are told before anything large is loaded, and Ray
     starts while the rest is.
@@ -111,21 +115,21 @@ def search(arguments: argparse.Namespace) -> None:
     try:
         ready = prepare(arguments)
         try:
-            search_prepared(arguments, ready)
+            search_prepared(arguments, ready, began)
         finally:
             ready.lock.release()
     finally:
         stop_ray()
 
 
-def search_prepared(arguments: argparse.Namespace, ready: "Prepared") -> None:
+def search_prepared(arguments: SearchRequest, ready: "Prepared", began: float) -> None:
     """Trains what there is to train, and writes the results."""
     from tuning.prepare.finished import is_finished
     from tuning.prepare.records import open_records
     from tuning.run.ray_process import stop_ray
 
     try:
-        study, record = open_records(arguments, ready, BEGAN)
+        study, record = open_records(arguments, ready, began)
     except UserError:
         ready.undo()
         raise
@@ -138,7 +142,7 @@ def search_prepared(arguments: argparse.Namespace, ready: "Prepared") -> None:
 
     with study.exclusive():
         bring_back(study, record)
-        conclude(study, record, ready.data, ready.pixels, cache_options(arguments))
+        conclude(study, record, ready.data, ready.pixels, arguments.cache)
     study.write_copy()
 
 

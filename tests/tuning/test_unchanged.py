@@ -15,6 +15,7 @@ from tuning import search
 from tuning.prepare.begin import prepare
 from tuning.prepare.models import starting_weights
 from tuning.prepare.records import open_records, settle_storage
+from tuning.prepare.request import SearchRequest
 from tuning.record import training_code
 from tuning.record.storage import Storage
 from tuning.record.study import Study
@@ -173,11 +174,11 @@ def test_a_search_refuses_changes_with_one_line_and_leaves_the_study_as_it_was(
     def arguments(data_dir):
         more = ["--space", tiny_space, "--results", tmp_path, "--cache-dir", tmp_path / "cache", "--trials", 7]
         monkeypatch.setattr("sys.argv", ["search", *map(str, more), "--data-dir", str(data_dir)])
-        return search.parse_arguments()
+        return SearchRequest.of(search.parse_arguments())
 
     def refusal(data_dir):
         with pytest.raises(UserError) as refused:
-            search.search(arguments(data_dir))
+            search.search(arguments(data_dir), time.monotonic())
         assert "\n" not in str(refused.value)
         return str(refused.value)
 

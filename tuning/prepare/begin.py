@@ -3,7 +3,6 @@
 ready = prepare(arguments)  # says what it found; raises UserError before a study is begun
 """
 
-import argparse
 import os
 import shutil
 import sys
@@ -20,12 +19,12 @@ from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UNPRINTABLE, UserError
 from data.system.files import LONGEST_NAME_BYTES
-from data.system.options import cache_options
 from data.system.wording import open_console
 from reid_train.settings.config import TrainConfig
 from reid_train.training.images import read_training
 from tuning.prepare.costs import measure_prices
 from tuning.prepare.models import starts_of, teachers_in
+from tuning.prepare.request import SearchRequest
 from tuning.prepare.warm_start import warm_started
 from tuning.record.drivers import check_server
 from tuning.record.facts import Prices
@@ -72,7 +71,7 @@ class Prepared(NamedTuple):
                 left.unlink()
 
 
-def prepare(arguments: argparse.Namespace, *, trains: bool = True) -> Prepared:
+def prepare(arguments: SearchRequest, *, trains: bool = True) -> Prepared:
     """Reads and checks what the arguments name, and says what it found. Raises UserError.
 
     `trains`: whether trials follow, for which Ray starts meanwhile.
@@ -94,7 +93,7 @@ def prepare(arguments: argparse.Namespace, *, trains: bool = True) -> Prepared:
 
 
 def _prepare(
-    arguments: argparse.Namespace,
+    arguments: SearchRequest,
     space: SearchSpace,
     remarks: list[str],
     folder: Path,
@@ -114,7 +113,7 @@ def _prepare(
     teachers = teachers_in(space, data)
     starts = starts_of(space, len({sample.identity for sample in data.train}))
     with open_console().status(f"opening {len(samples)} images, which are decoded once"):
-        pixels = open_sizes(samples, space.image_sizes(), **cache_options(arguments))
+        pixels = open_sizes(samples, space.image_sizes(), **arguments.cache)
     lines = describe_pixels(space, pixels)
     lines += [describe_left_out(left_out, "training")] if left_out else []
     for line in (*lines, *starts, *remarks, *missing_test(config)):
@@ -134,9 +133,9 @@ def check_words() -> None:
             raise UserError(f"{text}: a name whose bytes are no UTF-8, which Ray does not take; rename it")
 
 
-def read_space_of(arguments: argparse.Namespace) -> SearchSpace:
+def read_space_of(arguments: SearchRequest) -> SearchSpace:
     """The space, with the command line's budgets in place of its own."""
-    space = read_space(arguments.space, arguments.set, arguments.data_dir)
+    space = read_space(arguments.space, list(arguments.set), arguments.data_dir)
     changes: dict[str, Any] = {}
     if arguments.trials is not None:
         if not 1 <= arguments.trials <= MOST_TRIALS:
@@ -157,7 +156,7 @@ def read_space_of(arguments: argparse.Namespace) -> SearchSpace:
     return space
 
 
-def study_folder(arguments: argparse.Namespace, space: SearchSpace) -> Path:
+def study_folder(arguments: SearchRequest, space: SearchSpace) -> Path:
     """results/NAME."""
     name = space.name if arguments.name is None else arguments.name
     if not name or Path(name).name != name or name in (".", "..") or UNPRINTABLE.search(name):
@@ -170,14 +169,14 @@ def study_folder(arguments: argparse.Namespace, space: SearchSpace) -> Path:
     return folder
 
 
-def start_warm(arguments: argparse.Namespace, space: SearchSpace, folder: Path) -> tuple[SearchSpace, list[str]]:
+def start_warm(arguments: SearchRequest, space: SearchSpace, folder: Path) -> tuple[SearchSpace, list[str]]:
     """The space with its warm starts, and a line about each; a study that has begun keeps its own."""
     if (folder / ENVIRONMENT).is_file():
         return space, ["warm starts: those that the study began with"] if arguments.warm_start else []
     return warm_started(space, arguments.warm_start)
 
 
-def find_machines(arguments: argparse.Namespace, space: SearchSpace, folder: Path) -> tuple[Resources, Storage | None]:
+def find_machines(arguments: SearchRequest, space: SearchSpace, folder: Path) -> tuple[Resources, Storage | None]:
     """What each trial gets, here or on a cluster, and the storage, where one is given. Raises UserError for a server, a
     storage, a device or a cluster that does not answer: before the images are read, which may take minutes."""
     if arguments.study_storage is not None:

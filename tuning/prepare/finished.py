@@ -4,13 +4,13 @@ if (study := finished_study(arguments)) is not None:
     print_results(study, open_console())
 """
 
-import argparse
 from contextlib import suppress
 
 from data.system.errors import UserError
 from data.system.files import read_json
 from reid_train.inference.evaluation_count import read_test_metrics
 from tuning.prepare.begin import read_space_of, study_folder
+from tuning.prepare.request import SearchRequest
 from tuning.record.facts import Budget
 from tuning.record.folders import BEST, BEST_CONFIG, BEST_LABEL, DATABASE, ENVIRONMENT, WEIGHTS
 from tuning.record.study import Study
@@ -20,7 +20,7 @@ LEFT = ("summary.md", "trials.csv", "untrained.json", BEST_CONFIG, f"{BEST}/{WEI
 """Files of a finished study, beside those that are read here."""
 
 
-def finished_study(arguments: argparse.Namespace) -> Study | None:
+def finished_study(arguments: SearchRequest) -> Study | None:
     """The study that the arguments name, where nothing is left to do; None where there is, and for a study that
     several drivers share. Raises UserError for a study of another space."""
     asked = read_space_of(arguments)

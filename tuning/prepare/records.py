@@ -3,7 +3,6 @@
 study, record = open_records(arguments, ready)
 """
 
-import argparse
 import os
 import secrets
 from dataclasses import replace
@@ -19,6 +18,7 @@ from tuning.prepare.costs import describe_prices, measure_prices
 from tuning.prepare.finished import is_finished
 from tuning.prepare.models import starting_weights
 from tuning.prepare.planning import default_outside, plan_study, starts_alone
+from tuning.prepare.request import SearchRequest
 from tuning.record.environment import describe
 from tuning.record.storage import Storage
 from tuning.record.study import Study
@@ -26,7 +26,7 @@ from tuning.record.unchanged import check_unchanged
 from tuning.run.resources import gpus
 
 
-def open_records(arguments: argparse.Namespace, ready: Prepared, began: float) -> tuple[Study, Study]:
+def open_records(arguments: SearchRequest, ready: Prepared, began: float) -> tuple[Study, Study]:
     """The study and the record of its repeats, new or to be gone on with; says what is planned. The study's time counts
     from `began`, of time.monotonic.
 
@@ -47,7 +47,9 @@ def open_records(arguments: argparse.Namespace, ready: Prepared, began: float) -
             study.note(finished=None)
         study.keep_space()
         study.settle()
-        study.note(images_left_out=[Path(path).name for path in ready.left_out], command=running_command())
+        study.note(
+            images_left_out=[Path(path).name for path in ready.left_out], command=arguments.command or running_command()
+        )
         describe(study, arguments.space, gpus())
         plan = plan_study(study, ready.data, ready.pixels, ready.resources, timed=not arguments.address)
         prices = describe_prices(study.facts["prices"], on_cluster=bool(arguments.address))

@@ -3,18 +3,18 @@
 rehearse(arguments)
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from data.system.own_folder import OwnFolder
 from tuning.prepare.begin import draw_sample, prepare, read_space_of, study_folder
 from tuning.prepare.planning import plan_study, starts_alone
+from tuning.prepare.request import SearchRequest
 from tuning.record.folders import DATABASE
 from tuning.record.study import Study
 
 
-def rehearse(arguments: argparse.Namespace) -> None:
+def rehearse(arguments: SearchRequest) -> None:
     """Prints the plan. Images are decoded, and sample data drawn where they are missing, into a folder that is removed.
 
     Of a study that has begun, the rungs and the pace are those on record.
@@ -29,7 +29,7 @@ def rehearse(arguments: argparse.Namespace) -> None:
         if space.sample_data is not None and not Path(space.base_config().data_dir).exists():
             changes["data_dir"] = f"{place}/data"
             draw_sample(changes["data_dir"], space.sample_data)
-        ready = prepare(argparse.Namespace(**{**vars(arguments), **changes}), trains=False)
+        ready = prepare(arguments.changed(**changes), trains=False)
         try:
             study = Study(folder, ready.space) if (folder / DATABASE).exists() else None
             if study is None or not study.trials():

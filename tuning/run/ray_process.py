@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from data.system.errors import UserError, end_politely_on_signals, in_one_line
+from data.system.errors import UserError, in_one_line
 from data.system.own_folder import OwnFolder
 from data.system.sockets import socket_folder
 from tuning.run.resources import Resources
@@ -77,7 +77,16 @@ def wait_for_ray(address: str | None, resources: Resources) -> None:
     """Starts Ray, where that has not begun, and waits until it has started. Raises what made that fail."""
     start_ray(address, resources)
     _starts[0].done.result()
-    end_politely_on_signals()  # Ray has taken SIGTERM for itself
+    _take_signals_back()
+
+
+def _take_signals_back() -> None:
+    """Sets this process's handlers again: Ray takes SIGTERM for itself, below Python, and resets others at its end."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # a program that searches in a thread keeps what Ray leaves
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if (handler := signal.getsignal(number)) is not None:
+            signal.signal(number, handler)
 
 
 def stop_ray() -> None:
@@ -90,8 +99,7 @@ def stop_ray() -> None:
         ending.start()
         while ending.is_alive():
             ending.join(timeout=0.02)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.getsignal(number))
+            _take_signals_back()
     start.over.set()
     if start.folder is not None:
         start.folder.remove()

@@ -10,6 +10,7 @@ from data.system.errors import UserError
 from tests.tiny_space import TINY_FIXED
 from tuning import search
 from tuning.prepare import begin
+from tuning.prepare.request import SearchRequest
 from tuning.space.read import read_space
 
 SPACE = f"{TINY_FIXED}search:\n  learning_rate: [0.05, 0.02]\nstudy: {{epochs: 18, rungs: [2, 3]}}\n"
@@ -29,7 +30,7 @@ def unread(monkeypatch, tmp_path, tiny_data):
         command = ["--space", tmp_path / "space.yaml", "--data-dir", tiny_data, "--results", tmp_path / "results"]
         monkeypatch.setattr(sys, "argv", ["search", *map(str, [*command, *options])])
         with pytest.raises(UserError) as caught:
-            begin.prepare(search.parse_arguments())
+            begin.prepare(SearchRequest.of(search.parse_arguments()))
         assert "\n" not in str(caught.value) and not (tmp_path / "results").exists()
         return str(caught.value)
 
