@@ -28,10 +28,11 @@ def open_console() -> "Console":
             self.quiet = True
             raise OutputClosed
 
-    console = Plain(highlight=False, markup=False, emoji=False)
+    # force_jupyter: a notebook gets the same plain text.
+    console = Plain(highlight=False, markup=False, emoji=False, force_jupyter=False)
     if console.is_terminal:
         return console
-    return Plain(highlight=False, markup=False, emoji=False, width=max(console.width, 120))
+    return Plain(highlight=False, markup=False, emoji=False, force_jupyter=False, width=max(console.width, 120))
 
 
 def in_plot(text: str) -> str:

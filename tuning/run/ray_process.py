@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -61,6 +62,8 @@ def set_variables(address: str | None, resources: Resources) -> None:
     """Sets the variables that Ray reads in this process, some of them when it is imported: that it listens on loopback
     only is one."""
     os.environ |= _of_ray(address, resources)
+    if (constants := sys.modules.get("ray._private.ray_constants")) is not None:  # a program has imported it before
+        constants.ENABLE_RAY_CLUSTER = address is not None  # type: ignore[attr-defined]
 
 
 def start_ray(address: str | None, resources: Resources) -> None:
