@@ -130,24 +130,38 @@ def print_ranking(ranked: Sequence[Ranked], title: str, folder: str) -> None:
     open_console().print(table)
 
 
+class RankList(NamedTuple):
+    """A query and what was ranked for it, to be drawn."""
+
+    query: str | Path
+    title: str
+    ranked: Sequence[Ranked]
+
+
 def plot_ranking(query: str | Path, label: Label | None, ranked: Sequence[Ranked], file: str | Path) -> None:
     """The query, and beside it the ranked images with their similarity; framed green where right and red where not."""
-    columns = 1 + min(len(ranked), RANKS_A_ROW)
-    rows = -(-len(ranked) // RANKS_A_ROW)
-    thumbnails = [_thumbnail(query), *(_thumbnail(image.path) for image in ranked)]
-    tallest = max(thumbnail.height / thumbnail.width for thumbnail in thumbnails)
+    plot_rank_lists([RankList(query, f"query{_identity(label)}", ranked)], file)
+
+
+def plot_rank_lists(lists: Sequence[RankList], file: str | Path) -> None:
+    """Several rank lists, one below the other; there must be one at least."""
+    columns = 1 + min(max(len(one.ranked) for one in lists), RANKS_A_ROW)
+    rows = [max(1, -(-len(one.ranked) // RANKS_A_ROW)) for one in lists]
+    thumbnails = [[_thumbnail(path) for path in (one.query, *(image.path for image in one.ranked))] for one in lists]
+    tallest = max(thumbnail.height / thumbnail.width for of_list in thumbnails for thumbnail in of_list)
     with matplotlib.rc_context(STYLE):
-        size = (1.25 * columns, rows * (1.25 * min(tallest, 3) + 0.55))
+        size = (1.25 * columns, sum(rows) * (1.25 * min(tallest, 3) + 0.55))
         figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
+        axes = figure.subplots(sum(rows), columns, squeeze=False)
         for panel in axes.flat:
             panel.set_axis_off()
-        _frame(axes[0, 0], thumbnails[0], "#111827", f"query{_identity(label)}")
-        for place, (image, thumbnail) in enumerate(zip(ranked, thumbnails[1:], strict=True)):
-            panel = axes[place // RANKS_A_ROW, 1 + place % RANKS_A_ROW]
-            _frame(
-                panel, thumbnail, FRAMES[image.right], f"{place + 1}: {image.similarity:.3f}{_identity(image.label)}"
-            )
+        for number, (one, of_list) in enumerate(zip(lists, thumbnails, strict=True)):
+            first = sum(rows[:number])
+            _frame(axes[first, 0], of_list[0], "#111827", one.title)
+            for place, (image, thumbnail) in enumerate(zip(one.ranked, of_list[1:], strict=True)):
+                panel = axes[first + place // RANKS_A_ROW, 1 + place % RANKS_A_ROW]
+                title = f"{place + 1}: {image.similarity:.3f}{_identity(image.label)}"
+                _frame(panel, thumbnail, FRAMES[image.right], title)
         save_figure(figure, file)
 
 
