@@ -92,6 +92,7 @@ def error_report(
     cameras = {sample.camera for sample in samples}
     return {
         "on": on,
+        "weights_sha256": model.digest,
         "data_dir": str(names.folder),
         "queries": metrics.queries,
         "identities": len({query[place].identity for place in metrics.query_index.tolist()}),

@@ -50,10 +50,11 @@ def threshold_lines(threshold: Mapping[str, Any] | None) -> list[str]:
     lines = [f"From which similarity on it is the same ({threshold['identities']} identities, {pairs}):"]
     for each in threshold["at"]:
         point = Point(each["threshold"], each["false_positive_rate"], each["true_positive_rate"])
-        found = f"finds {_percent(point.true_positive_rate)} of the same{_between(each)}"
+        found = f"finds {_percent(point.true_positive_rate)} of the pairs of one identity{_between(each)}"
         lines.append(f"  {point.threshold:.3f}  {false_ones(point)}; {found}")
     eer = threshold["eer"]
-    equal = f"equal error: {_percent(eer['rate'])} of the same are missed, as many of the others taken{_between(eer)}"
+    rate = f"{_percent(eer['rate'])}{_between(eer)}"
+    equal = f"equal error: of the pairs of one identity {rate} are missed, and as large a share of the others taken"
     lines.append(f"  {eer['threshold']:.3f}  {equal}")
     lines.append(f"Pairs: {threshold['pairs']}. In brackets: 95 % intervals over identities." if eer["low"] is not None
                  else f"Pairs: {threshold['pairs']}. There are too few identities for intervals.")  # fmt: skip
@@ -66,12 +67,12 @@ def _tables(report: Mapping[str, Any]) -> list[Table]:
     if pairs:
         rows = [[p["query"], p["gallery"], str(p["queries"]), _percent(p["rank1"]), _percent(p["mAP"])] for p in pairs]
         header = ["query camera", "gallery camera", "queries", "rank 1", "mAP"]
-        tables.append(_table(_title("camera pair", rows, ", few queries count less"), header, rows))
+        tables.append(_table(_title("camera pair", rows, " (one with few queries comes later)"), header, rows))
     rows = [[p["identity"], _percent(p["mAP"]), str(p["queries"]), str(p["images"])] for p in people]
     tables.append(_table(_title("identit", rows), ["identity", "mAP", "queries", "images"], rows))
     if wrong:
-        rows = [[w["identity"], w["with"], f"{w['queries']} of {w['of']}", " / ".join(w["example"])] for w in wrong]
-        header = ["identity", "taken for", "queries", "example: query / rank 1"]
+        rows = [[w["identity"], w["with"], f"{w['queries']} of {w['of']}", "\n".join(w["example"])] for w in wrong]
+        header = ["identity", "taken for", "queries", "example: query and rank 1"]
         tables.append(_table(_title("confusion", rows, ": another identity at rank 1"), header, rows))
     worst = [one for one in report["lists"] if one["kind"] == "worst"]
     rows = [[_percent(one["ap"]), *(one["query"][name] for name in ("identity", "camera", "path"))] for one in worst]
@@ -88,10 +89,10 @@ def _title(noun: str, rows: Sequence[Any], more: str = "") -> str:
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(title=title, title_justify="left")
     for heading in header:
-        is_text = heading.startswith(("example", "image", "taken")) or heading in ("identity", "camera")
+        is_text = heading.startswith(("example", "taken")) or heading in ("identity", "camera", "image")
         table.add_column(heading, justify="left" if is_text else "right", overflow="fold")
     for row in rows[:SHOWN]:
-        table.add_row(*map(printable, row))
+        table.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in row))
     return table
 
 

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 THRESHOLD = "threshold.json"
 VALIDATION, TEST = "validation identities", "test images"
 """What errors and thresholds are measured on."""
+USUALLY = 0.5
+"""The least share of pairs of one identity that must reach a threshold, for one below it to tell anything."""
 LENIENT = ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
@@ -95,8 +97,22 @@ class Threshold:
         """What the thresholds say of two images that are so similar, in words."""
         if point := self.reached(similarity):
             return f"same ({similarity:.2f}, threshold {point.threshold:.2f}: {false_ones(point)})"
+        return f"not the same, probably ({self._below(similarity)})"
+
+    def verdict_in(self, similarity: float, images: int) -> str:
+        """The same of a gallery of so many images, the most similar of which is so similar."""
+        point, first = self.reached(similarity), self.points[0]
+        if point is None and first.true_positive_rate < USUALLY:
+            return f"whether this identity is here cannot be told ({self._below(similarity)})"
+        if point is None:
+            return f"no such identity in this gallery, probably ({self._below(similarity)})"
+        by_chance = round(point.false_positive_rate * images)
+        more = f"; among {images:,} images about {by_chance:,} of others would be, too" if by_chance else ""
+        return f"the first is the {self.verdict(similarity)}{more}"
+
+    def _below(self, similarity: float) -> str:
         first = self.points[0]
-        return f"not the same, probably ({similarity:.2f}, threshold {first.threshold:.2f}: {reaching(first)})"
+        return f"{similarity:.2f}, threshold {first.threshold:.2f}: {reaching(first)}"
 
     def short(self) -> dict[str, Any]:
         """What an exported file tells of it: no intervals."""
@@ -120,7 +136,7 @@ def false_ones(point: Point) -> str:
 
 def reaching(point: Point) -> str:
     """How many pairs of one identity reach a threshold."""
-    return f"{100 * point.true_positive_rate:.0f} % of the same reach it"
+    return f"{100 * point.true_positive_rate:.0f} % of the pairs of one identity reach it"
 
 
 def threshold_of(

@@ -8,8 +8,8 @@ that of the pairs of one identity. A threshold "at" a rate is the lowest whose f
 equal error rate (EER) as large a share of the one is taken for the same as of the other for different.
 
 Intervals are those of reid_train/measure/intervals.py: identities are drawn with replacement, each with all of its
-pairs. A pair of two identities counts as often as both were drawn together (the product of their numbers); each resample
-has its own thresholds. The middle 95 % of the resampled rates are the interval.
+pairs. A pair of two identities counts as often as both were drawn together (the product of their numbers); each
+resample has its own thresholds. The middle 95 % of the resampled rates are the interval.
 """
 
 # I identities, E bins, T thresholds, B resamples
