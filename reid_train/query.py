@@ -62,7 +62,7 @@ def main() -> None:
     )
     if gallery.left_out:
         print(describe_left_out(gallery.left_out, "gallery"), flush=True)
-    ranked, same_camera = search(
+    ranked, same_camera, threshold = search(
         checkpoint, arguments.image, gallery, device=arguments.device, cache_dir=arguments.cache_dir
     )
     if not ranked:
@@ -70,7 +70,9 @@ def main() -> None:
     shown, own = ranked[: arguments.top], gallery.label(arguments.image)
     counted = count_search(arguments.checkpoint, arguments.image, arguments.gallery, shown, arguments.cache_dir)
     known = f" ({own.who}, camera {own.camera_shown})" if own else ""
-    print_ranking(shown, f"{Path(arguments.image).name}{known} in {arguments.gallery}", arguments.gallery)
+    print_ranking(shown, f"{Path(arguments.image).name}{known} in {arguments.gallery}", arguments.gallery, threshold)
+    if threshold:
+        print(threshold.verdict_in(ranked[0].similarity, len(ranked)))
     for line in [*remarks(ranked, shown, same_camera), *counted]:
         print(line)
     try:

@@ -27,6 +27,7 @@ def parse_arguments() -> argparse.Namespace:
 @exit_on_user_error
 def main() -> None:
     arguments = parse_arguments()
+    from reid_train.inference.checkpoint_errors import keep_threshold
     from reid_train.inference.evaluation_count import DATABASE
     from reid_train.settings.config import fit_defaults, read_config
     from reid_train.training.images import read_training
@@ -51,6 +52,7 @@ def main() -> None:
     if left_out:
         logging.getLogger("reid_train.train").warning(describe_left_out(left_out, "training"))
     train_into(config, data, pixels, out)
+    print(keep_threshold(out, data, pixels))
     print(f"checkpoint, history.csv, history.png and train.log are in {out}")
 
 

@@ -22,6 +22,7 @@ from data.system.errors import UserError
 from data.system.kept import default_cache_dir, kept_file, key_of, read_arrays, write_arrays
 from data.system.threads import in_threads
 from reid_train.checkpoints import checkpoint
+from reid_train.inference.threshold import read_threshold
 from reid_train.measure.features import as_images, in_batches
 from reid_train.model.device import choose_device, precision_in_use
 from reid_train.settings.config import ARCHITECTURE
@@ -43,6 +44,8 @@ class Embedder:
         """Numbers in an embedding, D."""
         self.digest = loaded.digest
         """The weights' SHA-256, in hex."""
+        self.threshold = read_threshold(folder, loaded.digest)
+        """From which similarity on it is the same; None where threshold.json does not lie beside the weights."""
 
     def __repr__(self) -> str:
         size = f"{self.config.image_height} x {self.config.image_width}"

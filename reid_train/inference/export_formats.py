@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from data.system.errors import UserError, python_command
 from data.system.files import replacing
 from reid_train.checkpoints.checkpoint import Checkpoint, load_network
+from reid_train.inference.threshold import read_threshold
 from reid_train.settings.config import ARCHITECTURE
 
 Run = Callable[[torch.Tensor], torch.Tensor]
@@ -135,6 +136,8 @@ def export(checkpoint: str | Path, format: str, file: Path) -> tuple[dict[str, A
     they differ. Raises UserError."""
     network, loaded = load_network(checkpoint)
     description = describe(loaded, network.neck.num_features)
+    threshold = read_threshold(checkpoint, loaded.digest)
+    description |= {"threshold": threshold.short()} if threshold else {}
     module = unit_embedding(network)
     size = (description["image_height"], description["image_width"])
     with warnings.catch_warnings(), torch.no_grad(), replacing(file) as temporary:

@@ -1,6 +1,6 @@
 """Searches a gallery for a picture's likes: a ranking as a table and as a picture, counted by the model's study.
 
-ranked, same_camera = search("results/sample/best", "mine.jpg", read_gallery("data/sample"))
+ranked, same_camera, threshold = search("results/sample/best", "mine.jpg", read_gallery("data/sample"))
 ranked[0].path, ranked[0].similarity, ranked[0].right
 """
 
@@ -31,6 +31,7 @@ from reid_train.inference.evaluation_count import (
     record_evaluation,
     study_tested_on,
 )
+from reid_train.inference.threshold import Threshold, false_ones
 from reid_train.training.plots import STYLE, save_figure
 
 FRAMES = {True: "#16a34a", False: "#dc2626", None: "#9ca3af"}
@@ -74,8 +75,9 @@ def rank(query: str | Path, query_D: np.ndarray, gallery: Gallery, gallery_ND: n
 
 def search(
     checkpoint: str | Path, image: str, gallery: Gallery, *, device: str = "auto", cache_dir: Path | None = None
-) -> tuple[list[Ranked], int]:
-    """`rank` of the image by the checkpoint's model; prints a line about what was embedded for it."""
+) -> tuple[list[Ranked], int, Threshold | None]:
+    """`rank` of the image by the checkpoint's model, and the model's thresholds; prints a line about what was embedded
+    for it."""
     model = load_model(checkpoint, device=device)
     try:
         gallery_ND, computed = embed_cached(model, gallery.images, cache_dir)
@@ -83,7 +85,7 @@ def search(
         raise UserError(f"{error}; {SKIP}") from error
     images = len(gallery.images)
     print(f"gallery: {images} images, {computed} embedded now, {images - computed} known before", flush=True)
-    return rank(image, model.embed([image])[0], gallery, gallery_ND)
+    return *rank(image, model.embed([image])[0], gallery, gallery_ND), model.threshold
 
 
 def count_search(
@@ -110,11 +112,14 @@ def remarks(ranked: Sequence[Ranked], shown: Sequence[Ranked], same_camera: int)
     return lines
 
 
-def print_ranking(ranked: Sequence[Ranked], title: str, folder: str) -> None:
-    """The table, of paths from `folder`; identities, cameras and what is right only where they are known."""
+def print_ranking(ranked: Sequence[Ranked], title: str, folder: str, threshold: Threshold | None = None) -> None:
+    """The table, of paths from `folder`; identities, cameras, what is right and what is the same by the model's
+    threshold only where they are known."""
     table = Table(title=printable(title))
     table.add_column("rank", justify="right")
     table.add_column("similarity", justify="right")
+    if threshold:
+        table.add_column("same")
     known = any(image.label for image in ranked)
     for heading in ("identity", "camera", "right") if known else ():
         table.add_column(heading, justify="right")
@@ -125,29 +130,45 @@ def print_ranking(ranked: Sequence[Ranked], title: str, folder: str) -> None:
         if label:
             right = {True: Text("yes", "green"), False: Text("no", "red"), None: Text()}[image.right]
             of_label = [label.who.removeprefix("identity "), label.camera_shown, right]
+        reached = threshold.reached(image.similarity) if threshold else None
+        same = () if threshold is None else (false_ones(reached) if reached else "no",)
         name = printable(os.path.relpath(image.path, os.path.realpath(folder)))
-        table.add_row(str(place), f"{image.similarity:.4f}", *(of_label if known else ()), name)
+        table.add_row(str(place), f"{image.similarity:.4f}", *same, *(of_label if known else ()), name)
     open_console().print(table)
+
+
+class RankList(NamedTuple):
+    """A query and what was ranked for it, to be drawn."""
+
+    query: str | Path
+    title: str
+    ranked: Sequence[Ranked]
 
 
 def plot_ranking(query: str | Path, label: Label | None, ranked: Sequence[Ranked], file: str | Path) -> None:
     """The query, and beside it the ranked images with their similarity; framed green where right and red where not."""
-    columns = 1 + min(len(ranked), RANKS_A_ROW)
-    rows = -(-len(ranked) // RANKS_A_ROW)
-    thumbnails = [_thumbnail(query), *(_thumbnail(image.path) for image in ranked)]
-    tallest = max(thumbnail.height / thumbnail.width for thumbnail in thumbnails)
+    plot_rank_lists([RankList(query, f"query{_identity(label)}", ranked)], file)
+
+
+def plot_rank_lists(lists: Sequence[RankList], file: str | Path) -> None:
+    """Several rank lists, one below the other; there must be one at least."""
+    columns = 1 + min(max(len(one.ranked) for one in lists), RANKS_A_ROW)
+    rows = [max(1, -(-len(one.ranked) // RANKS_A_ROW)) for one in lists]
+    thumbnails = [[_thumbnail(path) for path in (one.query, *(image.path for image in one.ranked))] for one in lists]
+    tallest = max(thumbnail.height / thumbnail.width for of_list in thumbnails for thumbnail in of_list)
     with matplotlib.rc_context(STYLE):
-        size = (1.25 * columns, rows * (1.25 * min(tallest, 3) + 0.55))
+        size = (1.25 * columns, sum(rows) * (1.25 * min(tallest, 3) + 0.55))
         figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
+        axes = figure.subplots(sum(rows), columns, squeeze=False)
         for panel in axes.flat:
             panel.set_axis_off()
-        _frame(axes[0, 0], thumbnails[0], "#111827", f"query{_identity(label)}")
-        for place, (image, thumbnail) in enumerate(zip(ranked, thumbnails[1:], strict=True)):
-            panel = axes[place // RANKS_A_ROW, 1 + place % RANKS_A_ROW]
-            _frame(
-                panel, thumbnail, FRAMES[image.right], f"{place + 1}: {image.similarity:.3f}{_identity(image.label)}"
-            )
+        for number, (one, of_list) in enumerate(zip(lists, thumbnails, strict=True)):
+            first = sum(rows[:number])
+            _frame(axes[first, 0], of_list[0], "#111827", one.title)
+            for place, (image, thumbnail) in enumerate(zip(one.ranked, of_list[1:], strict=True)):
+                panel = axes[first + place // RANKS_A_ROW, 1 + place % RANKS_A_ROW]
+                title = f"{place + 1}: {image.similarity:.3f}{_identity(image.label)}"
+                _frame(panel, thumbnail, FRAMES[image.right], title)
         save_figure(figure, file)
 
 

@@ -13,8 +13,16 @@ MODULES = {
     for file in PACKAGE.rglob("*.py")
     if file.name != "__init__.py"
 }
-COMMANDS = {f"reid_train.{name}" for name in ("train", "evaluate", "query", "export")}
-DEAR = {"timm", "pytorch_metric_learning", "onnx", "onnxruntime", "onnxscript", "reid_train.model.foundation"}
+COMMANDS = {f"reid_train.{name}" for name in ("train", "evaluate", "errors", "query", "export")}
+DEAR = {
+    "timm",
+    "pytorch_metric_learning",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "sklearn",
+    "reid_train.model.foundation",
+}
 """What a function may import: optional packages, and those that take a second or two and few ask for."""
 
 

@@ -18,6 +18,7 @@ COMMANDS = [
     "data.synthetic",
     "data.doctor",
     "reid_train.train",
+    "reid_train.errors",
     "reid_train.evaluate",
     "reid_train.export",
     "reid_train.query",

@@ -3,6 +3,7 @@
 conclude(study, record, data, pixels, cache={"cache_dir": None, "limit_bytes": None})
 """
 
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,8 +21,12 @@ from data.system.limits import usable_cpus
 from data.system.wording import open_console
 from reid_train.checkpoints.checkpoint import build_model
 from reid_train.checkpoints.pretrained import load_pretrained
+from reid_train.errors import ERRORS
+from reid_train.inference.checkpoint_errors import errors_on_validation
 from reid_train.inference.checkpoint_scores import evaluate_checkpoint
+from reid_train.inference.embedder import load_model
 from reid_train.inference.evaluation_count import TEST_METRICS, read_test_metrics, record_evaluation
+from reid_train.inference.threshold import threshold_file, write_threshold
 from reid_train.measure.scores import summary
 from reid_train.model.device import choose_device
 from reid_train.training.inputs import Pictures
@@ -47,6 +52,7 @@ def conclude(study: Study, record: Study, data: TrainingData, pixels: Pixels, ca
     write_best_config(study, best)
     keep_best(study.folder, best)
     drop_repeats(study, record)
+    write_errors(study, data, pixels)
     test_once(study, **cache)
     write_results(study)
     print_results(study, open_console())
@@ -104,6 +110,35 @@ def test_once(study: Study, *, cache_dir: Path | None, limit_bytes: int | None =
     record_evaluation(study.folder, f"search's end, {best['of']}", figures)
     if study.shared:
         study.note(test_metrics=read_test_metrics(study.folder))
+
+
+def write_errors(study: Study, data: TrainingData, pixels: Pixels) -> None:
+    """Writes errors.json, and threshold.json in best/: where the winner errs on the validation identities, and from
+    which similarity on it is the same. Nothing is done where they are the winner's already."""
+    started, file, best = time.monotonic(), study.folder / ERRORS, study.folder / BEST
+    try:
+        model = load_model(best, device=study.space.base_config().device)
+        if threshold_file(best).is_file() and _weights_of(file) == model.digest:
+            return
+        torch.set_num_threads(usable_cpus())
+        report = errors_on_validation(model, data, pixels)
+        if report["threshold"] is not None:
+            write_threshold(best, report["threshold"])
+        write_json(file, report)
+    except UserError as error:  # the search is not lost for it
+        print(f"where the winner errs was not measured: {error}", flush=True)
+        return
+    print(
+        f"where the winner errs, on the validation identities: {file} ({time.monotonic() - started:.0f} s)", flush=True
+    )
+
+
+def _weights_of(file: Path) -> str | None:
+    """The digest of the weights that an errors.json is of."""
+    with suppress(FileNotFoundError, UserError):
+        recorded = read_json(file)
+        return recorded.get("weights_sha256") if isinstance(recorded, dict) else None
+    return None
 
 
 def untrained_metrics(study: Study, data: TrainingData, pixels: Pixels) -> dict[str, float]:
