@@ -125,12 +125,19 @@ class Policy:
         return self.exhausted or (most is not None and len(self.study.trials()) >= most)
 
     def _holds_another(self) -> bool:
-        return self.purse.holds(self.purse.shortest + self._kept())
+        """Whether a new trial's first schedule ends in time, and after it one to the top. Without that no decision
+        would follow from it: nothing could be promoted or repeated. Where the budget is a number of trials alone, all of
+        them are wanted."""
+        limited = self.settings.time_budget is not None or self.settings.epochs is not None
+        return self.purse.holds(self.purse.shortest + (self._to_top() if limited else self._kept()))
+
+    def _to_top(self, rung: int = 0) -> int:
+        """Epochs from the rung at this place to the top."""
+        return sum(self.plan.lengths()[rung + 1 :])
 
     def _kept(self) -> int:
         """Epochs that are kept for the way of one trial to the top, while none has gone it."""
-        gone = any(goes_to_top(self.study, trial) for trial in self.study.trials())
-        return 0 if gone else sum(self.plan.lengths()[1:])
+        return 0 if any(goes_to_top(self.study, trial) for trial in self.study.trials()) else self._to_top()
 
     def _waits(self) -> bool:
         """Whether the next promotion waits for the trials at the first rung: where few are left, one of those that
@@ -183,10 +190,11 @@ class Policy:
         number = to_promote(self.study, trying=trying, default_first=self._default_first())
         if number is None:
             return None
-        place = self.rungs.index(self.study.trial(number).rung)
-        length = self.plan.lengths()[place + 1]
+        place, gone = self.rungs.index(self.study.trial(number).rung), self._kept() == 0
+        # Beside one at the top, a trial that would stop below it decides nothing any more.
+        length = self._to_top(place) if gone else self.plan.lengths()[place + 1]
         # Before any has gone to the top, that comes before trials that wait.
-        return number if self.purse.holds(length, beside_waiting=self._kept() == 0) else None
+        return number if self.purse.holds(length, beside_waiting=gone) else None
 
     def _default_first(self) -> bool:
         return self.purse.total() / self.purse.longest >= LENGTHS_FOR_DEFAULT
