@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("data", "reid_train", "tuning")
+PACKAGES = ("data", "reid_train", "tuning", "reid")
 """From the bottom to the top: each imports only itself and those before it."""
-MOST_PAIRS = 41
-"""Pairs of rooms of which one imports the other, with data and reid_train as one room each. It may fall."""
+MOST_PAIRS = 44
+"""Pairs of rooms of which one imports the other, with data, reid_train and reid as one room each. It may fall."""
 MOST_ENTRIES = 25
 """Files and folders in one folder: a screen of them."""
 
