@@ -38,8 +38,7 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     parser = CommandParser(
         prog="python -m data.doctor",
-        description="Says what a data set holds and what is wrong with it. Exit code 0: training can start; "
-        "1: training or the final evaluation would fail; 2: there is no data set there.",
+        description="Says what a data set holds and what is wrong with it.",
     )
     parser.add_argument("data_dir", metavar="DIR", help="the data set, its parent folder, or a manifest's CSV file")
     parser.add_argument("--dataset", choices=list(READERS), help="its kind (default: detected)")

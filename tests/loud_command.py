@@ -10,7 +10,8 @@ import warnings
 
 import torch
 
-from data.system.errors import UserError, exit_on_user_error, running_command
+from data.system.commands import running_command
+from data.system.errors import UserError, exit_on_user_error
 
 
 @exit_on_user_error

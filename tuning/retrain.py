@@ -9,7 +9,8 @@ import argparse
 import json
 from pathlib import Path
 
-from data.system.errors import UserError, exit_on_user_error, python_command
+from data.system.commands import command
+from data.system.errors import UserError, exit_on_user_error
 from data.system.options import CommandParser, add_cache_options, add_image_options, cache_options, image_options
 
 
@@ -88,7 +89,7 @@ def check_arguments(arguments: argparse.Namespace) -> Path:
     study = Path(arguments.study)
     check_study(study)
     if not (study / BEST_CONFIG).is_file():
-        named = python_command("tuning.report", str(study))
+        named = command("tuning.report", str(study))
         raise UserError(f"{study}: holds no {BEST_CONFIG}; finish its search first: `{named}` names the command")
     if arguments.seeds < 1:
         raise UserError(f"--seeds {arguments.seeds}: at least 1")

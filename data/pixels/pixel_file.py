@@ -17,7 +17,8 @@ from typing import Any
 
 from data.pixels.decoding import SKIP, UnreadableImage, decode, decoder_name
 from data.sets.readers import READERS
-from data.system.errors import UserError, python_command
+from data.system.commands import command
+from data.system.errors import UserError
 from data.system.kept import PAGE_BYTES, is_intact, kept_file, read_or_make, read_page, stamp_of, write_kept
 from data.system.threads import in_threads
 
@@ -115,4 +116,4 @@ def refuse_bad_images(bad: Mapping[str, str], images: int) -> None:
     path, why = next(iter(bad.items()))
     data_dir = next((p for p in Path(path).parents if any(r.is_here(p) for r in READERS.values())), "DIR")
     count = f"{len(bad)} of {images} images cannot be decoded, the first is " if len(bad) > 1 else ""
-    raise UserError(f"{count}{path}: {why}; see: {python_command('data.doctor', str(data_dir))}; {SKIP}")
+    raise UserError(f"{count}{path}: {why}; see: {command('data.doctor', str(data_dir))}; {SKIP}")

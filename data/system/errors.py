@@ -8,17 +8,15 @@ import functools
 import io
 import os
 import re
-import shlex
 import signal
 import sqlite3
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import NoReturn
 
-from data.system.passwords import without_passwords
+from data.system.commands import running_command
 
 NO_WINDOWS = (
     "Windows itself is not supported: install WSL2 (`wsl --install`, https://learn.microsoft.com/windows/wsl/install) "
@@ -76,23 +74,6 @@ class UserError(ValueError):
 
 class OutputClosed(BrokenPipeError):
     """Nobody reads any more what the command prints, as after `| head`."""
-
-
-def python_command(module: str, *arguments: str) -> str:
-    """`.venv/bin/python -m module arguments`, as it can be typed here. Passwords in URLs are left out."""
-    return shlex.join([installed(Path(sys.executable).name), "-m", module, *map(without_passwords, arguments)])
-
-
-def installed(program: str) -> str:
-    """A program of this Python's environment, as it can be typed here: `.venv/bin/optuna`."""
-    file = Path(sys.executable).with_name(program)
-    return os.path.relpath(file) if file.is_relative_to(Path.cwd()) else str(file)
-
-
-def running_command() -> str:
-    """The command that runs now, as it can be typed again."""
-    spec = sys.modules["__main__"].__spec__
-    return python_command(spec.name if spec else Path(sys.argv[0]).stem, *sys.argv[1:])
 
 
 def end_politely_on_signals() -> None:

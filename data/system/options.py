@@ -13,11 +13,28 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from data.system.errors import UserError, suggestion
+from data.system.commands import program
+from data.system.errors import INTERRUPTED, UserError, suggestion
+
+EXIT_CODES = {
+    0: "done",
+    1: "doctor: training or the final evaluation would fail; others: a fault of this program, with a traceback",
+    2: "a mistake, or a machine that refuses: a line says what, and the way out",
+    3: "search: one of Ray's processes died; the same command goes on",
+    INTERRUPTED: "ended by Ctrl-C or kill; the same command goes on",
+}
+"""What each exit code of the commands means."""
 
 
 class CommandParser(argparse.ArgumentParser):
     """argparse's, with a mistake told as all others are: a UserError of one line, which names the nearest option."""
+
+    def __init__(self, prog: str = "", *, epilog: str = "", **others: Any):
+        """`prog` is `python -m MODULE`; where the command was started as `reid VERB`, help says that instead. The exit
+        codes are the last that help says; `others` are argparse's."""
+        codes = "; ".join(f"{code}: {meaning.replace(';', ',')}" for code, meaning in EXIT_CODES.items())
+        epilog = f"{epilog} Exit codes: {codes}.".strip()
+        super().__init__(program(prog.removeprefix("python -m ")), epilog=epilog, **others)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse, which would first ask for what is missing: an option that is not known may be that, mistyped."""

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from data.system.errors import UserError, python_command
+from data.system.commands import python_command
+from data.system.errors import UserError
 from data.system.files import replacing
 from reid_train.checkpoints.checkpoint import Checkpoint, load_network
 from reid_train.inference.threshold import read_threshold

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from data.pixels.digests import fingerprint
 from data.sets.splits import describe_split
-from data.system.errors import UserError, running_command
+from data.system.commands import running_command
+from data.system.errors import UserError
 from data.system.files import write_text
 from tuning.confirm.repeats import open_record
 from tuning.prepare.begin import Prepared

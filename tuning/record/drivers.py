@@ -17,7 +17,8 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from data.system.errors import UserError, python_command
+from data.system.commands import python_command
+from data.system.errors import UserError
 from data.system.passwords import without_passwords
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.pool import QueuePool
 
-from data.system.errors import UserError, installed
+from data.system.commands import installed
+from data.system.errors import UserError
 from data.system.files import replacing
 from data.system.passwords import without_passwords
 from tuning.record.drivers import Team

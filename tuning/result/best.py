@@ -8,7 +8,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from data.system.errors import UserError, python_command
+from data.system.commands import command
+from data.system.errors import UserError
 from data.system.files import read_json, write_json
 from data.system.passwords import without_passwords
 from reid_train.checkpoints.checkpoint import load_checkpoint, save_checkpoint
@@ -68,7 +69,7 @@ def keep_best(folder: Path, best: Winner) -> None:
     if source is None:
         raise UserError(
             f"{folder}: the weights of {best.of}, the winner, are gone; train it again: "
-            f"{python_command('tuning.retrain', str(folder))}"
+            f"{command('tuning.retrain', str(folder))}"
         )
     unfinished = target.with_name(".best.tmp")
     for old in (unfinished, target):

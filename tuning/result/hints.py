@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Container, Mapping
 from typing import Any
 
-from data.system.errors import python_command
+from data.system.commands import command
 from data.system.wording import show_value
 from reid_train.settings.config import TrainConfig
 from tuning.record.study import Study
@@ -39,11 +39,11 @@ def edges(space: SearchSpace, best: Mapping[str, Any], matter: Container[str]) -
 
 def next_search(study: Study) -> str:
     """How to search another range: a study goes on in its own space alone, so it takes one of another name."""
-    folder, command = study.folder, study.facts.get("command", python_command("tuning.search"))
+    folder, searched = study.folder, study.facts.get("command", command("tuning.search"))
     names = (f"{folder.name}-{number}" for number in itertools.count(2))
     name = next(name for name in names if not (folder.parent / name).exists())
     more = shlex.join(["--name", name, "--warm-start", str(folder)])
-    return f"to try it, write it into the space's file and give: {command} {more}"
+    return f"to try it, write it into the space's file and give: {searched} {more}"
 
 
 def _end_of_range(parameter: Parameter, value: float) -> list[str]:

@@ -12,7 +12,8 @@ from typing import Any
 from rich.console import Console
 
 from data.pixels.bad_images import describe_left_out
-from data.system.errors import UserError, python_command
+from data.system.commands import command
+from data.system.errors import UserError
 from data.system.files import read_json, write_text
 from data.system.wording import clock, counted, gigabytes, in_markdown, show_parameters
 from reid_train.inference.evaluation_count import describe_count, read_test_metrics
@@ -238,11 +239,11 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
     elif (study.folder / BEST).is_dir():
         size = gigabytes(study.folder)
         print(f"\neverything is in {study.folder} ({size}): summary.md, trials.csv, plots/, best/")
-        print(f"next: {python_command('tuning.retrain', str(study.folder))}")
+        print(f"next: {command('tuning.retrain', str(study.folder))}")
         best_config = read_config(str(study.folder / BEST_CONFIG))
         if best_config.distills and not str(best_config.teacher).startswith(TIMM):
             print("      with --teacher DIR: one that was trained on all identities, as tuning.retrain leaves it")
     else:
         done = sum(trial.state in ENDED for trial in trials)
         print(f"\nunfinished: {counted(done, 'trial')} ended. To go on:")
-        print(f"  {study.facts.get('command', python_command('tuning.search'))}")
+        print(f"  {study.facts.get('command', command('tuning.search'))}")
