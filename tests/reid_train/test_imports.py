@@ -13,7 +13,7 @@ MODULES = {
     for file in PACKAGE.rglob("*.py")
     if file.name != "__init__.py"
 }
-COMMANDS = {f"reid_train.{name}" for name in ("train", "evaluate", "query", "export")}
+COMMANDS = {f"reid_train.{name}" for name in ("train", "evaluate", "query", "export", "embed")}
 DEAR = {"timm", "pytorch_metric_learning", "onnx", "onnxruntime", "onnxscript", "reid_train.model.foundation"}
 """What a function may import: optional packages, and those that take a second or two and few ask for."""
 
