@@ -16,7 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from data.system.errors import UserError, python_command
+from data.system.commands import python_command
+from data.system.errors import UserError
 from reid.result import Result
 from tuning.prepare.begin import read_space_of, study_folder
 from tuning.prepare.request import SearchRequest

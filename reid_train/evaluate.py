@@ -1,12 +1,14 @@
 """Weights -> features -> retrieval metrics.
 
 python -m reid_train.evaluate --checkpoint DIR --data-dir DIR [--flip-tta] [--rerank]
+python -m reid_train.evaluate --checkpoint model.onnx --data-dir DIR
 
-Where the checkpoint lies in a study's folder, the study counts the evaluation on its test images.
+Where the checkpoint or the exported file lies in a study's folder, the study counts the evaluation on its test images.
 """
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data.sets.readers import READERS
 from data.system.errors import UserError, exit_on_user_error
@@ -21,10 +23,14 @@ from data.system.options import (
     image_options,
 )
 
+if TYPE_CHECKING:
+    from reid_train.inference.exported import GivenInput
+
 
 def parse_arguments() -> argparse.Namespace:
     parser = CommandParser(
-        prog="python -m reid_train.evaluate", description="Evaluates a checkpoint on the query and gallery images."
+        prog="python -m reid_train.evaluate",
+        description="Evaluates a checkpoint, or a file that reid_train.export wrote, on the query and gallery images.",
     )
     add_checkpoint_option(parser)
     parser.add_argument("--data-dir", required=True, metavar="DIR", help="the data set or its parent folder")
@@ -34,7 +40,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     add_image_options(parser)
     add_cache_options(parser)
-    parser.add_argument("--out", metavar="FILE", help="JSON file; default: evaluation.json in the checkpoint's folder")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="JSON file; default: evaluation.json in the checkpoint's folder, or evaluation-NAME.json beside the "
+        "exported file NAME",
+    )
+    foreign = parser.add_argument_group("for an ONNX file that reid_train.export has not written")
+    foreign.add_argument("--input-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of its images")
+    for name, what in (("--mean", "mean"), ("--std", "deviation")):
+        help = f"{what} of red, green and blue, where white is 1, by which it wants images normalised"
+        foreign.add_argument(name, type=float, nargs=3, metavar=("R", "G", "B"), help=help)
     return parser.parse_args()
 
 
@@ -42,7 +58,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     folder = checkpoint_option(arguments)
-    out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / "evaluation.json"
+    own = folder.is_dir() or folder.suffix == ".safetensors"
+    name = "evaluation.json" if own else f"evaluation-{folder.name}.json"
+    out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / name
     check_out(out)
 
     from data.pixels.bad_images import describe_left_out, usable_test
@@ -62,7 +80,8 @@ def main() -> None:
     if left_out:
         print(describe_left_out(left_out, "test"), flush=True)
     options = {name: getattr(arguments, name) for name in ("flip_tta", "rerank", "device")}
-    figures = summary(evaluate_checkpoint(folder, query, gallery, **options, **cache_options(arguments)))
+    options |= {"given": given_input(arguments), **cache_options(arguments)}
+    figures = summary(evaluate_checkpoint(folder, query, gallery, **options))
     settings = {"data_dir": arguments.data_dir, "flip_tta": arguments.flip_tta, "rerank": arguments.rerank}
     settings |= {"images_left_out": [Path(path).name for path in left_out]} if left_out else {}
     ways = [*(["flipped too"] if arguments.flip_tta else []), *(["re-ranked"] if arguments.rerank else [])]
@@ -78,6 +97,14 @@ def main() -> None:
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
     print(f"written to {out}")
+
+
+def given_input(arguments: argparse.Namespace) -> "GivenInput":
+    """What the options say of a foreign file's input."""
+    from reid_train.inference.exported import GivenInput
+
+    given = {"size": arguments.input_size, "mean": arguments.mean, "std": arguments.std}
+    return GivenInput(**{name: None if values is None else tuple(values) for name, values in given.items()})
 
 
 if __name__ == "__main__":

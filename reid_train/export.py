@@ -1,6 +1,6 @@
 """Writes a checkpoint's embedding as one file that runs without this project.
 
-python -m reid_train.export --checkpoint DIR [--format onnx|torchscript|pt2] [--out FILE]
+python -m reid_train.export --checkpoint DIR [--format onnx|torchscript|pt2] [--input uint8|float] [--out FILE]
 
 What goes in and what comes out is printed, and in the file under the name `description`, as JSON. Before the file
 takes its place, its embeddings are compared with PyTorch's.
@@ -21,7 +21,18 @@ def parse_arguments() -> argparse.Namespace:
     )
     add_checkpoint_option(parser)
     parser.add_argument("--format", default="onnx", choices=("onnx", "torchscript", "pt2"), help="default: onnx")
-    parser.add_argument("--out", metavar="FILE", help="default: model.onnx, .pt or .pt2 in the checkpoint's folder")
+    parser.add_argument(
+        "--input",
+        default="uint8",
+        choices=("uint8", "float"),
+        help="uint8: RGB pictures, normalised by the model; float: pictures that your program has normalised, as "
+        "trackers do (the description says by which mean and deviation); default: uint8",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="default: model.onnx, .pt or .pt2 in the checkpoint's folder, model-float.onnx with --input float",
+    )
     return parser.parse_args()
 
 
@@ -33,10 +44,11 @@ def main() -> None:
 
     check_packages(arguments.format)
     ending = FORMATS[arguments.format].ending
-    out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / f"model{ending}"
+    name = "model-float" if arguments.input == "float" else "model"
+    out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / f"{name}{ending}"
     check_out(out)
     try:
-        description, difference = export(folder, arguments.format, out)
+        description, difference = export(folder, arguments.format, out, arguments.input)
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
     print(f"in   {description['input']}")

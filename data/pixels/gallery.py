@@ -90,21 +90,21 @@ def read_gallery(
     except NoDataset:
         if dataset is not None:
             raise
-        found, images = _dataset_above(place), _images_below(place, outside_images)
+        found, images = dataset_above(place), images_below(place, outside_images)
     left_out = leave_out_bad(images, on_bad_image, cache_dir=cache_dir)
     kept = [image for image in images if image not in left_out]
     if not kept:
         why = "none can be decoded" if left_out else f"no images ({', '.join(USUAL_SUFFIXES)}, ...)"
         raise UserError(f"gallery {place}: {why}")
-    return Gallery(kept, _labels(*found) if found else {}, sorted(left_out))
+    return Gallery(kept, labels_of(*found) if found else {}, sorted(left_out))
 
 
-def _dataset_above(place: Path) -> tuple[str, Path] | None:
+def dataset_above(place: Path) -> tuple[str, Path] | None:
     above = place.resolve().parents
     return next(((reader.name, root) for root in above for reader in readers_at(root, [*READERS.values()])), None)
 
 
-def _images_below(folder: Path, outside_images: bool) -> list[str]:
+def images_below(folder: Path, outside_images: bool) -> list[str]:
     root, paths = folder.resolve(), list[str]()
     for place, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not is_foreign(name)]
@@ -116,7 +116,7 @@ def _images_below(folder: Path, outside_images: bool) -> list[str]:
     return paths
 
 
-def _labels(name: str, root: Path) -> dict[str, Label]:
+def labels_of(name: str, root: Path) -> dict[str, Label]:
     """The labels of a data set's images, but for splits that cannot be read."""
     labels: dict[str, Label] = {}
     for split in (TRAIN, QUERY, GALLERY):

@@ -5,7 +5,8 @@ clock(750), counted(2, "epoch"), show_parameters({"margin": 0.3})  # "12:30", "2
 
 import os
 import re
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,19 @@ def open_console() -> "Console":
     if console.is_terminal:
         return console
     return Plain(highlight=False, markup=False, emoji=False, force_jupyter=False, width=max(console.width, 120))
+
+
+@contextmanager
+def images_done(total: int) -> Iterator[Callable[[int], None]]:
+    """Gives what is to be told how many images have just been done; on a terminal (stderr) a bar shows it."""
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns()[:-1], TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("images", total=total)
+        yield lambda images: bar.advance(task, images)
 
 
 def in_plot(text: str) -> str:

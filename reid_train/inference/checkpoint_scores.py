@@ -1,4 +1,5 @@
-"""How well a checkpoint's model retrieves: on query and gallery images, and on the validation images of its training.
+"""How well a model retrieves, a checkpoint's or an exported file's: on query and gallery images, and on the validation
+images of its training.
 
 metrics = evaluate_checkpoint("results/sample/best", query, gallery, flip_tta=True)
 summary(metrics)["mAP"]  # reid_train/measure/scores.py
@@ -16,7 +17,8 @@ from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.wording import open_console
 from reid_train.checkpoints.checkpoint import load_network
-from reid_train.measure.features import extract_features
+from reid_train.inference.exported import ExportedEmbedder, GivenInput, is_exported
+from reid_train.measure.features import BATCH, as_images, extract_features
 from reid_train.measure.metrics import RetrievalMetrics
 from reid_train.measure.scores import COUNTS, LABELS, score
 from reid_train.model.device import choose_device, choose_precision, precision_in_use
@@ -35,21 +37,51 @@ def evaluate_checkpoint(
     num_threads: int | None = None,
     cache_dir: Path | None = None,
     limit_bytes: int | None = None,
+    given: GivenInput | None = None,
 ) -> RetrievalMetrics:
-    """Evaluates the model of a checkpoint folder on query and gallery images. Raises UserError."""
-    model, loaded = load_network(checkpoint)
-    config = loaded.config
+    """Evaluates the model of a checkpoint folder, or of an exported file, on query and gallery images.
+
+    `given` says of a foreign file's input what it does not say itself. Raises UserError.
+    """
     if num_threads:
         torch.set_num_threads(num_threads)
+    cache: dict[str, Any] = {"cache_dir": cache_dir, "limit_bytes": limit_bytes}
+    if is_exported(checkpoint):
+        exported = ExportedEmbedder(checkpoint, device=device, given=given)
+        return evaluate_exported(exported, query, gallery, flip_tta=flip_tta, rerank=rerank, **cache)
+    model, loaded = load_network(checkpoint)
+    config = loaded.config
     where = choose_device(device)
     model.to(where).to(memory_format=torch.channels_last)
     samples = [*query, *gallery]
-    size = {"height": config.image_height, "width": config.image_width}
-    pixels = open_pixels(samples, **size, cache_dir=cache_dir, limit_bytes=limit_bytes)
+    pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache)
     precision = precision_in_use(config.precision, where)
     feature_ND = extract_features(model, pixels, samples, device=where, precision=precision, flip_tta=flip_tta)
     with torch.inference_mode():
         return score(model.neck(feature_ND), query, gallery, rerank=rerank)
+
+
+def evaluate_exported(
+    model: ExportedEmbedder,
+    query: Sequence[Sample],
+    gallery: Sequence[Sample],
+    *,
+    flip_tta: bool = False,
+    rerank: bool = False,
+    cache_dir: Path | None = None,
+    limit_bytes: int | None = None,
+) -> RetrievalMetrics:
+    """`evaluate_checkpoint` of an exported file that is open."""
+    samples = [*query, *gallery]
+    size = {"height": model.image_height, "width": model.image_width}
+    pixels = open_pixels(samples, **size, cache_dir=cache_dir, limit_bytes=limit_bytes)
+    embedding_ND = torch.cat(
+        [
+            model.of_images(as_images(pixels.read([sample.path for sample in batch])), flip_tta=flip_tta)
+            for batch in (samples[start : start + BATCH] for start in range(0, len(samples), BATCH))
+        ]
+    )
+    return score(embedding_ND, query, gallery, rerank=rerank)
 
 
 def validation_metrics(folder: str | Path, data: TrainingData, pixels: Pixels) -> RetrievalMetrics:

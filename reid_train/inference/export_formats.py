@@ -20,11 +20,13 @@ from data.system.commands import python_command
 from data.system.errors import UserError
 from data.system.files import replacing
 from reid_train.checkpoints.checkpoint import Checkpoint, load_network
+from reid_train.inference.image_input import ImageInput, Kind
 from reid_train.inference.threshold import read_threshold
+from reid_train.model.network import ReIDModel
 from reid_train.settings.config import ARCHITECTURE
 
 Run = Callable[[torch.Tensor], torch.Tensor]
-"""uint8 images (B x 3 x H x W) -> embeddings of unit length (B x D)."""
+"""Images as the file takes them (B x 3 x H x W) -> embeddings (B x D)."""
 TOLERANCE = 1e-4
 """Largest Euclidean distance between an exported embedding and PyTorch's, both of unit length."""
 CHECKED_BATCHES = (1, 5)
@@ -35,13 +37,21 @@ DESCRIPTION = "description"
 INPUT, OUTPUT = "images", "embeddings"
 
 
+class Opened(NamedTuple):
+    """An exported file, ready to run on the CPU."""
+
+    run: Run
+    description: str
+    """JSON; "" where the file holds none."""
+
+
 class Format(NamedTuple):
     """A kind of file."""
 
     ending: str
     write: Callable[[nn.Module, torch.Tensor, str], bytes]
     """From module, example images and description."""
-    read: Callable[[Path], Run]
+    read: Callable[[Path], Opened]
 
 
 def write_onnx(module: nn.Module, example: torch.Tensor, description: str) -> bytes:
@@ -63,12 +73,22 @@ def write_onnx(module: nn.Module, example: torch.Tensor, description: str) -> by
     return bytes(model.SerializeToString())
 
 
-def read_onnx(file: Path) -> Run:
-    """Runs in onnxruntime, on the CPU."""
+def read_onnx(file: Path) -> Opened:
+    """Runs in onnxruntime. The first input and the first output are taken, so that foreign files run, too."""
+    session = onnx_session(file)
+    image_name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
+    described = session.get_modelmeta().custom_metadata_map.get(DESCRIPTION, "")
+    return Opened(lambda images: torch.from_numpy(session.run([output], {image_name: images.numpy()})[0]), described)
+
+
+def onnx_session(file: Path) -> Any:
+    """onnxruntime's session of a file, with as many threads as torch has; it prints nothing."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
 def write_torchscript(module: nn.Module, example: torch.Tensor, description: str) -> bytes:
@@ -80,10 +100,13 @@ def write_torchscript(module: nn.Module, example: torch.Tensor, description: str
             # `export` compares it with PyTorch, and with other batches.
             self.traced = torch.jit.trace(module, (example,), check_trace=False)
             self.size: list[int] = list(example.shape[1:])
+            self.wants_floats: bool = example.dtype == torch.float32
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1:] != self.size:
-                raise ValueError(f"images: uint8, B x {self.size} is needed, this is {images.dtype}, {images.shape}")
+            wanted = "float32" if self.wants_floats else "uint8"
+            right = images.dtype == (torch.float32 if self.wants_floats else torch.uint8)
+            if not right or images.dim() != 4 or images.shape[1:] != self.size:
+                raise ValueError(f"images: {wanted}, B x {self.size} is needed, this is {images.dtype}, {images.shape}")
             return self.traced(images)
 
     buffer = io.BytesIO()
@@ -91,9 +114,10 @@ def write_torchscript(module: nn.Module, example: torch.Tensor, description: str
     return buffer.getvalue()
 
 
-def read_torchscript(file: Path) -> Run:
-    run: Run = torch.jit.load(file)
-    return run
+def read_torchscript(file: Path) -> Opened:
+    extra = {DESCRIPTION: ""}
+    run: Run = torch.jit.load(file, map_location="cpu", _extra_files=extra)
+    return Opened(run, _text(extra[DESCRIPTION]))
 
 
 def write_pt2(module: nn.Module, example: torch.Tensor, description: str) -> bytes:
@@ -103,10 +127,16 @@ def write_pt2(module: nn.Module, example: torch.Tensor, description: str) -> byt
     return buffer.getvalue()
 
 
-def read_pt2(file: Path) -> Run:
+def read_pt2(file: Path) -> Opened:
+    extra = {DESCRIPTION: ""}
     with file.open("rb") as opened:  # a path must end in .pt2
-        run: Run = torch.export.load(opened).module()
-    return run
+        run: Run = torch.export.load(opened, extra_files=extra).module()
+    return Opened(run, _text(extra[DESCRIPTION]))
+
+
+def _text(content: Any) -> str:
+    """What torch gives of a file beside the model's, which is text or bytes by its version."""
+    return content.decode(errors="replace") if isinstance(content, bytes) else str(content)
 
 
 FORMATS = {
@@ -116,38 +146,34 @@ FORMATS = {
 }
 
 
-def describe(loaded: Checkpoint, width: int) -> dict[str, Any]:
+def describe(loaded: Checkpoint, width: int, wanted: ImageInput) -> dict[str, Any]:
     """What goes into the file, what comes out of it, and where it is from."""
-    config = loaded.config
-    height, image_width = config.image_height, config.image_width
     return {
-        "input": f"{INPUT}: uint8 RGB, B x 3 x {height} x {image_width}, any B; resize pictures bilinearly with "
-        "antialiasing to that height and width; the colours' normalisation is part of the model",
+        **wanted.described(INPUT),
         "output": f"{OUTPUT}: float32, B x {width}, of unit length: the product of two is their cosine similarity",
-        "image_height": height,
-        "image_width": image_width,
         "embedding_width": width,
-        "settings": {name: getattr(config, name) for name in ARCHITECTURE},
+        "settings": {name: getattr(loaded.config, name) for name in ARCHITECTURE},
         "weights_sha256": loaded.digest,
     }
 
 
-def export(checkpoint: str | Path, format: str, file: Path) -> tuple[dict[str, Any], float]:
+def export(checkpoint: str | Path, format: str, file: Path, kind: Kind = "uint8") -> tuple[dict[str, Any], float]:
     """Writes `file` in one of FORMATS, once its embeddings are PyTorch's; gives its description, and by how much
     they differ. Raises UserError."""
     network, loaded = load_network(checkpoint)
-    description = describe(loaded, network.neck.num_features)
+    wanted = input_of(network, loaded, kind)
+    description = describe(loaded, network.neck.num_features, wanted)
     threshold = read_threshold(checkpoint, loaded.digest)
     description |= {"threshold": threshold.short()} if threshold else {}
-    module = unit_embedding(network)
-    size = (description["image_height"], description["image_width"])
+    size = (wanted.height, wanted.width)
     with warnings.catch_warnings(), torch.no_grad(), replacing(file) as temporary:
         warnings.simplefilter("ignore")  # exporters warn about what they will do differently one day
-        content = FORMATS[format].write(module, check_images(2, *size), json.dumps(description))
+        module, reference = unit_embedding(network, kind), unit_embedding(network, "uint8")
+        content = FORMATS[format].write(module, wanted.of(check_images(2, *size)), json.dumps(description))
         temporary.write_bytes(content)
-        run = FORMATS[format].read(temporary)
+        run = FORMATS[format].read(temporary).run
         differences = [
-            torch.linalg.vector_norm(run(images) - module(images), dim=1).max().item()
+            torch.linalg.vector_norm(run(wanted.of(images)) - reference(images), dim=1).max().item()
             for images in (check_images(count, *size) for count in CHECKED_BATCHES)
         ]
         if not max(differences) <= TOLERANCE:
@@ -158,17 +184,24 @@ def export(checkpoint: str | Path, format: str, file: Path) -> tuple[dict[str, A
     return description, max(differences)
 
 
-def unit_embedding(network: nn.Module) -> nn.Module:
-    """uint8 images (B x 3 x H x W) -> embeddings of unit length (B x D)."""
+def input_of(network: ReIDModel, loaded: Checkpoint, kind: Kind) -> ImageInput:
+    """The images that a checkpoint's network takes."""
+    mean, std = (tuple(map(float, values)) for values in (network.backbone.mean, network.backbone.std))
+    return ImageInput(loaded.config.image_height, loaded.config.image_width, kind, mean, std)
+
+
+def unit_embedding(network: ReIDModel, kind: Kind) -> nn.Module:
+    """Images as ImageInput of this kind gives them (B x 3 x H x W) -> embeddings of unit length (B x D)."""
 
     class UnitEmbedding(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = network
-            network.classifier = nn.Identity()  # only training needs it
+            network.classifier = nn.Identity()  # type: ignore[assignment]  # only training needs it
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return F.normalize(self.network(images))
+            pooled_BC = network.pooled(images) if kind == "uint8" else network.pooling(network.backbone(images))
+            return F.normalize(network.neck(network.routed(pooled_BC)[0]))
 
     return UnitEmbedding().eval()
 
@@ -179,16 +212,19 @@ def check_images(count: int, height: int, width: int) -> torch.Tensor:
     return (255 * F.interpolate(coarse, (height, width), mode="bilinear")).to(torch.uint8)
 
 
-def check_packages(format: str) -> None:
-    """Raises UserError where what writes the format is not installed."""
+def check_packages(format: str, *, writes: bool = True) -> None:
+    """Raises UserError where what writes, or only reads, the format is not installed."""
     if format != "onnx":
         return
     try:
-        import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
+
+        if writes:
+            import onnx  # noqa: F401
+            import onnxscript  # noqa: F401
     except ImportError as error:
         install = python_command("pip", "install", "--constraint", "constraints.txt", "--editable", ".[export]")
+        way_out = ", or choose --format pt2" if writes else ""
         raise UserError(
-            f"--format onnx needs {error.name or 'onnx'}, which is not installed: {install}, or choose --format pt2"
+            f"--format onnx needs {error.name or 'onnx'}, which is not installed: {install}{way_out}"
         ) from error

@@ -119,6 +119,9 @@ class Threshold:
         return {
             "measured_on": self.measured_on,
             "identities": self.identities,
+            "pairs_same": self.pairs_same,
+            "pairs_different": self.pairs_different,
+            "weights_sha256": self.weights_sha256,
             "eer": {"threshold": self.eer.threshold, "rate": self.eer.rate},
             "at": [
                 {name: getattr(point, name) for name in ("false_positive_rate", "threshold", "true_positive_rate")}

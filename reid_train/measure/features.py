@@ -50,6 +50,11 @@ def as_images(pixels_BHWC: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2)
 
 
+def mirrored_too(compute: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What is computed of images (B x 3 x H x W), as the mean of the images' and their mirror images'."""
+    return lambda images: (compute(images).float() + compute(images.flip(3)).float()) / 2
+
+
 def extract_features(
     model: ReIDModel,
     pixels: Pixels,
@@ -64,14 +69,11 @@ def extract_features(
     With `flip_tta` each is the mean of the picture's and its mirror image's. Leaves the model in evaluation mode.
     """
 
-    def both(images: torch.Tensor) -> torch.Tensor:
-        return (model.features(images).float() + model.features(images.flip(3)).float()) / 2
-
     model.eval()
     return in_batches(
         [sample.path for sample in samples],
         lambda paths: as_images(pixels.read(paths)),
-        both if flip_tta else model.features,
+        mirrored_too(model.features) if flip_tta else model.features,
         device=device,
         precision=precision,
     )

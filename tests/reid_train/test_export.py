@@ -73,7 +73,7 @@ def test_onnx_gives_pytorchs_embeddings_for_batches_of_any_size(tmp_path, head):
     assert given.type == "tensor(uint8)" and given.shape == ["batch", 3, 2 * HEIGHT, WIDTH]
     assert json.loads(session.get_modelmeta().custom_metadata_map["description"]) == described
     onnx.checker.check_model(onnx.load(tmp_path / "model.onnx"))
-    assert refuses_what_is_no_uint8_picture_of_its_size(FORMATS["onnx"].read(tmp_path / "model.onnx"))
+    assert refuses_what_is_no_uint8_picture_of_its_size(FORMATS["onnx"].read(tmp_path / "model.onnx").run)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.load.*:FutureWarning")
@@ -94,7 +94,7 @@ def test_torchscript_and_pt2_give_pytorchs_embeddings_for_batches_of_any_size(tm
         images = pictures(batch)
         np.testing.assert_allclose(run(images).detach(), expected(folder, images), atol=1e-6)
     assert difference <= 1e-4 and json.loads(extra["description"]) == described
-    assert refuses_what_is_no_uint8_picture_of_its_size(FORMATS[format].read(file))
+    assert refuses_what_is_no_uint8_picture_of_its_size(FORMATS[format].read(file).run)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.load.*:FutureWarning")
@@ -113,8 +113,8 @@ def test_a_file_whose_embeddings_differ_is_not_written(narrow_checkpoint, tmp_pa
     real = FORMATS["torchscript"]
 
     def read(file):
-        run = real.read(file)
-        return lambda images: run(images) + 1e-4  # 8e-4 in the length of 64 numbers
+        opened = real.read(file)
+        return opened._replace(run=lambda images: opened.run(images) + 1e-4)  # 8e-4 in the length of 64 numbers
 
     monkeypatch.setitem(FORMATS, "torchscript", real._replace(read=read))
     out = tmp_path / "out"

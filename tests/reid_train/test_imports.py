@@ -13,7 +13,7 @@ MODULES = {
     for file in PACKAGE.rglob("*.py")
     if file.name != "__init__.py"
 }
-COMMANDS = {f"reid_train.{name}" for name in ("train", "evaluate", "errors", "query", "export")}
+COMMANDS = {f"reid_train.{name}" for name in ("train", "evaluate", "errors", "query", "export", "embed")}
 DEAR = {
     "timm",
     "pytorch_metric_learning",
