@@ -90,7 +90,8 @@ def write_torchscript(module: nn.Module, example: torch.Tensor, description: str
 
 
 def read_torchscript(file: Path) -> Run:
-    run: Run = torch.jit.load(file)
+    with file.open("rb") as opened:  # torch takes no path that is no UTF-8
+        run: Run = torch.jit.load(opened)
     return run
 
 
