@@ -173,9 +173,7 @@ def exit_on_user_error(command: Callable[[], int | None]) -> Callable[[], None]:
             print(f"error: {NO_WINDOWS}", file=sys.stderr)
             sys.exit(2)
         end_politely_on_signals()
-        from data.system.plotting import prepare_plotting  # it needs what imports this module
-
-        prepare_plotting()
+        os.environ["MPLBACKEND"] = "agg"  # plots go into files; a notebook's own backend may not be installed here
         if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding has no letters for
             sys.stdout.reconfigure(errors="backslashreplace")
         # Pillow warns of large and damaged pictures. Those that matter are refused by name anyway.

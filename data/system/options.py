@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from data.system.errors import UserError, suggestion
 from data.system.limits import check_addresses
+from data.system.plotting import prepare_plotting
 
 NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
 """How a value below 0 begins, which is no option."""
@@ -40,8 +41,10 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse. What follows loads PyTorch, except for commands of data."""
+        """As argparse. Then the process is prepared for what follows, which loads matplotlib and, except for commands
+        of data, PyTorch."""
         parsed = super().parse_args(args, namespace)
+        prepare_plotting()
         if not self.prog.startswith("python -m data."):
             check_addresses()
         return parsed

@@ -1,4 +1,4 @@
-"""Has matplotlib write nothing to where it may not: pictures go into files, its lists of fonts into a folder.
+"""Has matplotlib keep its fonts where it may write.
 
 prepare_plotting()  # before anything imports matplotlib; the processes that this one starts inherit it
 """
@@ -13,10 +13,8 @@ from data.system.own_folder import OwnFolder
 
 
 def prepare_plotting() -> None:
-    """Chooses the backend that draws into files: a notebook's own may not be installed here. Where matplotlib could
-    write neither into its folders in the user's home nor where variables say, gives it one that ends with this
-    process; by itself it would make one, too, and print two lines about it."""
-    os.environ["MPLBACKEND"] = "agg"
+    """Where matplotlib can write neither into its folders in the user's home nor where variables say, gives it one
+    that ends with this process; by itself it would make one, too, and print two lines about it."""
     if all(map(_can_be_made, _folders())):
         return
     with suppress(OSError):  # nothing can be written anywhere: matplotlib tells of that

@@ -422,17 +422,17 @@ def test_test_rows_of_a_manifest_that_cannot_be_read_are_an_error_as_an_evaluati
     tmp_path: Path, split: str
 ) -> None:
     rows = []
-    for identity in range(1, 6):
+    for identity in range(1, 13):
         for camera in (1, 2):
-            draw(tmp_path / "set" / f"{identity}_{camera}.png", 10 * identity + camera)
+            draw(tmp_path / "set" / f"{identity}_{camera}.png", 100 * identity + camera)
             rows.append((f"{identity}_{camera}.png", str(identity), str(camera), "train"))
     rows.append(("gone.png", "9", "1", split))
     root = manifest(tmp_path / "set", rows)
     report = examine(root)
     (error,) = [finding for finding in report.findings if finding.severity == "error"]
     assert re.fullmatch(
-        r".*manifest\.csv:12: no such image: .*gone\.png, so the final evaluation would fail", error.text
+        r".*manifest\.csv:26: no such image: .*gone\.png, so the final evaluation would fail", error.text
     )
     assert report.breaks_training
-    with pytest.raises(UserError, match=r"manifest\.csv:12: no such image"):
+    with pytest.raises(UserError, match=r"manifest\.csv:26: no such image"):
         read_test(root)
