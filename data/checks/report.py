@@ -24,6 +24,7 @@ from data.checks.findings import (
 )
 from data.checks.pictures import look_at_all, odd_pictures
 from data.pixels.bad_images import OnBadImage
+from data.sets.layouts import NoSplit
 from data.sets.listing import DISTRACTOR, GALLERY, MAX_LEFT_OUT, QUERY, TRAIN, Listing
 from data.sets.readers import READERS, find_dataset
 from data.system.errors import UserError
@@ -123,8 +124,10 @@ def _read_splits(name: str, place: Path, outside_images: bool) -> tuple[Splits, 
                 continue
             if split == TRAIN:
                 findings.append(Finding("error", str(error)))
-            else:
+            elif isinstance(error, NoSplit):
                 findings.append(Finding("warning", f"{error}, so no final evaluation"))
+            else:  # they are there and cannot be read: an evaluation refuses them, too
+                findings.append(Finding("error", f"{error}, so the final evaluation would fail"))
             continue
         if split == TRAIN or listing.samples:
             splits[split] = listing

@@ -156,10 +156,14 @@ class FolderReader(Reader):
         return listing
 
 
+class NoSplit(UserError):
+    """A split whose folder is not there, as in a set without test images."""
+
+
 def _images_in(folder: Path) -> dict[str, bool]:
     """Names of the image files directly in a folder -> whether they are links."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
+        raise NoSplit(f"{folder}: no such folder")
     try:
         with os.scandir(folder) as entries:
             return {entry.name: entry.is_symlink() for entry in entries if is_image(entry.name)}

@@ -37,7 +37,8 @@ def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str,
     if dataset is not None and dataset not in READERS:
         raise UserError(f"dataset {dataset!r} is none of {', '.join(READERS)}")
     if not os.path.exists(root):  # noqa: PTH110 - Path's raises for names that no file can have
-        raise UserError(f"data_dir {shown}: no such folder; point data_dir at the data set or its parent folder")
+        here = "" if root.is_absolute() else f" in {Path.cwd()}"
+        raise UserError(f"data_dir {shown}: no such folder{here}; point data_dir at the data set or its parent folder")
     readers = [READERS[dataset]] if dataset else [*READERS.values()]
     try:
         found = _places(root, readers)

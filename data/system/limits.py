@@ -9,11 +9,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from data.system.errors import UserError
+
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 MEMORY_INFO = Path("/proc/meminfo")
 SHARED_MEMORY = Path("/dev/shm")
 MIB = 2**20
+LEAST_ADDRESSES_BYTES = 4_000_000 * 1024
+"""PyTorch 2.14 for the CPU was loaded with so many, and with 3,000,000 KiB it was not."""
 
 
 def usable_cpus() -> int:
@@ -36,6 +40,26 @@ def usable_memory_bytes() -> int:
     elif per_cpu := _of_slurm("SLURM_MEM_PER_CPU"):
         limits.append(per_cpu * MIB * (_of_slurm("SLURM_CPUS_ON_NODE") or usable_cpus()))
     return min(limits)
+
+
+def check_addresses() -> None:
+    """Raises UserError where `ulimit -v` leaves less than PyTorch needs to be loaded: it would end without a word."""
+    limit = _address_limit_bytes()
+    if limit is not None and limit < LEAST_ADDRESSES_BYTES:
+        raise UserError(
+            f"ulimit -v {limit // 1024}: PyTorch cannot be loaded in so few addresses, most of which take no memory; "
+            f"give ulimit -v unlimited, or at least {LEAST_ADDRESSES_BYTES // 1024}"
+        )
+
+
+def _address_limit_bytes() -> int | None:
+    """What `ulimit -v` says; None where it sets no limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def free_shared_memory_bytes() -> int | None:

@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 
 from data.system.commands import program
 from data.system.errors import INTERRUPTED, UserError, suggestion
+from data.system.limits import check_addresses
+from data.system.plotting import prepare_plotting
 
 EXIT_CODES = {
     0: "done",
@@ -24,6 +26,8 @@ EXIT_CODES = {
     INTERRUPTED: "ended by Ctrl-C or kill; the same command goes on",
 }
 """What each exit code of the commands means."""
+NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
+"""How a value below 0 begins, which is no option."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -39,15 +43,43 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse, which would first ask for what is missing: an option that is not known may be that, mistyped."""
         known = ["--help", *re.findall(r"--[\w-]+", self.format_usage())]
-        for word in itertools.takewhile(lambda word: word != "--", sys.argv[1:] if args is None else args):
-            name = word.partition("=")[0]
+        words = _with_negative_values(sys.argv[1:] if args is None else list(args))
+        before = ""
+        for word in itertools.takewhile(lambda word: word != "--", words):
+            name, sign, value = word.partition("=")
             if name.startswith("--") and not any(option.startswith(name) for option in known):
                 way_out = suggestion(name, known) or f"; {self.prog} --help lists the options"
                 raise UserError(f"{name}: no such option{way_out}")
-        return super().parse_known_args(args, namespace)
+            if not word or (name.startswith("--") and sign and not value):  # as a path it would mean this folder
+                what = name or (before if before.startswith("--") else "an argument")
+                raise UserError(f"{what}: its value is empty; give one, or leave it out")
+            before = word
+        return super().parse_known_args(words, namespace)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse. Then the process is prepared for what follows, which loads matplotlib and, except for commands
+        of data, PyTorch."""
+        parsed = super().parse_args(args, namespace)
+        prepare_plotting()
+        if not self.prog.startswith("python -m data."):
+            check_addresses()
+        return parsed
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message.removeprefix('argument ')}; {self.prog} --help lists the options")
+        dash = "; write a value that begins with - as --option=-value" if "expected one argument" in message else ""
+        raise UserError(f"{message.removeprefix('argument ')}{dash}; {self.prog} --help lists the options")
+
+
+def _with_negative_values(words: list[str]) -> list[str]:
+    """The words with `--option -5m` as `--option=-5m`: argparse would take -5m for an option, and the rule that it
+    breaks would not be told."""
+    joined: list[str] = []
+    for word in words:
+        if "--" not in joined and joined and re.fullmatch(r"--[\w-]+", joined[-1]) and NEGATIVE.match(word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def check_out(file: Path, kind: str = "") -> Path:

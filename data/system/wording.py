@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""How a cell begins that a spreadsheet may compute: the last four are wide forms of the signs, for Chinese texts."""
+
+
 def open_console() -> "Console":
     """What commands print to: the terminal or, where there is none, plain text of 120 columns.
 
@@ -57,6 +61,19 @@ def in_plot(text: str) -> str:
 def in_markdown(text: object) -> str:
     """The text as Markdown takes it: a `|` would end a table's cell, and `<b>`, `*` or `[x](y)` would be marks."""
     return re.sub(r"([\\`*<|\[\]])", r"\\\1", printable(str(text)))
+
+
+def in_spreadsheet(value: Any) -> Any:
+    """The value of a cell as CSV files hold it: Excel and others compute a text that begins with `=`, `+`, `-` or `@`,
+    and `=HYPERLINK(...)` may come from a file's name. Such a text gets an apostrophe before it, as OWASP advises
+    (https://owasp.org/www-community/attacks/CSV_Injection). What is a number stays one."""
+    if not isinstance(value, str) or not FORMULA.match(value):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def clock(seconds: float) -> str:

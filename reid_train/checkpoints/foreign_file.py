@@ -9,6 +9,7 @@ nothing.
 
 import re
 import warnings
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,37 @@ CODE = ("__builtin__", "builtins", "importlib", "nt", "os", "posix", "runpy", "s
 UNKNOWN = re.compile(r"GLOBAL (\S+) was not an allowed global")
 NO_DICT = re.compile(r"Can only SETITEMS? for dict.* but got <class '[\w.]*stand_in_(\d+)'>")
 NO_LIST = re.compile(r"Can only append to lists, but got <class '[\w.]*stand_in_(\d+)'>")
+
+
+SAFETENSORS = ".safetensors"
+OTHERS = {
+    b"version https://git-lfs": "a Git LFS pointer, not the weights; `git lfs pull` fetches them",
+    b"<": "a web page, not the weights; fetch the file itself (on the Hugging Face hub: `resolve` instead of `blob`)",
+    b"\x93NUMPY": "one NumPy array without a name; save tensors by name: torch.save(state_dict, FILE)",
+    b"\x89HDF\r\n": "an HDF5 file (Keras, TensorFlow); weights of PyTorch are needed",
+    b"\x1f\x8b": "compressed; unpack it first: gunzip",
+    b"7z\xbc\xaf\x27\x1c": "an archive; unpack it first",
+    b"Rar!": "an archive; unpack it first",
+    b"GGUF": "a GGUF file, whose weights are rounded; weights of PyTorch are needed",
+}
+"""How files begin that people take for weights: what they are, and the way out."""
+OF_NUMPY = (
+    "NumPy's arrays by name; make a state dict of them: python -c \"import numpy, torch; torch.save({name: "
+    "torch.from_numpy(array) for name, array in numpy.load('FILE.npz').items()}, 'FILE.pth')\""
+)
+
+
+def other_kind(file: Path) -> str | None:
+    """What a file is that holds no weights of PyTorch, and the way out; None for others."""
+    try:
+        with file.open("rb") as opened:
+            begin = opened.read(512).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+        if zipfile.is_zipfile(file):
+            names = zipfile.ZipFile(file).namelist()
+            return OF_NUMPY if names and all(name.endswith(".npy") for name in names) else None
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return None  # read_file tells of it
+    return next((said for mark, said in OTHERS.items() if begin.startswith(mark)), None)
 
 
 class StandIn:
@@ -66,7 +98,9 @@ def read_file(file: Path) -> Any:
         raise UserError(
             f"pretrained={file}: no such file; give imagenet, none, a checkpoint folder or a file of weights"
         )
-    if file.suffix == ".safetensors":
+    if kind := other_kind(file):
+        raise UserError(f"pretrained={file}: {kind}")
+    if file.suffix.lower() == SAFETENSORS:
         try:
             return load_file(file)
         except (OSError, SafetensorError) as error:

@@ -10,9 +10,11 @@ from safetensors import SafetensorError, safe_open
 
 from data.system.errors import UserError
 from reid_train.checkpoints.checkpoint import DESCRIPTION, WEIGHTS, load_checkpoint
-from reid_train.checkpoints.foreign_file import read_file
+from reid_train.checkpoints.foreign_file import SAFETENSORS, read_file
 from reid_train.model.matching import load_matching
 from reid_train.model.network import ReIDModel
+
+ENDINGS = (".bin", ".ckpt", ".pt", ".pth", ".safetensors", ".tar")
 
 
 def load_pretrained(model: ReIDModel, pretrained: str) -> str:
@@ -27,8 +29,17 @@ def load_pretrained(model: ReIDModel, pretrained: str) -> str:
         return load_matching(model, state, "imagenet", head=False)
     path = Path(os.path.expanduser(pretrained))  # noqa: PTH111 - Path's raises for users that there are not
     file = path / WEIGHTS if path.is_dir() else path
-    own = file.suffix == ".safetensors" and (not file.is_file() or _describes_itself(file))
+    if path.is_dir() and not file.is_file() and (others := _weights_in(path)):
+        raise UserError(
+            f"pretrained={path}: holds no {WEIGHTS}, but {', '.join(others[:3])}; give the file: {others[0]}"
+        )
+    own = file.suffix.lower() == SAFETENSORS and (not file.is_file() or _describes_itself(file))
     return load_matching(model, load_checkpoint(path).weights if own else read_file(file), str(path))
+
+
+def _weights_in(folder: Path) -> list[str]:
+    """Files of weights in a folder, as other toolboxes call them."""
+    return sorted(str(file) for file in folder.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
 
 
 def _describes_itself(file: Path) -> bool:

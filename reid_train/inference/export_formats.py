@@ -116,7 +116,8 @@ def write_torchscript(module: nn.Module, example: torch.Tensor, description: str
 
 def read_torchscript(file: Path) -> Opened:
     extra = {DESCRIPTION: ""}
-    run: Run = torch.jit.load(file, map_location="cpu", _extra_files=extra)
+    with file.open("rb") as opened:  # torch takes no path that is no UTF-8
+        run: Run = torch.jit.load(opened, map_location="cpu", _extra_files=extra)
     return Opened(run, _text(extra[DESCRIPTION]))
 
 

@@ -1,5 +1,6 @@
 """The doctor on small folders, each with one defect that it must find and name."""
 
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -15,7 +16,7 @@ from data.checks.findings import Finding
 from data.checks.plots import plot_distribution
 from data.checks.report import Report, SplitSummary, examine
 from data.doctor import main
-from data.sets.readers import READERS
+from data.sets.readers import READERS, read_test
 from data.system.errors import UserError
 from tests.data.helps import help_of
 
@@ -414,3 +415,24 @@ def test_bars_bear_the_names_that_a_manifest_gives(tmp_path: Path, monkeypatch: 
     labels = figures[0].axes[0].get_xticklabels()
     assert {label.get_text() for label in labels} == {f"${number}$ car" for number in range(12)}
     assert not any(label.get_parse_math() for label in labels)
+
+
+@pytest.mark.parametrize("split", ["query", "gallery"])
+def test_test_rows_of_a_manifest_that_cannot_be_read_are_an_error_as_an_evaluation_refuses_them(
+    tmp_path: Path, split: str
+) -> None:
+    rows = []
+    for identity in range(1, 13):
+        for camera in (1, 2):
+            draw(tmp_path / "set" / f"{identity}_{camera}.png", 100 * identity + camera)
+            rows.append((f"{identity}_{camera}.png", str(identity), str(camera), "train"))
+    rows.append(("gone.png", "9", "1", split))
+    root = manifest(tmp_path / "set", rows)
+    report = examine(root)
+    (error,) = [finding for finding in report.findings if finding.severity == "error"]
+    assert re.fullmatch(
+        r".*manifest\.csv:26: no such image: .*gone\.png, so the final evaluation would fail", error.text
+    )
+    assert report.breaks_training
+    with pytest.raises(UserError, match=r"manifest\.csv:26: no such image"):
+        read_test(root)

@@ -1,6 +1,7 @@
 """Exported files against PyTorch: every kind of head, batches of any size, and what the file says of itself."""
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -161,3 +162,11 @@ def test_mistakes_give_one_line(narrow_checkpoint, tmp_path, monkeypatch, capsys
 def test_the_command_offers_every_format(monkeypatch, capsys):
     assert command(monkeypatch, "--help") == 0
     assert "{" + ",".join(FORMATS) + "}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_folder_whose_name_is_no_utf_8_can_be_written(narrow_checkpoint, tmp_path, format):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    _, difference = export(narrow_checkpoint, format, folder / "model.bin")
+    assert difference <= 1e-4 and (folder / "model.bin").stat().st_size > 0

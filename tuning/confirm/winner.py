@@ -14,6 +14,7 @@ import pandas as pd
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
 from data.system.files import replacing
+from data.system.wording import in_spreadsheet
 from reid_train.inference.checkpoint_scores import validation_metrics
 from reid_train.measure.scores import query_figures
 from reid_train.settings.config import TrainConfig
@@ -58,7 +59,7 @@ def confirm(study: Study, record: Study, data: TrainingData, pixels: Pixels) -> 
     said = verdict(study, found, compared, winner=place, default=default, own_sd=own)
     rows = _table(study, found, compared, place)
     with replacing(study.folder / "confirmation.csv") as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
+        pd.DataFrame(rows).map(in_spreadsheet).to_csv(temporary, index=False)
     study.note(confirmation={"rows": rows, "sentences": [said]})
     run = median_run(found[place])
     config = study.space.config(found[place].parameters)

@@ -9,6 +9,8 @@ rows = patiently(file, lambda: read_rows(file))  # a dashboard or a backup may h
 """
 
 import logging
+import os
+import shlex
 import sqlite3
 import struct
 import time
@@ -62,6 +64,19 @@ def patiently(file: Path, action: Callable[[], _Result]) -> _Result:
         time.sleep(PAUSE_S)
 
 
+def no_access(file: Path) -> str | None:
+    """The way out where this user may not read and write the file; None where he may, and where there is none."""
+    folder = file.parent
+    if not os.path.exists(file) or (os.access(file, os.R_OK | os.W_OK) and os.access(folder, os.W_OK)):  # noqa: PTH110
+        return None
+    owner = file.stat().st_uid
+    whose = f"it is user {owner}'s" if owner != os.getuid() else "its permissions forbid it"
+    return (
+        f"this user may not read and write it and its folder ({whose}); have its owner allow it (chmod -R g+rwX "
+        f"{shlex.quote(str(folder))}, in a common group), work on a copy (cp -r), or choose another --name"
+    )
+
+
 def is_held(error: BaseException) -> bool:
     """Whether the cause of an error, at any remove, is that another process or connection holds an SQLite file."""
     return any(
@@ -81,6 +96,8 @@ def check_database(file: Path) -> None:
             state = "is empty" if file.is_file() else "is missing"
             raise UserError(f"{file}: {state}, but a study began here; {WAY_OUT}")
         return
+    if not os.access(file, os.R_OK):
+        raise UserError(f"{file}: {no_access(file)}")
     with suppress(FileNotFoundError):  # a search that runs here removes its journal now and then
         _check_journal(file.with_name(f"{file.name}-journal"))
     try:

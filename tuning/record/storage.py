@@ -10,6 +10,7 @@ have changed, they are copied here before the epoch is told: the study never kno
 
 import json
 import logging
+import re
 import shutil
 import time
 import uuid
@@ -47,6 +48,11 @@ class Storage:
     @cached_property
     def _place(self) -> tuple[Any, str]:
         """pyarrow's file system and the study's path in it. Raises UserError for a URL that nothing knows."""
+        scheme = re.match(r"([a-z][a-z0-9+.-]+):/*", self.url)
+        if scheme and (scheme[0] == self.url or "://" not in self.url) and not Path(self.url).exists():
+            raise UserError(
+                f"--storage {self}: a URL is written {scheme[1]}://PLACE/FOLDER; a folder of that name ./{self}"
+            )
         try:
             if "://" not in self.url:
                 filesystem, path = fs.LocalFileSystem(), str(Path(self.url).absolute())

@@ -37,7 +37,7 @@ from tuning.record.facts import Facts
 from tuning.record.folders import DATABASE, check_study
 from tuning.record.old_studies import identity_of_description, space_of_description
 from tuning.record.place import check_place, open_storage, sqlite_url, upgrade_advice, write_copy
-from tuning.record.sqlite_file import check_database
+from tuning.record.sqlite_file import check_database, no_access
 from tuning.record.storage import Storage
 from tuning.record.trial import (
     CAUSE,
@@ -137,6 +137,8 @@ class Study:
             where = self.folder / DATABASE
             shown = where if self._server is None else f"--study-storage {without_passwords(self._server)}"
             if advice := upgrade_advice(error, sqlite_url(where) if self._server is None else self._server):
+                raise UserError(f"{shown}: {advice}") from error
+            if self._server is None and (advice := no_access(where)):
                 raise UserError(f"{shown}: {advice}") from error
             reason = getattr(error, "orig", None) or in_one_line(error)
             raise UserError(

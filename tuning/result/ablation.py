@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import open_pixels
 from data.system.files import read_json, write_json
-from data.system.wording import counted, open_console
+from data.system.wording import counted, in_spreadsheet, open_console
 from reid_train.settings.config import TrainConfig, fit_defaults
 from reid_train.training.check import check_start
 from reid_train.training.folder import Diverged, log_to, train_into
@@ -116,7 +116,7 @@ def ablate(folder: Path, winner: TrainConfig, seeds: int, cache: dict[str, Any])
     of, epochs = winner_of(study)
     result: Ablation = {"of": of, "epochs": epochs, "rows": rows, "noise": _noise(folder, seeds)}
     write_json(folder / ABLATION, result)
-    write_history(folder / "ablation.csv", rows)
+    write_history(folder / "ablation.csv", [{name: in_spreadsheet(cell) for name, cell in row.items()} for row in rows])
     title = f"from the default to the winner: one schedule of {counted(winner.num_epochs, 'epoch')}, validation"
     open_console().print(plain_table(title, ABLATION_HEADER, ablation_rows(rows)))
     print(result["noise"])

@@ -3,6 +3,7 @@
 conclude(study, record, data, pixels, cache={"cache_dir": None, "limit_bytes": None})
 """
 
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from data.pixels.bad_images import usable_test
 from data.pixels.cache import Pixels
 from data.sets.readers import find_dataset
 from data.sets.splits import TrainingData
-from data.system.errors import UserError
+from data.system.errors import UserError, printable
 from data.system.files import read_json, write_json, write_text
 from data.system.limits import usable_cpus
 from data.system.wording import open_console
@@ -34,9 +35,11 @@ from reid_train.training.validation import validate
 from tuning.confirm.winner import Winner, confirm
 from tuning.decide.pareto import best_trials
 from tuning.record.folders import BEST, BEST_CONFIG, BEST_LABEL
+from tuning.record.job import WEIGHTS_IN
 from tuning.record.study import Study
 from tuning.result.best import drop_repeats, keep_best
 from tuning.result.summary import print_results, write_results
+from tuning.space.space import names_a_file
 
 
 def conclude(study: Study, record: Study, data: TrainingData, pixels: Pixels, cache: dict[str, Any]) -> None:
@@ -73,7 +76,17 @@ def write_best_config(study: Study, best: Winner) -> None:
     that adapts to the length of the schedule."""
     values = best.config.model_dump(mode="json", exclude={"pct_start"} - best.config.model_fields_set)
     text = yaml.safe_dump(values, sort_keys=False)
-    write_text(study.folder / BEST_CONFIG, f"# {best.of} of {study.folder.name}\n{text}")
+    begin = f"# {best.of} of {study.folder.name}\n"
+    paths = [name for name in ("data_dir", *WEIGHTS_IN) if is_relative(name, values[name])]
+    if paths:
+        begin += printable(f"# {', '.join(paths)}: counted from {Path.cwd()}") + "\n"
+    write_text(study.folder / BEST_CONFIG, f"{begin}{text}")
+
+
+def is_relative(setting: str, value: str | None) -> bool:
+    """Whether the value of a setting is a path that means something else in another folder."""
+    named = value is not None and (setting == "data_dir" or names_a_file(value))
+    return named and not os.path.isabs(os.path.expanduser(str(value)))  # noqa: PTH111, PTH117 - Path's may raise
 
 
 def test_once(study: Study, *, cache_dir: Path | None, limit_bytes: int | None = None) -> None:

@@ -16,7 +16,7 @@ from data.sets.samples import Sample
 from data.sets.splits import TrainingData, hold_out_images
 from data.system.errors import UserError
 from data.system.files import read_json, replacing, write_json, write_text
-from data.system.wording import counted, open_console
+from data.system.wording import counted, in_spreadsheet, open_console
 from reid_train.inference.checkpoint_errors import keep_threshold
 from reid_train.inference.checkpoint_scores import evaluate_checkpoint
 from reid_train.inference.evaluation_count import record_evaluation, study_tested_on
@@ -88,7 +88,7 @@ def write_results(folder: Path, epochs: int, figures: list[dict[str, Any]]) -> N
     """Writes and prints the table of all seeds with mean and standard deviation; no seed is selected."""
     frame = pd.DataFrame(figures).drop(columns="intervals", errors="ignore")
     with replacing(folder / "results.csv") as temporary:
-        frame.to_csv(temporary, index=False)
+        frame.map(in_spreadsheet).to_csv(temporary, index=False)
     metrics = [name for name in LABELS if name not in COUNTS]
     header = ["seed", *(SHORT.get(name, name) for name in metrics)]
     rows = [[str(row["seed"]), *(f"{row[name]:.2%}" for name in metrics)] for row in figures]

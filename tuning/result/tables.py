@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.system.files import replacing
-from data.system.wording import clock, in_markdown, show_value
+from data.system.wording import clock, in_markdown, in_spreadsheet, show_value
 from reid_train.training.history import write_history
 from tuning.decide.pareto import pareto_front
 from tuning.decide.ranking import Run, standing_of
@@ -33,7 +33,7 @@ def trials_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
             {
                 "number": trial.number,
                 "state": trial.state,
-                "cause": trial.cause or "",
+                "cause": str(trial.cause or ""),
                 "rung": trial.rung,
                 "epochs": trial.epochs,
                 "seconds": round(trial.seconds, 1),
@@ -177,7 +177,7 @@ def write_tables(study: Study) -> None:
         tables["pareto.csv"] = pareto_front(study)
     for name, listed in tables.items():
         with replacing(study.folder / name) as temporary:
-            trials_table(listed).to_csv(temporary, index=False, float_format="%.6g")
+            trials_table(listed).map(in_spreadsheet).to_csv(temporary, index=False, float_format="%.6g")
     for trial in trials:
         rows = [epoch.to_record() for epoch in trial.reports]
         write_history(study.folder / "history" / f"{trial.number}.csv", rows)

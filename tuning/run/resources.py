@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from data.system.errors import UserError
 from data.system.limits import usable_cpus, usable_memory_bytes
@@ -21,6 +22,20 @@ DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dx
 """Files of the drivers of NVIDIA's (the second in a container that was given no GPU), AMD's and Windows' GPUs."""
 LEAST_SHARE = 0.01
 """Of a GPU that a trial can be given."""
+
+
+class Gpus(NamedTuple):
+    """What torch says of this machine's GPUs."""
+
+    names: list[str]
+    """Of those that can compute."""
+    problem: str | None
+    """What is wrong with the others, or where there should be one."""
+    full: bool
+    """Whether that is its memory, which others use: it may be free soon."""
+
+
+NO_GPUS = Gpus([], None, False)
 
 
 @dataclass(frozen=True)
@@ -46,9 +61,9 @@ def plan_resources(
     would run at once or the machine has no memory for `trial_bytes` each. Raises UserError for more than the machine
     has.
     """
-    cpus, (names, problem) = usable_cpus(), look_for_gpus() if device in ("auto", "cuda") else ([], None)
+    cpus, (names, problem, full) = usable_cpus(), look_for_gpus() if device in ("auto", "cuda") else NO_GPUS
     gpu_count = len(names)
-    if problem and gpus_per_trial != 0 and (gpu_count or "out of memory" in problem):
+    if problem and gpus_per_trial != 0 and (gpu_count or full):
         raise UserError(problem)  # Ray would give trials a bad one, too; a full one may be free soon
     if (device == "cuda" and not gpu_count) or (device == "mps" and sys.platform != "darwin"):
         why = f": {problem}" if problem else ""
@@ -99,20 +114,20 @@ def trial_memory_bytes(space: SearchSpace) -> int:
 
 def gpus() -> list[str]:
     """The names of the GPUs that can compute."""
-    return look_for_gpus()[0]
+    return look_for_gpus().names
 
 
 @cache
-def look_for_gpus() -> tuple[list[str], str | None]:
-    """The names of the GPUs that can compute, and what is wrong with others."""
+def look_for_gpus() -> Gpus:
+    """The GPUs of this machine."""
     if sys.platform == "linux" and not any(Path(file).exists() for file in DRIVERS):
-        return [], None  # no driver, so no need to load torch
-    found: tuple[list[str], str | None] = in_processes("tuning.run.gpus:look")[0]
+        return NO_GPUS  # no driver, so no need to load torch
+    found: Gpus = in_processes("tuning.run.gpus:look")[0]
     return found
 
 
 def note_of_gpus(device: str) -> list[str]:
     """A line where there is a GPU that `device` "auto" passes over."""
-    if device != "auto" or gpus() or (problem := look_for_gpus()[1]) is None:
+    if device != "auto" or gpus() or (problem := look_for_gpus().problem) is None:
         return []
     return [f"note: the GPU is not used: {problem}; trials compute on the CPU, as with --set device=cpu"]

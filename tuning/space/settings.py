@@ -142,7 +142,7 @@ def parse_duration(text: str, what: str = "time budget") -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
     seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else 0
     if seconds in (0, math.inf):
-        raise UserError(f"{what} {text[:40]!r} should be a number with s, m, h or d, e.g. 45m or 2h")
+        raise UserError(f"{what} {text[:40]!r} should be a number above 0 with s, m, h or d, e.g. 45m or 2h")
     return seconds
 
 

@@ -1,10 +1,12 @@
 """What a process may use of its machine: written by hand as containers, control groups and SLURM show it."""
 
 import os
+import subprocess
 
 import pytest
 
 from data.system import limits
+from tests.commands import ROOT, command_line
 
 GIB = 2**30
 
@@ -89,3 +91,18 @@ def test_shared_memory_is_that_of_its_file_system(monkeypatch, tmp_path):
     assert abs(limits.free_shared_memory_bytes() - int(told)) < 2**28
     monkeypatch.setattr(limits, "SHARED_MEMORY", tmp_path / "none")
     assert limits.free_shared_memory_bytes() is None
+
+
+def test_an_address_space_in_which_pytorch_cannot_be_loaded_is_one_line_before_it_is(tmp_path):
+    command = command_line("reid_train.evaluate", "--checkpoint", tmp_path, "--data-dir", tmp_path)
+    shell = ["bash", "-c", 'ulimit -v 2000000 && exec "$@"', "bash", *command]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=100, cwd=ROOT)
+    assert done.returncode == 2 and done.stderr.startswith("error: ulimit -v 2000000: PyTorch cannot be loaded")
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_a_limit_nothing_is_said(monkeypatch):
+    monkeypatch.setattr(limits, "_address_limit_bytes", lambda: None)
+    limits.check_addresses()
+    monkeypatch.setattr(limits, "_address_limit_bytes", lambda: 8 * GIB)
+    limits.check_addresses()

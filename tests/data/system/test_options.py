@@ -84,3 +84,22 @@ def test_a_cache_that_is_a_file_is_refused(tmp_path: Path):
     assert parse("--cache-dir", str(tmp_path / "new")).cache_dir == tmp_path / "new"
     with pytest.raises(UserError, match=r"^--cache-dir: .*file is no folder"):
         parse("--cache-dir", str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("words", [["--config="], ["--config", ""], ["--config=a", "--names", "b", ""]])
+def test_an_empty_value_is_refused(parser, words):
+    """As a path it would mean the folder of the command."""
+    with pytest.raises(UserError, match=r"^(--config|--names|an argument): its value is empty; give one, or leave it"):
+        parser.parse_args(words)
+
+
+@pytest.mark.parametrize("value", ["-5m", "-0.5", "-.5", "-1", "-inf", "-1e3x"])
+def test_a_value_below_0_reaches_the_rule_that_it_breaks(parser, value):
+    assert parser.parse_args(["--config", value]).config == value
+    assert parser.parse_args(["--names", "a", "--config", value, "--top", "-3"]).top == -3
+
+
+def test_any_other_value_that_begins_with_a_dash_is_told_how_to_write_it(parser):
+    with pytest.raises(UserError, match=r"^--config: expected one argument; write .* as --option=-value; "):
+        parser.parse_args(["--config", "-folder"])
+    assert parser.parse_args(["--config=-folder"]).config == "-folder"

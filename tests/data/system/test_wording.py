@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.table import Table
 
-from data.system.wording import gigabytes, in_markdown, in_plot, open_console
+from data.system.wording import gigabytes, in_markdown, in_plot, in_spreadsheet, open_console
 from tuning.result.tables import markdown_table
 
 NAMES = ["[red]a[/red]", "[/]", "[link=x]y", ":smile:", "a|b", "50 % {x} #1", "$x$", r"$\\frac$", "<b>a</b>", "**a**"]
@@ -48,3 +48,18 @@ def test_the_size_of_a_folder_is_whole_numbers_and_passes_over_what_is_gone(tmp_
     with (tmp_path / "large").open("wb") as file:
         file.truncate(12_345_678)
     assert gigabytes(tmp_path) == "0.012 GB"
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x")', "-1+1", "\uff1d1", "--5"]
+)
+def test_a_cell_that_a_spreadsheet_would_compute_is_a_text_there(text):
+    """OWASP, CSV injection: an apostrophe before it."""
+    assert in_spreadsheet(text) == "'" + text
+
+
+@pytest.mark.parametrize(
+    "value", [-1, -1.5, "-1.5", "+1e-3", "-inf", "nan", None, "", "a=b", "7 - 3", "'x", True, "soft"]
+)
+def test_numbers_and_other_texts_are_cells_as_they_are(value):
+    assert in_spreadsheet(value) is value

@@ -2,7 +2,10 @@
 
 import argparse
 import functools
+import gzip
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -426,3 +429,53 @@ def test_original_swin_files_still_pass_through_timms_own_filter(tmp_path):
     torch.save({"model": moved}, tmp_path / "x.pth")
     said = load_pretrained(vit(2, 64, 32, "swin_tiny_patch4_window7_224"), str(tmp_path / "x.pth"))
     assert "not in it" not in said
+
+
+NUMPY = {"conv1.weight": np.zeros((2, 2), dtype=np.float32), "bn1.bias": np.zeros(2, dtype=np.float32)}
+NO_WEIGHTS = {
+    "pointer.pth": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
+        "Git LFS pointer.*git lfs pull",
+    ),
+    "pointer.safetensors": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS pointer"),
+    "page.pth": (b"\xef\xbb\xbf\n<!DOCTYPE html><html>", "a web page, not the weights; .*resolve"),
+    "page.safetensors": (b"<html><body>404", "a web page"),
+    "keras.h5": (b"\x89HDF\r\n\x1a\n" + bytes(90), "HDF5"),
+    "squeezed.pth": (gzip.compress(b"weights"), "compressed; unpack it first"),
+    "one.npy": (b"\x93NUMPY\x01\x00" + bytes(90), "one NumPy array without a name"),
+}
+
+
+@pytest.mark.parametrize("name", NO_WEIGHTS)
+def test_a_file_that_holds_no_weights_is_called_what_it_is(tmp_path, narrow, name):
+    (tmp_path / name).write_bytes(NO_WEIGHTS[name][0])
+    with pytest.raises(UserError, match=rf"^pretrained={tmp_path / name}: .*{NO_WEIGHTS[name][1]}"):
+        load_pretrained(resnet(0), str(tmp_path / name))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_numpys_arrays_are_refused_with_a_command_that_makes_a_state_dict_of_them(tmp_path, narrow, save):
+    save(tmp_path / "FILE.npz", **NUMPY)
+    with pytest.raises(UserError, match="NumPy's arrays by name; make a state dict of them: ") as raised:
+        load_pretrained(resnet(0), str(tmp_path / "FILE.npz"))
+    command = str(raised.value).partition('python -c "')[2].removesuffix('"')
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, timeout=100)
+    made = torch.load(tmp_path / "FILE.pth", weights_only=True)
+    assert {name: tensor.tolist() for name, tensor in made.items()} == {n: a.tolist() for n, a in NUMPY.items()}
+
+
+def test_a_folder_of_another_toolbox_names_its_files(tmp_path, narrow):
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
+    way_out = (
+        f"holds no model.safetensors, but {tmp_path}/pytorch_model.bin; give the file: {tmp_path}/pytorch_model.bin"
+    )
+    with pytest.raises(UserError, match=f"^pretrained={tmp_path}: {way_out}$"):
+        load_pretrained(resnet(0), str(tmp_path))
+
+
+def test_endings_may_be_in_capitals(tmp_path, narrow):
+    theirs = resnet(1)
+    save_file(theirs.backbone.network.state_dict(), tmp_path / "MODEL.SAFETENSORS")
+    model = resnet(2)
+    load_pretrained(model, str(tmp_path / "MODEL.SAFETENSORS"))
+    torch.testing.assert_close(model.backbone.network.state_dict(), theirs.backbone.network.state_dict())

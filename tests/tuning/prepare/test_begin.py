@@ -11,6 +11,7 @@ from tests.tiny_space import TINY_FIXED
 from tuning import search
 from tuning.prepare import begin
 from tuning.prepare.request import SearchRequest
+from tuning.run.resources import NO_GPUS
 from tuning.space.read import read_space
 
 SPACE = f"{TINY_FIXED}search:\n  learning_rate: [0.05, 0.02]\nstudy: {{epochs: 18, rungs: [2, 3]}}\n"
@@ -53,7 +54,7 @@ def test_a_storage_that_cannot_be_written_is_told_before_the_images_are_read(unr
 
 @pytest.mark.parametrize("options", [["--gpus-per-trial", "1"], ["--set", "device=cuda"], ["--cpus-per-trial", "9999"]])
 def test_a_device_that_is_not_there_is_told_before_the_images_are_read(unread, monkeypatch, options):
-    monkeypatch.setattr("tuning.run.resources.look_for_gpus", lambda: ([], None))
+    monkeypatch.setattr("tuning.run.resources.look_for_gpus", lambda: NO_GPUS)
     assert options[-1].partition("=")[0] in unread(*options)
 
 

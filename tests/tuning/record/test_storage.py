@@ -78,3 +78,13 @@ def test_a_copy_that_did_not_arrive_is_tried_again_and_the_last_one_stays(tmp_pa
     with pytest.raises(OSError, match="did not arrive whole"):
         storage.save(folder, "trials/7")
     assert storage.load("trials/7", tmp_path / "back") and (tmp_path / "back/state.pt").read_text() == "second"
+
+
+@pytest.mark.parametrize("url", ["s3:", "s3:/bucket/reid", "gs:bucket", "s3://"])
+def test_half_a_url_makes_no_folder_of_that_name(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=rf"^--storage {url}: a URL is written {url[:2]}://PLACE/FOLDER; .* \./{url}$"):
+        Storage(url).check()
+    assert list(tmp_path.iterdir()) == []
+    Storage("./s3:").check()
+    assert [path.name for path in tmp_path.iterdir()] == ["s3:"]

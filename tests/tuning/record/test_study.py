@@ -1,10 +1,13 @@
 """The record: what is told to it is there again, in another process too."""
 
+import errno
+import os
 import shlex
 import sqlite3
 import subprocess
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -255,3 +258,29 @@ def test_a_study_of_another_optuna_names_the_way_out_which_works(tmp_path, space
     if "then give " in str(refused.value):
         subprocess.run(shlex.split(str(refused.value).split("then give ")[1]), check=True, capture_output=True)
         assert Study(folder).trials() == []
+
+
+@pytest.mark.parametrize(("may", "whose"), [(0, "its permissions forbid it"), (os.R_OK, "it is user 4711's")])
+def test_another_users_study_is_told_as_that_with_what_helps(tmp_path, space, monkeypatch, may, whose):
+    file = tmp_path / "a b" / "study.db"
+    Study(file.parent, space)
+    if may:
+        os.chown(file, 4711, -1) if os.getuid() == 0 else pytest.skip("only root can give files away")
+    # To root nothing is forbidden: the answers of the system to somebody else.
+    monkeypatch.setattr(os, "access", lambda path, mode: mode & ~may == 0)
+    monkeypatch.setattr(Path, "open", refusing(file, Path.open))
+    with pytest.raises(UserError, match=f"^{file}: this user may not read and write it and its folder") as raised:
+        Study(file.parent, space)
+    assert whose in str(raised.value) and "damaged" not in str(raised.value)
+    assert f"chmod -R g+rwX '{file.parent}'" in str(raised.value)
+
+
+def refusing(file, opened):
+    """Path.open, which refuses this file."""
+
+    def to_open(path, *arguments, **options):
+        if path == file:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    return to_open

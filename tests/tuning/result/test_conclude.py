@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from data.sets.readers import find_dataset
 from data.system.errors import UserError
 from reid_train.inference.evaluation_count import record_evaluation
+from reid_train.settings.config import read_config
+from tuning.confirm.winner import Winner
 from tuning.record.study import Study
 from tuning.result import conclude
 from tuning.result.summary import test_lines as lines_of_test
@@ -84,3 +87,20 @@ def test_the_evaluation_is_on_the_spaces_device(concluded):
     asked = []
     concluded(2, 12, lambda *_, **named: asked.append(named["device"]) or FIGURES)
     assert asked == ["cpu"]
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_best_config_says_from_which_folder_its_relative_paths_count(tmp_path, tiny_space, monkeypatch, relative):
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path)
+    data_dir = "images" if relative else str(tmp_path / "images")
+    study = Study(tmp_path / "study", read_space(tiny_space, [], data_dir))
+    conclude.write_best_config(study, Winner("trial 3", study.space.base_config(), None, 0.5))
+    text = (study.folder / "best_config.yaml").read_text()
+    said = f"# data_dir: counted from {tmp_path}\n" if relative else ""
+    assert text.startswith(f"# trial 3 of study\n{said}") and text.count("#") == 1 + relative
+    assert read_config(str(study.folder / "best_config.yaml")).data_dir == data_dir
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=f"^data_dir images: no such folder in {tmp_path}/elsewhere; "):
+        find_dataset("images")

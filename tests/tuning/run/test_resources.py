@@ -3,7 +3,9 @@
 import pytest
 
 from data.system.errors import UserError
+from reid_train.model import gpus as gpu_kinds
 from reid_train.model.gpus import FULL
+from tuning.run import gpus as look_for
 from tuning.run import resources
 from tuning.space.read import read_space
 
@@ -44,9 +46,9 @@ def test_what_is_asked_for_is_given(monkeypatch):
             resources.plan_resources(cpus, None, None, "cpu")
 
 
-def found(monkeypatch, names, problem=None):
+def found(monkeypatch, names, problem=None, full=False):
     """A machine with these GPUs that can compute."""
-    monkeypatch.setattr(resources, "look_for_gpus", lambda: (names, problem))
+    monkeypatch.setattr(resources, "look_for_gpus", lambda: resources.Gpus(names, problem, full))
 
 
 def test_each_gpu_gets_a_trial_and_its_share_of_the_cpus(monkeypatch):
@@ -108,11 +110,30 @@ def test_one_gpu_of_several_that_cannot_compute_is_to_be_left_out(monkeypatch):
 
 
 def test_a_full_gpu_is_no_reason_to_search_on_the_cpu(monkeypatch):
-    found(monkeypatch, [], FULL)
+    found(monkeypatch, [], FULL, full=True)
     for device in ("auto", "cuda"):
         with pytest.raises(UserError, match=r"^the GPU is out of memory: end what else uses it.*device=cpu$"):
             resources.plan_resources(None, None, None, device)
     assert resources.plan_resources(None, 0, None, "auto").gpus == resources.plan_resources(1, None, 1, "cpu").gpus == 0
+
+
+def test_the_words_of_a_problem_decide_nothing(monkeypatch):
+    found(monkeypatch, [], "the driver says: out of memory pages to map; update it")
+    assert resources.plan_resources(None, None, None, "auto").gpus == 0
+    found(monkeypatch, [], "voll", full=True)
+    with pytest.raises(UserError, match=r"^voll$"):
+        resources.plan_resources(None, None, None, "auto")
+
+
+@pytest.mark.parametrize(("one", "two"), [(gpu_kinds.FULL, None), ("no kernel image", None), (gpu_kinds.FULL, "x")])
+def test_the_process_that_asks_torch_says_whether_memory_is_full(monkeypatch, one, two):
+    monkeypatch.setattr(look_for.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(look_for.torch.cuda, "get_device_name", lambda number: f"card {number}")
+    monkeypatch.setattr(look_for, "gpu_problem", [one, two].__getitem__)
+    monkeypatch.setattr(look_for, "why_no_gpu", lambda: one)
+    found = look_for.look()
+    assert found.full == (one == gpu_kinds.FULL) and one in found.problem
+    assert found.names == (["card 1"] if two is None else [])
 
 
 def test_memory_is_reckoned_from_the_largest_batch_of_the_largest_images(tmp_path):
