@@ -44,9 +44,8 @@ def _svg(figure: Figure, name: str) -> Markup:
     text = GROUP.sub("", text[text.index("<svg ") :])
     text = re.sub(r'style="[^"]*"', lambda style: _style(style[0]), text)
     text = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: _shorter(found[0]), text)
-    text = re.sub(
-        r'^<svg .*?viewBox="([^"]*)".*?>', rf'<svg viewBox="\1" role="img" aria-label="{_words(name)}">', text
-    )
+    opening = rf'<svg viewBox="\1" role="img" aria-label="{name.replace("_", " ")}">'
+    text = re.sub(r'^<svg .*?viewBox="([^"]*)".*?>', opening, text)
     return Markup(re.sub(r">\s+<", "><", text))
 
 
