@@ -1,4 +1,4 @@
-"""Prints a study's results table and makes its tables and plots again, from the study alone.
+"""Prints a study's results table and makes its tables, plots and report.html again, from the study alone.
 
 python -m tuning.report results/NAME [--top 10]
 """
@@ -7,15 +7,17 @@ import argparse
 from pathlib import Path
 
 from data.system.errors import UserError, exit_on_user_error
-from data.system.options import CommandParser
+from data.system.options import CommandParser, add_images_option
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = CommandParser(
-        prog="python -m tuning.report", description="Prints a study's results and rebuilds its tables and plots."
+        prog="python -m tuning.report",
+        description="Prints a study's results and rebuilds its tables, plots and report.html.",
     )
     parser.add_argument("study", metavar="results/NAME", help="the study's folder")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="trials in the table; default: 10")
+    add_images_option(parser)
     return parser.parse_args()
 
 
@@ -32,7 +34,7 @@ def main() -> None:
     from tuning.result.summary import print_results, write_results
 
     study = Study(arguments.study)
-    write_results(study)
+    write_results(study, images=arguments.images)
     print_results(study, open_console(), arguments.top)
 
 

@@ -65,9 +65,12 @@ def main() -> None:
             check_weights(config.pretrained)
             retrain(study, config, arguments.seeds, cache_options(arguments))
         from tuning.record.study import Study
+        from tuning.result.page import write_page
         from tuning.result.summary import write_summary
 
-        write_summary(Study(study))  # it tells of the ablation, and how often the test images were evaluated
+        # They tell of the ablation, and how often the test images were evaluated.
+        write_summary(Study(study))
+        write_page(Study(study))
     finally:
         lock.release()
 

@@ -8,12 +8,13 @@ import time
 from typing import TYPE_CHECKING
 
 from data.system.errors import UserError, exit_on_user_error
-from data.system.options import CommandParser, add_cache_options
+from data.system.options import CommandParser, add_cache_options, add_images_option
 from tuning.prepare.request import DEFAULT_SPACE, SearchRequest
 
 if TYPE_CHECKING:
     from tuning.prepare.begin import Prepared
     from tuning.record.study import Study
+    from tuning.result.live_page import LivePage
 
 BEGAN = time.monotonic()
 """When the command was given: its time counts."""
@@ -58,6 +59,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--name", metavar="NAME", help="the study's folder below results/; default: the space's name")
     parser.add_argument("--results", default="results", metavar="DIR", help="where studies are kept; default: results")
     add_cache_options(parser)
+    add_images_option(parser)
+    parser.add_argument(
+        "--open", action="store_true", help="opens report.html in the browser, and keeps it up to date meanwhile"
+    )
     parser.add_argument("--address", metavar="ADDRESS", help="an existing Ray cluster; default: this machine alone")
     parser.add_argument(
         "--storage",
@@ -107,8 +112,10 @@ def search_folder(arguments: SearchRequest, began: float) -> None:
         return
     if (study := finished_study(arguments)) is not None:
         from data.system.wording import open_console
+        from tuning.result.live_page import page_of_finished
         from tuning.result.summary import print_results
 
+        page_of_finished(study, images=arguments.images, opens=arguments.open)
         print(f"{study.folder}: finished; with a larger budget it goes on", flush=True)
         print_results(study, open_console())
         return
@@ -133,8 +140,16 @@ def search_prepared(arguments: SearchRequest, ready: "Prepared", began: float) -
     except UserError:
         ready.undo()
         raise
+    if arguments.images is not None:
+        study.note(report_images=arguments.images)
+    page = None
+    if arguments.open:
+        from tuning.result.live_page import LivePage
+
+        page = LivePage(study)
+        page.begin()
     if not is_finished(study):
-        train_all(study, record, ready, arguments.address)
+        train_all(study, record, ready, arguments.address, page)
     stop_ray()
 
     from tuning.result.best import bring_back
@@ -146,8 +161,10 @@ def search_prepared(arguments: SearchRequest, ready: "Prepared", began: float) -
     study.write_copy()
 
 
-def train_all(study: "Study", record: "Study", ready: "Prepared", address: str | None) -> None:
-    """The two stages: the trials, and repeats of the best."""
+def train_all(
+    study: "Study", record: "Study", ready: "Prepared", address: str | None, page: "LivePage | None" = None
+) -> None:
+    """The two stages: the trials, and repeats of the best. `page` is kept up to date."""
     from tuning.confirm.repeats import Repeats
     from tuning.decide.budget import Purse
     from tuning.decide.policy import Policy
@@ -156,7 +173,8 @@ def train_all(study: "Study", record: "Study", ready: "Prepared", address: str |
     from tuning.run.work import Work
 
     def run(work: Work) -> None:
-        run_trials(work, ready.data, ready.pixels, ready.resources, address=address)
+        told = None if page is None else page.refresh
+        run_trials(work, ready.data, ready.pixels, ready.resources, address=address, told=told)
 
     purse = Purse(study, record, ready.resources.concurrency)
     try:

@@ -187,3 +187,13 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a share, from 0 to 1")
     return share
+
+
+def add_images_option(parser: argparse.ArgumentParser) -> None:
+    """Adds --images and --no-images."""
+    parser.add_argument(
+        "--images",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether report.html shows small pictures of the data set; default: only those that the project drew",
+    )

@@ -97,6 +97,13 @@ def _panels(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, tuple[tuple[
 
 
 def plot_history(rows: Sequence[dict[str, Any]], file: str | Path, title: str = "Training history") -> None:
+    """Writes `history_figure` as PNG."""
+    figure = history_figure(rows, title)
+    with matplotlib.rc_context(STYLE):
+        save_figure(figure, file)
+
+
+def history_figure(rows: Sequence[dict[str, Any]], title: str) -> Figure:
     """Six panels over the epochs: losses and accuracy of training and validation, retrieval, learning rate; and what
     only some runs have: distillation's loss, the experts' usage, the router's certainty."""
     rows = [flat(row) for row in rows]
@@ -121,4 +128,4 @@ def plot_history(rows: Sequence[dict[str, Any]], file: str | Path, title: str = 
             panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
             panel.set_xlabel("epoch")
         figure.suptitle(in_plot(title), fontsize=13, fontweight="bold", x=0.01, ha="left")
-        save_figure(figure, file)
+    return figure

@@ -6,9 +6,11 @@ fewer runs. The runs have a record of their own beside the study's trials, in th
     Repeats(record, study, purse)  # Work for run_trials
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, cast
 
+from data.system.errors import UserError
 from data.system.wording import counted
 from reid_train.settings.config import TrainConfig
 from tuning.confirm.candidates import DEFAULT, Candidate, Comparison, candidates
@@ -153,6 +155,13 @@ def _new_seed(study: Study, record: Study, candidate: Candidate) -> int:
     while seed in used:
         seed += 1
     return seed
+
+
+def repeats_of(study: Study) -> Study | None:
+    """The record of a study's repeats; None where it is in memory alone, or has none."""
+    with suppress(UserError):  # an old study may have none
+        return Study(study.folder, name="repeats")
+    return None
 
 
 def open_record(folder: Path, space: SearchSpace, server: tuple[str, str] | None = None) -> Study:

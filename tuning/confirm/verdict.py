@@ -14,6 +14,19 @@ from tuning.record.study import Study
 TOLD_APART = 0.975
 """Probability from which one is called better than another: the 95 % interval of their difference leaves 0 out."""
 
+OUTCOMES = {
+    "better than the default": "better than the default",
+    "it cannot be told from the default": "not told from the default",
+    "worse than the default": "worse than the default",
+    "nothing that was found is expected to be better": "the default itself",
+}
+"""What a verdict's sentence says of winner and default, and that in a few words."""
+
+
+def outcome_of(sentence: str) -> str | None:
+    """What a verdict says of the winner against the default, in a few words; None where it could not compare them."""
+    return next((short for said, short in OUTCOMES.items() if f"; {said}" in sentence), None)
+
 
 def verdict(
     study: Study, found: list[Candidate], compared: Comparison, *, winner: int, default: int, own_sd: float

@@ -37,6 +37,10 @@ class SearchRequest:
     cache_dir: Path | None = None
     limit_bytes: int | None = None
     """Of decoded pixels that are kept (--cache-limit, in GiB)."""
+    images: bool | None = None
+    """Whether report.html has pictures of the data set; None: only where this project drew them."""
+    open: bool = False
+    """Opens report.html in the browser."""
     address: str | None = None
     storage: str | None = None
     study_storage: str | None = None
@@ -75,7 +79,7 @@ class SearchRequest:
             elif field.name == "limit_bytes":
                 words += ["--cache-limit", f"{value / 2**30:g}"]
             elif isinstance(value, bool):
-                words.append(option)
+                words.append(option if value else f"--no-{field.name}")
             else:
                 words += [option, *map(str, value)] if isinstance(value, tuple) else [option, str(value)]
         return words

@@ -79,6 +79,8 @@ class Facts(TypedDict, total=False):
     finished: Budget | None
     """The budget with which the search was over; None while more is asked for. Drivers that share a study leave it."""
     confirmation: Confirmation
+    report_images: bool
+    """Whether report.html shows pictures of the data set, where --images or --no-images said so."""
     test_metrics: dict[str, Any]
     """What test_metrics.json holds, for other drivers of the study."""
     identity_scores: dict[str, IdentityScores]

@@ -13,6 +13,7 @@ from data.system.errors import UserError
 DATABASE = "study.db"
 ENVIRONMENT = "environment.json"
 SPACE = "space.yaml"
+REPORT = "report.html"
 BEST = "best"
 BEST_LABEL = "trial.json"
 BEST_CONFIG = "best_config.yaml"

@@ -5,7 +5,7 @@ plot_study(study, Path("results/sample/plots"))  # the files that it wrote
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 from data.system.errors import UserError
 from data.system.files import read_json
 from data.system.wording import counted
-from reid_train.training.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, plot_history, save_figure
+from reid_train.training.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, history_figure, save_figure
 from tuning.confirm.candidates import DEFAULT
 from tuning.confirm.repeats import notes_of
 from tuning.decide.pareto import best_trials, pareto_front
@@ -78,10 +78,23 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
 
     A picture for which there is too little to draw (no trial, no score) says so in words.
     """
+    return save_figures(study_figures(study), folder)
+
+
+def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Writes each figure as NAME.png."""
+    with matplotlib.rc_context(LOOK):
+        for name, figure in figures.items():
+            save_figure(figure, folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in figures]
+
+
+def study_figures(study: Study) -> dict[str, Figure]:
+    """The study's pictures by their names."""
     trials, space, settings = study.trials(), study.space, study.space.study
-    metric = _label(settings.metric)
-    kept = _kept(study)
-    best = _best(study, kept)
+    metric = label_of(settings.metric)
+    kept = kept_in(study.folder)
+    best = best_of(study, kept)
     rung = comparison_rung(trials)
     with matplotlib.rc_context(LOOK):
         figures = {
@@ -95,15 +108,13 @@ def plot_study(study: Study, folder: Path) -> list[Path]:
             figures["pareto_front"] = _pareto_front(study, metric, best)
         if best is None:
             figures["best_training_history"] = _words("Best trial's training history", NO_SCORE)
-        for name, figure in figures.items():
-            save_figure(figure, folder / f"{name}.png")
     if best is not None:
-        rows, title = _kept_run(study, best, kept)
-        plot_history(rows, folder / "best_training_history.png", title)
-    return [folder / f"{name}.png" for name in [*figures, *(["best_training_history"] if best else [])]]
+        figures["best_training_history"] = history_figure(*_kept_run(study, best, kept))
+    return figures
 
 
-def _label(metric: str) -> str:
+def label_of(metric: str) -> str:
+    """What a metric is called in pictures."""
     return METRIC_NAMES.get(metric, metric.removeprefix("val_"))
 
 
@@ -113,15 +124,15 @@ def _best_label(best: TrialRecord, rung: int | None = None) -> str:
     return f"best: trial {best.number}, {here}{best.score:.1%} at {counted(best.rung, 'epoch')}"
 
 
-def _kept(study: Study) -> dict[str, Any]:
+def kept_in(folder: Path) -> dict[str, Any]:
     """The label of best/; empty where there is none, or none that can be read."""
     with suppress(FileNotFoundError, UserError):
-        label: dict[str, Any] = read_json(study.folder / BEST / BEST_LABEL)
+        label: dict[str, Any] = read_json(folder / BEST / BEST_LABEL)
         return label
     return {}
 
 
-def _best(study: Study, kept: dict[str, Any]) -> TrialRecord | None:
+def best_of(study: Study, kept: dict[str, Any]) -> TrialRecord | None:
     """The trial that best/ is made of; where it is made of none, that of which most is expected."""
     ranked = best_trials(study)
     names = [DEFAULT if study.space.is_default(trial.parameters) else f"trial {trial.number}" for trial in ranked]
@@ -373,7 +384,7 @@ def _pareto_front(study: Study, metric: str, best: TrialRecord | None) -> Figure
 
 
 def _learning_curves(trials: Sequence[TrialRecord], metric: str, promotion: str, best: TrialRecord | None) -> Figure:
-    title = f"Validation {_label(metric)} over the epochs of each trial; {PROMOTIONS[promotion]}"
+    title = f"Validation {label_of(metric)} over the epochs of each trial; {PROMOTIONS[promotion]}"
     curves = {trial.number: learning_curves(trial, metric, joined=promotion != "restart") for trial in trials}
     if not any(curves.values()):
         return _words(title, "no epoch was trained")
@@ -400,6 +411,6 @@ def _learning_curves(trials: Sequence[TrialRecord], metric: str, promotion: str,
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel(f"validation {_label(metric)}")
+    axes.set_ylabel(f"validation {label_of(metric)}")
     axes.yaxis.set_major_formatter(percent)
     return figure

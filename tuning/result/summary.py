@@ -21,18 +21,20 @@ from reid_train.measure.scores import LABELS
 from reid_train.model.settings import TIMM
 from reid_train.settings.config import read_config
 from tuning.confirm.candidates import DEFAULT
+from tuning.confirm.repeats import repeats_of
 from tuning.decide.budget import Purse
 from tuning.decide.pareto import best_trials, limits_of, pareto_front
 from tuning.decide.ranking import repeated_scores, standing_of, within
 from tuning.decide.stopping import chance_of_gain
-from tuning.record.folders import BEST, BEST_CONFIG
+from tuning.record.folders import BEST, BEST_CONFIG, REPORT
 from tuning.record.lock import process_in
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialRecord, TrialState
 from tuning.result.ablation import ABLATION_HEADER, read_ablation
 from tuning.result.effects import describe_effects, effects
 from tuning.result.hints import edges, next_search
-from tuning.result.plots import plot_study
+from tuning.result.page import write_page
+from tuning.result.plots import save_figures, study_figures
 from tuning.result.tables import (
     ablation_rows,
     confirmation_rows,
@@ -51,11 +53,13 @@ NAMED_FAILURES = 5
 """Failed trials whose cause is printed."""
 
 
-def write_results(study: Study) -> None:
-    """Writes tables, plots and summary.md from the study's record."""
+def write_results(study: Study, *, images: bool | None = None) -> None:
+    """Writes tables, plots, summary.md and report.html from the study's record; `images` as to `write_page`."""
     write_tables(study)
-    plot_study(study, study.folder / "plots")
+    figures = study_figures(study)
+    save_figures(figures, study.folder / "plots")
     write_summary(study)
+    write_page(study, images=images, figures=figures)
 
 
 def write_summary(study: Study) -> None:
@@ -148,13 +152,6 @@ def _with_untrained(study: Study, best: TrialRecord, lines: list[str]) -> list[s
     return [warning, *lines]
 
 
-def repeats_of(study: Study) -> Study | None:
-    """The record of a study's repeats; None where it is in memory alone, or has none."""
-    with suppress(UserError):  # an old study may have none
-        return Study(study.folder, name="repeats")
-    return None
-
-
 def describe_rungs(study: Study) -> list[str]:
     """How well each rung ranks, as the model believes."""
     rungs, found = study.plan.rungs or (), standing_of(study)
@@ -239,11 +236,20 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
     elif (study.folder / BEST).is_dir():
         size = gigabytes(study.folder)
         print(f"\neverything is in {study.folder} ({size}): summary.md, trials.csv, plots/, best/")
+        print_page(study)
         print(f"next: {command('tuning.retrain', str(study.folder))}")
         best_config = read_config(str(study.folder / BEST_CONFIG))
         if best_config.distills and not str(best_config.teacher).startswith(TIMM):
             print("      with --teacher DIR: one that was trained on all identities, as tuning.retrain leaves it")
     else:
         done = sum(trial.state in ENDED for trial in trials)
-        print(f"\nunfinished: {counted(done, 'trial')} ended. To go on:")
+        print()
+        print_page(study)
+        print(f"unfinished: {counted(done, 'trial')} ended. To go on:")
         print(f"  {study.facts.get('command', command('tuning.search'))}")
+
+
+def print_page(study: Study) -> None:
+    """Where the study's page is, if there is one."""
+    if (file := study.folder / REPORT).is_file():
+        print(f"all on one page: {file}")

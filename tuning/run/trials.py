@@ -6,7 +6,7 @@ run_trials(Policy(study), data, pixels, resources)
 import logging
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from tuning.run.resources import Resources
 from tuning.run.scheduler import RungScheduler
 from tuning.run.searcher import StudySearcher
 from tuning.run.shared_pixels import share_pixels
+from tuning.run.told import Told
 from tuning.run.trainable import ReIDTrainable
 from tuning.run.work import Work
 
@@ -36,12 +37,18 @@ RAY_LOGGERS = ("ray", "ray.tune", "ray.train", "ray._private")
 
 
 def run_trials(
-    work: Work, data: TrainingData, pixels: Pixels, resources: Resources, *, address: str | None = None
+    work: Work,
+    data: TrainingData,
+    pixels: Pixels,
+    resources: Resources,
+    *,
+    address: str | None = None,
+    told: Callable[[], None] | None = None,
 ) -> None:
     """Runs what the work has left to do. Trials that fail are recorded with their cause and never end the search.
 
-    Where other drivers share the study, it ends when none has anything left to do. Raises KeyboardInterrupt after
-    Ctrl-C, with the study settled.
+    `told` is called after each epoch. Where other drivers share the study, it ends when none has anything left to do.
+    Raises KeyboardInterrupt after Ctrl-C, with the study settled.
     """
     study, storage = work.study, work.study.storage
     with study.exclusive():
@@ -53,7 +60,8 @@ def run_trials(
     rays_own = f"ray-{secrets.token_hex(4)}"  # another driver may have one there
     place = storage.path(rays_own) if storage is not None else str((study.folder / "ray").absolute())
     progress = Progress(work, resources)
-    tuner = _tuner(work, data, pixels, resources, address, place, progress)
+    callbacks = [TrialTimeout(study, work.settings.trial_timeout), progress, *([Told(told)] if told else [])]
+    tuner = _tuner(work, data, pixels, resources, address, place, callbacks)
     try:
         with _logging_to(study.folder / "ray.log"), progress:
             tuner.fit()
@@ -75,7 +83,7 @@ def _tuner(
     resources: Resources,
     address: str | None,
     place: str,
-    progress: Progress,
+    callbacks: list[tune.Callback],
 ) -> tune.Tuner:
     """Ray's Tuner; what it keeps itself goes to `place`."""
     storage, asked = work.study.storage, work.settings.concurrency
@@ -103,7 +111,7 @@ def _tuner(
             storage_path=place,
             storage_filesystem=storage and storage.filesystem,
             verbose=0,
-            callbacks=[TrialTimeout(work.study, work.settings.trial_timeout), progress],
+            callbacks=callbacks,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
