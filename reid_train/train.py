@@ -7,7 +7,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from data.system.errors import UserError, exit_on_user_error
+from data.system.errors import UserError, exit_on_user_error, python_command
 from data.system.options import CommandParser, add_cache_options, cache_options
 
 
@@ -54,6 +54,8 @@ def main() -> None:
     train_into(config, data, pixels, out)
     print(keep_threshold(out, data, pixels))
     print(f"checkpoint, history.csv, history.png and train.log are in {out}")
+    test = python_command("reid_train.evaluate", "--checkpoint", str(out), "--data-dir", config.data_dir)
+    print(f"next, a test on its query and gallery: {test}")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def main() -> None:
 
     study = Study(arguments.study)
     write_results(study, images=arguments.images)
-    print_results(study, open_console(), arguments.top)
+    print_results(study, open_console(), arguments.top, brief=False)
 
 
 if __name__ == "__main__":

@@ -150,6 +150,7 @@ def search_prepared(arguments: SearchRequest, ready: "Prepared", began: float) -
         page.begin()
     if not is_finished(study):
         train_all(study, record, ready, arguments.address, page)
+        print("choosing the winner ...", flush=True)
     stop_ray()
 
     from tuning.result.best import bring_back
@@ -168,6 +169,7 @@ def train_all(
     from tuning.confirm.repeats import Repeats
     from tuning.decide.budget import Purse
     from tuning.decide.policy import Policy
+    from tuning.decide.stopping import early_end
     from tuning.prepare.finished import budget_of
     from tuning.run.trials import run_trials
     from tuning.run.work import Work
@@ -180,6 +182,8 @@ def train_all(
     try:
         run(Policy(study, purse))
         run(Repeats(record, study, purse))
+        if (said := early_end(purse)) is not None:
+            print(said, flush=True)
         if not study.shared:
             study.note(finished=budget_of(study.space.study))
     finally:

@@ -5,7 +5,9 @@ train_into(config, data, pixels, Path("results/one"))
 
 import logging
 import sys
+import time
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from data.pixels.cache import Pixels
@@ -13,6 +15,7 @@ from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from data.system.options import check_out
 from data.system.processes import dead_helpers_told
+from data.system.wording import clock
 from reid_train.checkpoints.checkpoint import WEIGHTS, another_run, load_checkpoint, remove_state
 from reid_train.measure.epoch_report import EpochReport
 from reid_train.objective.losses import NonFiniteLoss
@@ -24,6 +27,8 @@ from reid_train.training.plots import plot_history
 
 logger = logging.getLogger(__name__)
 HISTORY = "history.csv"
+TOLD_S = 15.0
+"""Seconds between two lines about an epoch's steps."""
 
 
 class Diverged(UserError):
@@ -38,6 +43,30 @@ class _Log(logging.FileHandler):
         return super()._open()
 
 
+class NowAndThen(logging.Filter):
+    """Lets a line about a training step through after each TOLD_S seconds, and adds how long the run still takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: tuple[float, int] | None = None
+        """When the first step was told of here, and which it was: an interrupted run goes on from a later one."""
+        self.told_at = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        done, of, now = getattr(record, "step", None), getattr(record, "steps", 0), time.monotonic()
+        if done is None:
+            return True
+        if self.first is None:
+            self.first, self.told_at = (now, done), now
+        if now - self.told_at < TOLD_S:
+            return False
+        self.told_at = now
+        began, first = self.first
+        record.msg = f"{record.getMessage()}, {clock((of - done) * (now - began) / (done - first))} left"
+        record.args = ()
+        return True
+
+
 def log_to(file: Path) -> None:
     """Sends what this process logs to a file, and what the run and its images have to tell to the terminal as well.
 
@@ -49,6 +78,7 @@ def log_to(file: Path) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = logging.StreamHandler(sys.stdout)
     terminal.addFilter(lambda record: record.name.startswith(("data.", "reid_train.")) and record.name != __name__)
+    logging.getLogger(train_epochs.__module__).addFilter(NowAndThen())
     logging.basicConfig(handlers=[handler, terminal], level=logging.INFO, format="%(message)s")
 
 
@@ -67,10 +97,12 @@ def train_into(config: TrainConfig, data: TrainingData, pixels: Pixels, out: Pat
         print(f"{out}: this run is finished")
         _record(finished.metrics, out)  # it may have been interrupted between the weights and the table
     else:
+        seconds = list[float]()
         try:
             for report in dead_helpers_told(train_epochs(config, data, pixels, out_dir=out)):
                 _record(report.to_record(), out)
-                logger.info(line := _epoch_line(report))
+                seconds.append(report.seconds)
+                logger.info(line := _epoch_line(report, (report.num_epochs - report.epoch) * mean(seconds)))
                 print(line, flush=True)
         except NonFiniteLoss as error:
             raise Diverged(f"{out}: training diverged: {error}; try a smaller learning_rate") from error
@@ -88,8 +120,9 @@ def _record(report: dict[str, Any], out: Path) -> None:
     write_history(out / HISTORY, [*rows, report])
 
 
-def _epoch_line(report: EpochReport) -> str:
+def _epoch_line(report: EpochReport, left_s: float) -> str:
     line = f"epoch {report.epoch}/{report.num_epochs}  loss {report.loss:.3f}  accuracy {report.accuracy:.1%}"
     if report.val_mAP is not None:
         line += f"  val mAP {report.val_mAP:.1%}  rank 1 {report.val_rank1:.1%}"
-    return f"{line}  {report.images_per_s:.0f} images/s"
+    left = f"  {clock(left_s)} left" if report.epoch < report.num_epochs else ""
+    return f"{line}  {report.images_per_s:.0f} images/s{left}"

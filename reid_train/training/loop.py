@@ -15,6 +15,7 @@ import torch
 
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
+from data.system.wording import counted
 from reid_train.checkpoints.checkpoint import restore, save_checkpoint, save_state, training_state
 from reid_train.measure.epoch_report import EpochReport
 from reid_train.settings.config import TrainConfig, fit_defaults
@@ -55,6 +56,18 @@ def train_epochs(
     for line in adapted:
         logger.info(line)
     run = prepare(config, data, pixels)
+    logger.info(
+        "%s: %d training images of %d identities, %d identities held out (%d queries, %d gallery images); %d epochs of "
+        "%d steps",
+        run.device if run.device.type != "cpu" else f"CPU, {counted(torch.get_num_threads(), 'thread')}",
+        len(data.train),
+        len(run.identities),
+        len({sample.identity for sample in data.gallery}),
+        len(data.query),
+        len(data.gallery),
+        config.num_epochs,
+        run.steps,
+    )
     behind, told = restore(run.parts, config, run.seen, out_dir) if out_dir else (0, None)
     if told is not None:
         yield told
@@ -79,6 +92,11 @@ def train_epochs(
                     run.average.update_parameters(run.model)
                 else:
                     figures[step, -1] = 0  # gradients that overflowed have no norm
+                logger.info(
+                    "epoch %d of %d: step %d of %d",
+                    *(epoch + 1, config.num_epochs, step + 1, run.steps),
+                    extra={"step": epoch * run.steps + step + 1, "steps": config.num_epochs * run.steps},
+                )
             means = dict(zip(run.figures, figures.cpu().double().mean(dim=0).tolist(), strict=True))
         train_s = time.monotonic() - started
 

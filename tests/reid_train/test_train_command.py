@@ -13,10 +13,11 @@ from PIL import Image
 
 import reid_train.train
 from data.system.errors import UserError
+from data.system.wording import clock
 from reid_train.checkpoints.checkpoint import STATE, WEIGHTS, load_checkpoint
 from reid_train.measure.epoch_report import EpochReport
 from reid_train.settings.config import TrainConfig, read_config
-from reid_train.training.folder import train_into
+from reid_train.training.folder import NowAndThen, train_into
 from reid_train.training.history import read_history, write_history
 from reid_train.training.loop import train_epochs
 from tests.reid_train.conftest import TINY, run_module, tiny_config
@@ -68,8 +69,15 @@ def test_it_leaves_history_log_plot_and_checkpoint(trained):
     ]
     said, *lines = [line for line in done.stdout.splitlines() if not line.startswith("decod")]
     assert said == "pretrained=none: random weights"
+    assert re.fullmatch(
+        r"CPU, \d+ threads?: \d+ training images of 6 identities, \d+ identities held out \(\d+ queries, \d+ gallery "
+        r"images\); 2 epochs of \d+ steps",
+        lines.pop(0),
+    )
     assert lines[0].startswith("epoch 1/2  loss ") and "val mAP" in lines[0] and lines[1].startswith("epoch 2/2 ")
-    assert lines[-1].endswith(str(out)) and done.stderr == ""
+    assert re.search(r"images/s  \d+:\d\d left$", lines[0]) and lines[1].endswith("images/s")
+    assert lines[-2].endswith(str(out)) and done.stderr == ""
+    assert f"-m reid_train.evaluate --checkpoint {out} --data-dir " in lines[-1]
     log = (out / "train.log").read_text()
     assert "random weights" in log and lines[1] in log
 
@@ -208,3 +216,18 @@ def test_help_imports_nothing_heavy(module):
     imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "argparse" in imported
     assert not imported & {"torch", "torchvision", "ray", "pandas", "numpy", "matplotlib", "optuna", "scipy"}
+
+
+def test_steps_are_told_of_now_and_then_with_the_time_that_is_left(monkeypatch):
+    now, shown = [100.0], []
+    monkeypatch.setattr("reid_train.training.folder.time.monotonic", lambda: now[0])
+    told = NowAndThen()
+    for step in range(41, 61):  # a run that goes on from step 41
+        record = logging.LogRecord("x", logging.INFO, "", 0, "step %d", (step,), None)
+        record.step, record.steps = step, 100
+        if told.filter(record):
+            shown.append(record.getMessage())
+        now[0] += 5.0
+    assert shown == [f"step {step}, {clock((100 - step) * 5)} left" for step in range(44, 61, 3)]
+    other = logging.LogRecord("x", logging.INFO, "", 0, "another line", (), None)
+    assert told.filter(other)

@@ -103,6 +103,8 @@ def test_everything_promised_is_there(finished_search):
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["versions"]["torch"] and environment["data_fingerprint"]
     assert "untrained default: val_mAP" in done.stdout
+    silent = ["\nstarting Ray ...\n", "\nchoosing the winner ...\n", "\nnext: "]
+    assert [done.stdout.find(line) for line in silent] == sorted({done.stdout.find(line) for line in silent} - {-1})
     assert "what matters" not in done.stdout, "of five trials that is not known"
     assert re.search(r"[1-9]\d* images at 32 x 16: [1-9]\d* decoded now", done.stdout)
     assert yaml.safe_load((folder / "space.yaml").read_text())["study"]["trials"] == 5

@@ -125,9 +125,8 @@ class Policy:
         return self.exhausted or (most is not None and len(self.study.trials()) >= most)
 
     def _holds_another(self) -> bool:
-        """Whether a new trial's first schedule ends in time, and after it one to the top. Without that no decision
-        would follow from it: nothing could be promoted or repeated. Where the budget is a number of trials alone, all of
-        them are wanted."""
+        """Whether a new trial's first schedule ends in time, and one to the top after it: else nothing would follow
+        from it. Where the budget is a number of trials alone, all of them are wanted."""
         limited = self.settings.time_budget is not None or self.settings.epochs is not None
         return self.purse.holds(self.purse.shortest + (self._to_top() if limited else self._kept()))
 

@@ -1,4 +1,4 @@
-"""Whether to go on: how likely it is that more searching would gain anything that shows.
+"""Whether to go on: how likely it is that more searching would gain anything that shows, and why it ended.
 
     chance_of_gain(study, record)  # 0.3: the best that the space holds is above the choice by more than half the noise
 
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from data.system.wording import clock, counted
+from tuning.decide.budget import SLACK, Purse
 from tuning.decide.proposals import ANYWHERE, NEAR, distinct, drawn, draws_of, moved
 from tuning.decide.ranking import Standing, repeated_scores, standing_of
 from tuning.record.study import Study
@@ -59,3 +61,17 @@ def has_settled(study: Study, record: Study | None) -> bool:
         return False
     chance = chance_of_gain(study, record)
     return chance is not None and chance < SETTLED
+
+
+def early_end(purse: Purse) -> str | None:
+    """A line that says why a search that is over has not used all of its budget; None where it has."""
+    study, settings = purse.study, purse.settings
+    left_s, left = purse.left_s(), purse.left()
+    if left < purse.shortest or (settings.time_budget and left_s < SLACK * settings.time_budget):
+        return None
+    unused = clock(left_s) if settings.time_budget else counted(int(left), "epoch")
+    if has_settled(study, purse.record):
+        return f"{unused} of the budget stay unused: more searching would hardly gain anything"
+    if purse.holds(purse.longest):
+        return None  # all configurations that the space has, or that were asked for, were tried
+    return f"{unused} of the budget stay unused: no schedule of {counted(purse.longest, 'epoch')} fits any more"

@@ -42,6 +42,7 @@ def plan_study(study: Study, data: TrainingData, pixels: Pixels, resources: Reso
         config = config.changed(num_threads=config.num_threads or resources.cpus)
         if not resources.gpus and sys.platform != "darwin":  # a GPU may be there that trials are not given
             config = config.changed(device="cpu")
+        print("timing a few steps, to plan what the time holds ...", flush=True)
         epoch_s = measure_epoch_s(config, data, pixels, 1 if resources.gpus else concurrency)
     else:
         epoch_s = Purse(study, None).pace_s()

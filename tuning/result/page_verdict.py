@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.system.errors import python_command
+from data.system.commands import command
 from data.system.wording import counted, show_value
 from reid_train.inference.evaluation_count import describe_count, read_test_metrics
 from tuning.confirm.candidates import DEFAULT
@@ -115,7 +115,7 @@ def verdict_of(study: Study, record: Study | None) -> Verdict:
         [_bar(row) for row in rows],
         yaml_of(study.folder, parameters),
         shlex.join(part for name, value in parameters.items() for part in ("--set", f"{name}={as_yaml(value)}")),
-        _go_on(study) if unfinished(study) else python_command("tuning.retrain", str(study.folder)),
+        _go_on(study) if unfinished(study) else command("tuning.retrain", str(study.folder)),
         _next(study, record, parameters, found),
     )
 
@@ -201,7 +201,7 @@ def unfinished(study: Study) -> bool:
 
 
 def _go_on(study: Study) -> str:
-    return study.facts.get("command", python_command("tuning.search"))
+    return study.facts.get("command", command("tuning.search"))
 
 
 def _next(study: Study, record: Study | None, winner: Mapping[str, Any], found: Sequence[Effect]) -> list[Step]:
@@ -211,9 +211,7 @@ def _next(study: Study, record: Study | None, winner: Mapping[str, Any], found: 
         return [Step(f"The search is not finished: {counted(done, 'trial')} ended. This goes on.", _go_on(study))]
     folder, best = str(study.folder), str(study.folder / BEST)
     steps = [
-        Step(
-            "Train the winner on all training identities, and test each seed.", python_command("tuning.retrain", folder)
-        )
+        Step("Train the winner on all training identities, and test each seed.", command("tuning.retrain", folder))
     ]
     at_edges = edges(study.space, winner, {effect.key for effect in found if effect.seen})
     if at_edges:
@@ -228,9 +226,9 @@ def _next(study: Study, record: Study | None, winner: Mapping[str, Any], found: 
     if failed:
         causes = ", ".join(sorted({trial.cause.kind for trial in failed if trial.cause is not None}))
         steps.append(Step(f"{counted(len(failed), 'trial')} failed ({causes}): the table of all trials says by what."))
-    query = python_command("reid_train.query", "--checkpoint", best, "--gallery", "DIR", "--image", "FILE")
+    query = command("reid_train.query", "--checkpoint", best, "--gallery", "DIR", "--image", "FILE")
     steps.append(Step("Look for a picture's likes in a folder.", query))
-    export = python_command("reid_train.export", "--checkpoint", best, "--format", "onnx")
+    export = command("reid_train.export", "--checkpoint", best, "--format", "onnx")
     return [*steps, Step("Use the model without this project.", export)]
 
 

@@ -200,8 +200,10 @@ def _optimization_history(trials: Sequence[TrialRecord], metric: str, best: Tria
         axes.plot(failed, [0.02] * len(failed), color="#dc2626", label="failed", **marks)
     if best is not None:
         numbers, scores = best_so_far(trials)
-        label = f"best so far, {counted(best.rung, 'epoch')}: trial {best.number} with {best.score:.1%}"
+        label = f"highest so far at {counted(rungs[-1], 'epoch')}: {scores[-1]:.1%}"
         axes.step(numbers, scores, where="post", color=BEST_COLOUR, linewidth=1.8, label=label, zorder=1)
+        ring: dict[str, Any] = {"markersize": 13, "markerfacecolor": "none", "mew": 1.8, "linestyle": "none"}
+        axes.plot(best.number, best.score, marker="o", color=BEST_COLOUR, label=_best_label(best), zorder=3, **ring)
         axes.yaxis.set_major_formatter(percent)
     else:
         axes.text(0.5, 0.5, NO_SCORE, transform=axes.transAxes, ha="center", color="#6b7280")

@@ -45,6 +45,7 @@ from tuning.result.tables import (
     write_tables,
 )
 
+PAGE = "report.html"
 SHOWN = 5
 """Configurations at full length that are printed, beside the default; confirmation.csv has all."""
 FEWEST_PAIRS = 3
@@ -67,24 +68,24 @@ def write_summary(study: Study) -> None:
     write_text(study.folder / "summary.md", summary_text(study))
 
 
-def headline(study: Study) -> list[str]:
-    """The result in a few lines."""
+def headline(study: Study, *, brief: bool = False) -> list[str]:
+    """The result in some lines; `brief`: in those alone that one acts on."""
     record = repeats_of(study)
     trials, ranked = study.trials(), best_trials(study, repeats=repeated_scores(study, record))
     counts = Counter(trial.state for trial in trials)
     shown = [f"{counts[state]} {state}" for state in TrialState if counts[state]]
     lines = [f"{counted(len(trials), 'trial')} ({', '.join(shown)}) in {clock(study.facts.get('elapsed_s', 0))}"]
     if ranked:
-        lines += _of_best(study, record, ranked)
+        lines += _of_best(study, record, ranked, brief)
         lines = _with_untrained(study, ranked[0], lines)
-    if paused := [trial for trial in ranked if trial.state is TrialState.PAUSED]:
+    if not brief and (paused := [trial for trial in ranked if trial.state is TrialState.PAUSED]):
         lines.append(
             f"paused: {counted(len(paused), 'trial')}; most is expected of trial {paused[0].number}, "
             f"{study.space.study.metric} {paused[0].score:.3f} at {counted(paused[0].rung, 'epoch')}; with a larger "
             "budget it may go on"
         )
     lines += _all_tried(study)
-    lines += describe_rungs(study)
+    lines += [] if brief else describe_rungs(study)
     lines += filter(None, [describe_left_out(study.facts.get("images_left_out", []), "training")])
     lines += test_lines(read_test_metrics(study.folder))
     failed = [trial for trial in trials if trial.state is TrialState.FAILED]
@@ -94,7 +95,7 @@ def headline(study: Study) -> list[str]:
     return lines
 
 
-def _of_best(study: Study, record: Study | None, ranked: list[TrialRecord]) -> list[str]:
+def _of_best(study: Study, record: Study | None, ranked: list[TrialRecord], brief: bool) -> list[str]:
     """Which trial or confirmed configuration is the best, and how much that says."""
     best, metric, lines = ranked[0], study.space.study.metric, list[str]()
     scores = [trial.scores[best.rung] for trial in ranked if best.rung in trial.scores]
@@ -104,7 +105,7 @@ def _of_best(study: Study, record: Study | None, ranked: list[TrialRecord]) -> l
         reached += f", {show_parameters(best.costs)}"
     parameters = best.parameters
     if confirmed := study.facts.get("confirmation"):
-        lines += [f"best while searching: {reached}", *confirmed["sentences"]]
+        lines += [*([] if brief else [f"best while searching: {reached}"]), *confirmed["sentences"]]
         winner = confirmed["rows"][0]
         parameters = {name: winner[name] for name in study.space.searched if winner[name] is not None}
     else:
@@ -113,6 +114,8 @@ def _of_best(study: Study, record: Study | None, ranked: list[TrialRecord]) -> l
     seen = {effect.key for effect in found if effect.seen}
     at_edges = edges(study.space, parameters, seen)
     lines += [f"settings: {show_parameters(parameters)}", *at_edges, *([next_search(study)] if at_edges else [])]
+    if brief:
+        return lines
     lines += describe_effects(found)
     if (chance := chance_of_gain(study, record)) is not None:
         lines.append(f"more searching would gain more than half the noise with probability {chance:.2f}")
@@ -215,8 +218,8 @@ def summary_text(study: Study, top: int = 10) -> str:
     )
 
 
-def print_results(study: Study, console: Console, top: int = 10) -> None:
-    """The results table, the headline, and what to do next."""
+def print_results(study: Study, console: Console, top: int = 10, *, brief: bool = True) -> None:
+    """The results table, the headline, `brief` as at a search's end, and what to do next."""
     repeats, trials = repeated_scores(study, repeats_of(study)), study.trials()
     best = best_trials(study, most=top, repeats=repeats)
     order = ", what may be picked first" if study.space.study.costs else ""
@@ -228,7 +231,7 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
         header, rows = confirmed
         shown = [row for place, row in enumerate(rows) if place < SHOWN or row[0] == DEFAULT]
         print_table(console, "the best of those that were trained longest, by all of their runs", header, shown)
-    for line in headline(study):
+    for line in headline(study, brief=brief):
         console.print(line, soft_wrap=True)
     process = process_in(study.folder)
     if process is not None and process != str(os.getpid()):
@@ -237,10 +240,7 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
         size = gigabytes(study.folder)
         print(f"\neverything is in {study.folder} ({size}): summary.md, trials.csv, plots/, best/")
         print_page(study)
-        print(f"next: {command('tuning.retrain', str(study.folder))}")
-        best_config = read_config(str(study.folder / BEST_CONFIG))
-        if best_config.distills and not str(best_config.teacher).startswith(TIMM):
-            print("      with --teacher DIR: one that was trained on all identities, as tuning.retrain leaves it")
+        print(f"next: {_next_command(study)}")
     else:
         done = sum(trial.state in ENDED for trial in trials)
         print()
@@ -253,3 +253,11 @@ def print_page(study: Study) -> None:
     """Where the study's page is, if there is one."""
     if (file := study.folder / REPORT).is_file():
         print(f"all on one page: {file}")
+
+
+def _next_command(study: Study) -> str:
+    """What trains the winner on all identities."""
+    config, retrain = read_config(str(study.folder / BEST_CONFIG)), ["tuning.retrain", str(study.folder)]
+    if config.distills and not str(config.teacher).startswith(TIMM):
+        return command(*retrain, "--teacher", "DIR") + "  (DIR: a teacher that was trained on all identities)"
+    return command(*retrain)

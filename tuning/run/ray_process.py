@@ -79,6 +79,8 @@ def start_ray(address: str | None, resources: Resources) -> None:
 def wait_for_ray(address: str | None, resources: Resources) -> None:
     """Starts Ray, where that has not begun, and waits until it has started. Raises what made that fail."""
     start_ray(address, resources)
+    if not _starts[0].done.done():
+        print("starting Ray ..." if address is None else "joining the cluster ...", flush=True)
     _starts[0].done.result()
     _take_signals_back()
 

@@ -12,9 +12,10 @@ from tests.reports import epoch_report
 from tests.simulated_search import Clock, SimulatedSearch
 from tuning.decide.budget import LENGTHS_FOR_DEFAULT, SLACK, closing_s
 from tuning.decide.places import Places
+from tuning.decide.stopping import early_end
 from tuning.prepare.costs import measure_prices
 from tuning.record.cause import Cause, Kind
-from tuning.record.trial import OWN_SEED, Decision, TrialState
+from tuning.record.trial import OWN_SEED, STRAIGHT, Decision, TrialState
 from tuning.space.read import read_space
 from tuning.space.space import key_of
 
@@ -89,6 +90,40 @@ def test_what_runs_ends_in_time_and_leaves_time_for_what_follows(make_space, mon
     assert clock.now_s <= budget_s - closing_s(1.0) + 1, "one epoch at most is over"
     assert any(trial.rung == 3 for trial in search.study.trials())
     assert clock.now_s > budget_s - closing_s(1.0) - 4, "what is left holds nothing more"
+
+
+@pytest.mark.parametrize("sampler", ["model", "random"])
+def test_nothing_is_begun_that_could_not_be_promoted_any_more(make_space, monkeypatch, sampler):
+    """When the last short schedule begins, one to the top still fits behind it; then the search ends, and says so."""
+    ended_early = 0
+    for budget_s in range(60, 100, 8):
+        search, begun = timed_search(make_space, monkeypatch, budget_s, sampler)
+        search.run()
+        assert max(begun) + 3 + 9 <= budget_s
+        left_s = budget_s - search.clock.now_s
+        assert left_s < 9, "a full schedule would have fitted"
+        said = early_end(search.purse)
+        assert (said is not None) == (left_s >= 3), said
+        ended_early += said is not None
+    assert ended_early, "no budget of these shows it"
+
+
+def timed_search(make_space, monkeypatch, budget_s, sampler):
+    """A search with rungs of 3 and 9 epochs of a second, and when its short schedules began."""
+    clock, begun = Clock(), []
+    monkeypatch.setattr("tuning.record.study.time", clock)
+    space = make_space(rungs=(3, 9), epochs=None, time_budget=budget_s + closing_s(1.0), sampler=sampler)
+    search = SimulatedSearch(space, noisy, clock=clock)
+    search.study.note(plan={"rungs": [3, 9], "epoch_s": 1.0})
+    add = search.study.add
+
+    def noted(parameters, notes, costs):
+        if not notes.get(STRAIGHT):
+            begun.append(clock.now_s)
+        return add(parameters, notes, costs)
+
+    monkeypatch.setattr(search.study, "add", noted)
+    return search, begun
 
 
 @pytest.mark.parametrize("workers", [2, 4])

@@ -24,7 +24,7 @@ from tuning.result.plot_data import (
     shortened,
     ticks,
 )
-from tuning.result.plots import _parameter_importance, plot_study
+from tuning.result.plots import _optimization_history, _parameter_importance, plot_study
 from tuning.space.parameter import Parameter
 from tuning.space.read import read_space
 
@@ -100,6 +100,16 @@ def test_a_study_of_equal_scores_has_every_picture(study):
     for _ in range(7):
         train(study, 0.0, [2], TrialState.PRUNED)
     assert_pictures(study)
+
+
+def test_the_line_of_the_history_tells_the_highest_score_and_a_ring_the_best_trial(study):
+    for score in (0.2, 0.3, 0.25):
+        train(study, score, [2, 4], TrialState.COMPLETE)
+    trials = study.trials()
+    (axes,) = _optimization_history(trials, "mAP", trials[2]).axes
+    shown = {line.get_label(): ([*line.get_xdata()], [*line.get_ydata()]) for line in axes.lines}
+    assert shown["highest so far at 4 epochs: 30.0%"] == ([0, 1, 2], [0.2, 0.3, 0.3])
+    assert shown["best: trial 2, 25.0% at 4 epochs"] == ([2], [0.25])
 
 
 def test_the_best_is_the_trial_that_best_is_made_of_not_the_one_of_the_highest_score(study, monkeypatch):

@@ -1,13 +1,15 @@
 """What is said of a study first."""
 
+import io
 import json
 
 import pytest
+from rich.console import Console
 
 from tests.reports import epoch_report
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
-from tuning.result.summary import headline, summary_text
+from tuning.result.summary import headline, print_results, summary_text
 from tuning.space.read import read_space
 
 
@@ -41,6 +43,27 @@ def test_that_training_made_it_better_is_said_beside_the_rest(study):
 
 def test_nothing_is_said_of_what_was_not_measured(study):
     assert not any("untrained" in line or "warning" in line for line in headline(study))
+
+
+def test_a_search_ends_with_the_lines_that_one_acts_on(study):
+    (study.folder / "untrained.json").write_text(json.dumps({"val_mAP": 0.05}))
+    lines, brief = headline(study), headline(study, brief=True)
+    assert [line for line in lines if line in brief] == brief, "none that the summary does not have"
+    told = [line.split(":")[0] for line in brief]
+    assert told[0].startswith("1 trial") and told[1:] == ["best", "settings", "untrained default"]
+
+
+def test_the_page_is_the_last_line_but_one_and_the_next_command_the_last(study, capsys):
+    (study.folder / "best").mkdir()
+    (study.folder / "best_config.yaml").write_text("learning_rate: 0.05\n")
+    for page in (False, True):
+        if page:
+            (study.folder / "report.html").touch()
+        print_results(study, Console(file=io.StringIO(), width=100))
+        everything, *shown, following = capsys.readouterr().out.splitlines()[1:]
+        assert everything.startswith(f"everything is in {study.folder} (")
+        assert shown == [f"to look at: {study.folder}/report.html"] * page
+        assert following.startswith("next: ") and following.endswith(f" -m tuning.retrain {study.folder}")
 
 
 @pytest.mark.parametrize(("tried", "told"), [(3, False), (4, True)])

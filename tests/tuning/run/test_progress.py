@@ -1,7 +1,8 @@
-"""What a search shows while it runs: lines, and on a terminal a panel."""
+"""What a search shows while it runs: lines, and on a terminal a panel (test_panel.py)."""
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -54,21 +55,29 @@ def test_it_says_what_is_to_be_done_and_with_what(shown):
     assert f"{progress.study.folder}: about 4 configurations, 3 at once, 2 CPUs and 0.5 GPU each" in out.getvalue()
 
 
-def test_each_trial_has_a_line_when_it_begins_and_one_when_it_ends(policy, shown):
+def test_each_trial_has_a_line_when_it_ends(policy, shown):
     progress, out = shown
     scheduler = RungScheduler(policy)
     with progress:
         tell(scheduler, begin(policy, progress), [EpochEnded(1, epoch_report(1, val_mAP=0.25))], progress)
         tell(scheduler, begin(policy, progress), [Failed(Cause(Kind.DIVERGED, "loss is not finite"))], progress)
-    said = re.findall(r"\[\d+:\d\d\] (trial .*)", out.getvalue())
-    ends = [line for line in said if "begins" not in line]
-    assert ends[0].startswith("trial 0 paused: val_mAP 0.250 at 1 epoch  (learning_rate ")
-    assert ends[1].startswith("trial 1 failed: diverged: loss is not finite  (learning_rate ")
-    begins = [line for line in said if "begins" in line]
-    if progress.console.is_terminal:
-        assert begins == [], "the panel shows them"
-    else:
-        assert [line.split("  ")[0] for line in begins] == ["trial 0 begins", "trial 1 begins"]
+    first, second = re.findall(r"\[\d+:\d\d\] (trial .*)", out.getvalue())
+    assert first.startswith("trial 0 paused: val_mAP 0.250 at 1 epoch  (learning_rate ")
+    assert second.startswith("trial 1 failed: diverged: loss is not finite  (learning_rate ")
+
+
+def test_without_a_panel_long_schedules_are_told_of_now_and_then(policy, shown, monkeypatch):
+    progress, out = shown
+    policy.study.space = replace(policy.study.space, study=policy.settings.model_copy(update={"rungs": (3, 9)}))
+    scheduler = RungScheduler(policy)
+    with progress:
+        trial = begin(policy, progress)
+        out.truncate(0)
+        tell(scheduler, trial, [EpochEnded(3, epoch_report(1, num_epochs=3, val_mAP=0.1, seconds=40.0))], progress)
+        assert "epochs" not in out.getvalue() or progress.console.is_terminal
+        monkeypatch.setattr("tuning.run.progress.SILENT_S", 0.0)
+        tell(scheduler, trial, [EpochEnded(3, epoch_report(2, num_epochs=3, val_mAP=0.1, seconds=40.0))], progress)
+    assert ("] trial 0: 2 of 3 epochs, 0:40 left\n" in out.getvalue()) is not progress.console.is_terminal
 
 
 def test_a_trial_whose_process_died_waits_and_says_so(policy, shown):
@@ -103,18 +112,3 @@ def test_a_studys_name_is_shown_as_it_is(policy, shown):
     table = Console(file=io.StringIO(), width=100, record=True)
     table.print(progress._panel())
     assert "search [red]50%[b] :smile: [x]" in table.export_text()
-
-
-def test_the_panel_shows_where_each_trial_is_and_the_best_so_far(policy, shown):
-    progress, _ = shown
-    scheduler = RungScheduler(policy)
-    tell(scheduler, begin(policy, progress), [EpochEnded(1, epoch_report(1, val_mAP=0.25))], progress)
-    running = begin(policy, progress)
-    table = Console(file=io.StringIO(), width=100, record=True)
-    table.print(progress._panel())
-    text = " ".join(table.export_text().split())
-    assert "2 of about 4: 1 running, 1 paused" in text
-    assert "trial 1: starting" in text and "trial 0, 0.250 val_mAP after 1 epoch" in text
-    report = epoch_report(1, num_epochs=2, val_mAP=0.1)
-    progress.on_trial_result(0, [running], running, {"told": EpochEnded(2, report)})
-    assert progress.current == {1: "epoch 1 of 2"}
