@@ -7,8 +7,10 @@ Where the checkpoint lies in a study's folder, the study counts the evaluation o
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from data.sets.readers import READERS
+from data.system.answers import add_json_option, answering
 from data.system.errors import UserError, exit_on_user_error
 from data.system.options import (
     CommandParser,
@@ -35,12 +37,21 @@ def parse_arguments() -> argparse.Namespace:
     add_image_options(parser)
     add_cache_options(parser)
     parser.add_argument("--out", metavar="FILE", help="JSON file; default: evaluation.json in the checkpoint's folder")
+    add_json_option(parser)
     return parser.parse_args()
 
 
 @exit_on_user_error
 def main() -> None:
     arguments = parse_arguments()
+    with answering(arguments.json) as answer:
+        answer |= evaluate(arguments)
+
+
+def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Evaluates, writes and prints as the arguments say. Gives what `--json` does: `checkpoint`, what the file holds
+    (the figures of `reid_train/measure/scores.py` `summary`, `data_dir`, `flip_tta`, `rerank`, `images_left_out` where
+    there are any), `file`, and `evaluations`, how often the study's test images were looked at; null for others."""
     folder = checkpoint_option(arguments)
     out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / "evaluation.json"
     check_out(out)
@@ -71,13 +82,17 @@ def main() -> None:
     if study is not None:
         record_evaluation(study, f"evaluate, {title}")
     print_summary(figures, title)
+    looks = None
     if study is not None:
-        print(f"test images: {describe_count(read_test_metrics(study)['evaluations'])}")
+        counted = read_test_metrics(study)["evaluations"]
+        looks = len(counted)
+        print(f"test images: {describe_count(counted)}")
     try:
         write_json(out, {**figures, **settings})
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
     print(f"written to {out}")
+    return {"checkpoint": folder, **figures, **settings, "file": out, "evaluations": looks}
 
 
 if __name__ == "__main__":
