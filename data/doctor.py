@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from data.sets.readers import READERS
+from data.system.answers import add_json_option, answering
 from data.system.errors import exit_on_user_error
 from data.system.options import CommandParser, add_image_options, image_options
 
@@ -19,19 +20,22 @@ from data.system.options import CommandParser, add_image_options, image_options
 def main() -> int:
     options = parse_arguments()
     from data.checks.plots import plot_distribution
-    from data.checks.printing import print_findings, print_table
+    from data.checks.printing import print_findings, print_table, report_answer
     from data.checks.report import examine
     from data.system.wording import open_console
 
-    console = open_console()
-    with console.status("reading every image"):
-        report = examine(options.data_dir, options.dataset, options.images_per_identity, **image_options(options))
-    if any(split.images for split in report.splits):
-        print_table(console, report)
-        plot = options.plot or Path("results/doctor") / f"{report.title}_distribution.png"
-        plot_distribution(report, plot)
-        console.print(f"images per identity drawn in {plot}", soft_wrap=True)
-    print_findings(console, report)
+    with answering(options.json) as answer:
+        console = open_console()
+        with console.status("reading every image"):
+            report = examine(options.data_dir, options.dataset, options.images_per_identity, **image_options(options))
+        answer |= report_answer(report)
+        if any(split.images for split in report.splits):
+            print_table(console, report)
+            plot = options.plot or Path("results/doctor") / f"{report.title}_distribution.png"
+            plot_distribution(report, plot)
+            answer["plot"] = plot
+            console.print(f"images per identity drawn in {plot}", soft_wrap=True)
+        print_findings(console, report)
     return 1 if report.breaks_training else 0
 
 
@@ -49,6 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="default: results/doctor/<name of the set>_distribution.png"
     )
+    add_json_option(parser)
     return parser.parse_args()
 
 

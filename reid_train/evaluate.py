@@ -8,9 +8,10 @@ Where the checkpoint or the exported file lies in a study's folder, the study co
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.sets.readers import READERS
+from data.system.answers import add_json_option, answering
 from data.system.errors import UserError, exit_on_user_error
 from data.system.options import (
     CommandParser,
@@ -51,12 +52,21 @@ def parse_arguments() -> argparse.Namespace:
     for name, what in (("--mean", "mean"), ("--std", "deviation")):
         help = f"{what} of red, green and blue, where white is 1, by which it wants images normalised"
         foreign.add_argument(name, type=float, nargs=3, metavar=("R", "G", "B"), help=help)
+    add_json_option(parser)
     return parser.parse_args()
 
 
 @exit_on_user_error
 def main() -> None:
     arguments = parse_arguments()
+    with answering(arguments.json) as answer:
+        answer |= evaluate(arguments)
+
+
+def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Evaluates, writes and prints as the arguments say. Gives what `--json` does: `checkpoint`, what the file holds
+    (the figures of `reid_train/measure/scores.py` `summary`, `data_dir`, `flip_tta`, `rerank`, `images_left_out` where
+    there are any), `file`, and `evaluations`, how often the study's test images were looked at; null for others."""
     folder = checkpoint_option(arguments)
     own = folder.is_dir() or folder.suffix == ".safetensors"
     name = "evaluation.json" if own else f"evaluation-{folder.name}.json"
@@ -90,13 +100,17 @@ def main() -> None:
     if study is not None:
         record_evaluation(study, f"evaluate, {title}")
     print_summary(figures, title)
+    looks = None
     if study is not None:
-        print(f"test images: {describe_count(read_test_metrics(study)['evaluations'])}")
+        counted = read_test_metrics(study)["evaluations"]
+        looks = len(counted)
+        print(f"test images: {describe_count(counted)}")
     try:
         write_json(out, {**figures, **settings})
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
     print(f"written to {out}")
+    return {"checkpoint": folder, **figures, **settings, "file": out, "evaluations": looks}
 
 
 def given_input(arguments: argparse.Namespace) -> "GivenInput":

@@ -8,8 +8,10 @@ it as an evaluation.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from data.sets.readers import READERS
+from data.system.answers import add_json_option, answering
 from data.system.errors import UserError, exit_on_user_error, printable
 from data.system.options import (
     CommandParser,
@@ -40,6 +42,7 @@ def parse_arguments() -> argparse.Namespace:
         help="where embeddings are kept; default: reid-tuning/pixels in $XDG_CACHE_HOME or ~/.cache",
     )
     parser.add_argument("--out", metavar="FILE", help="PNG file; default: results/query/NAME OF IMAGE.png")
+    add_json_option(parser)
     return parser.parse_args()
 
 
@@ -48,6 +51,15 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top}: at least 1")
+    with answering(arguments.json) as answer:
+        answer |= query(arguments)
+
+
+def query(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Searches, draws and prints as the arguments say. Gives what `--json` does: `image` and `gallery`; `ranked`, for
+    each image shown `path`, `similarity` (cosine), `identity` and `camera` (null where they are not known) and `right`
+    (whether it shows the query's identity, null where that is not known); `left_out`, how many of the query's own
+    identity and camera are; `picture`: the rank list's file."""
     checkpoint = checkpoint_option(arguments)
     out = check_out(Path(arguments.out or f"results/query/{Path(arguments.image).stem}.png"), ".png")
 
@@ -80,6 +92,18 @@ def main() -> None:
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
     print(printable(f"rank list: {out}"))
+    images = [
+        {
+            "path": image.path,
+            "similarity": image.similarity,
+            "identity": image.label.who.removeprefix("identity ") if image.label else None,
+            "camera": image.label.camera_shown if image.label else None,
+            "right": image.right,
+        }
+        for image in shown
+    ]
+    names = {"image": arguments.image, "gallery": arguments.gallery}
+    return {**names, "ranked": images, "left_out": same_camera, "picture": out}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ python -m tuning.report results/NAME [--top 10]
 import argparse
 from pathlib import Path
 
+from data.system.answers import add_json_option, answering
 from data.system.errors import UserError, exit_on_user_error
 from data.system.options import CommandParser, add_images_option
 
@@ -18,6 +19,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("study", metavar="results/NAME", help="the study's folder")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="trials in the table; default: 10")
     add_images_option(parser)
+    add_json_option(parser)
     return parser.parse_args()
 
 
@@ -31,11 +33,16 @@ def main() -> None:
     check_study(Path(arguments.study))
     from data.system.wording import open_console
     from tuning.record.study import Study
+    from tuning.result.answer import study_answer
     from tuning.result.summary import print_results, write_results
 
     study = Study(arguments.study)
-    write_results(study, images=arguments.images)
-    print_results(study, open_console(), arguments.top, brief=False)
+    with answering(arguments.json) as answer:
+        write_results(study, images=arguments.images)
+        if arguments.json:
+            answer |= study_answer(study, arguments.top)
+        else:
+            print_results(study, open_console(), arguments.top, brief=False)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
+from data.system.answers import add_json_option, answering
+from data.system.commands import program
 from data.system.errors import UserError, exit_on_user_error
 from data.system.options import CommandParser, add_cache_options, add_images_option
 from tuning.prepare.request import DEFAULT_SPACE, SearchRequest
@@ -76,7 +78,11 @@ def parse_arguments() -> argparse.Namespace:
         help="keeps the study in a PostgreSQL server, postgresql://USER@HOST/DATABASE (password: PGPASSWORD), where "
         "several drivers share it; default: the study's folder",
     )
-    return parser.parse_args()
+    add_json_option(parser)
+    arguments = parser.parse_args()
+    if arguments.json and not arguments.plan:
+        raise UserError(f"--json: goes with --plan; a result: {program('tuning.report')} results/NAME --json")
+    return arguments
 
 
 @exit_on_user_error
@@ -108,7 +114,8 @@ def search_folder(arguments: SearchRequest, began: float) -> None:
     if arguments.plan:
         from tuning.prepare.rehearsal import rehearse
 
-        rehearse(arguments)
+        with answering(arguments.json) as answer:
+            answer |= rehearse(arguments)
         return
     if (study := finished_study(arguments)) is not None:
         from data.system.wording import open_console

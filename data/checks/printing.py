@@ -1,9 +1,10 @@
-"""Shows a report in the terminal: a table with a column for each split, then a line for each finding."""
+"""Shows a report in the terminal: a table with a column for each split, then a line for each finding. Or as JSON."""
 
 import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -57,3 +58,38 @@ def _print_finding(console: Console, finding: Finding, root: Path) -> None:
         console.print(f"    {os.path.relpath(path, root)}", soft_wrap=True)
     if len(finding.files) > SHOWN_FILES:
         console.print(f"    and {len(finding.files) - SHOWN_FILES:,} more files")
+
+
+def report_answer(report: Report) -> dict[str, Any]:
+    """What `data.doctor --json` gives.
+
+    `dataset`: the reader; `place`; `can_train`: whether training and the final evaluation can start; `splits`, each
+    with `split`, `images`, `identities`, `cameras`, `images_per_identity` (`least`, `median`, `most`), `distractors`,
+    `junk` and `left_out`; `findings`, each with `severity` (error, warning or note), `text` and `files`; `plot`: the
+    picture's file, null where there are no images.
+    """
+    splits = []
+    for split in report.splits:
+        counts = list(split.images_of.values()) or [0]
+        of_identity = {"least": min(counts), "median": statistics.median(counts), "most": max(counts)}
+        splits.append(
+            {
+                "split": split.split,
+                "images": split.images,
+                "identities": len(split.images_of),
+                "cameras": split.cameras,
+                "images_per_identity": of_identity,
+                "distractors": split.distractors,
+                "junk": split.junk,
+                "left_out": split.left_out,
+            }
+        )
+    findings = [{"severity": one.severity, "text": one.text, "files": one.files} for one in report.findings]
+    return {
+        "dataset": report.dataset,
+        "place": report.place,
+        "can_train": not report.breaks_training,
+        "splits": splits,
+        "findings": findings,
+        "plot": None,
+    }

@@ -6,6 +6,7 @@ plan_study(study, data, pixels, resources, timed=True)  # "plan: about 40 config
 import math
 import statistics
 import sys
+from typing import Any
 
 from data.pixels.cache import Pixels
 from data.pixels.sampler import steps_per_epoch
@@ -61,6 +62,34 @@ def plan_study(study: Study, data: TrainingData, pixels: Pixels, resources: Reso
     if chosen and not new and (longer := chosen_rungs(study, len(data.train), concurrency)[-1]) > rungs[-1]:
         said += f"; the schedules are those of the first budget, a study of another --name would take {longer} epochs"
     return said
+
+
+def plan_answer(study: Study, data: TrainingData, at_once: int) -> dict[str, Any]:
+    """What `tuning.search --plan --json` gives beside the study's folder, for a study that is planned.
+
+    `rungs`: epochs after which trials are compared; `configurations`: about how many reach each; `repeats` of the
+    best; both null where each trial has a length of its own. `epochs`: in all, null where that is not known;
+    `time_budget_s`, null without one; `epoch_s`: seconds of an epoch, null where none was timed; `at_once`: trials side
+    by side; `sampler`; `searched`: names of the searched settings; `first_trials`: how many configurations come before
+    the sampler's; `images`, `identities`: of training; `held_out`: identities of validation.
+    """
+    space, purse = study.space, Purse(study, None, at_once)
+    planned = None if space.searches_length else forecast_of(purse)
+    return {
+        "rungs": planned and planned.rungs,
+        "configurations": planned and planned.trials,
+        "repeats": planned and planned.repeats,
+        "epochs": None if math.isinf(total := purse.total()) else round(total),
+        "time_budget_s": space.study.time_budget,
+        "epoch_s": purse.pace_s() or None,
+        "at_once": at_once,
+        "sampler": space.study.sampler,
+        "searched": space.searched,
+        "first_trials": len(space.first),
+        "images": len(data.train),
+        "identities": len({sample.identity for sample in data.train}),
+        "held_out": len({sample.identity for sample in data.gallery}),
+    }
 
 
 def chosen_rungs(study: Study, images: int, concurrency: int) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """`--plan`: says what a search's budget would buy, measured on the data and the machine, and leaves nothing.
 
-rehearse(arguments)
+rehearse(arguments)["rungs"]  # [12, 36]
 """
 
 from pathlib import Path
@@ -8,16 +8,17 @@ from typing import Any
 
 from data.system.own_folder import OwnFolder
 from tuning.prepare.begin import draw_sample, prepare, read_space_of, study_folder
-from tuning.prepare.planning import plan_study, starts_alone
+from tuning.prepare.planning import plan_answer, plan_study, starts_alone
 from tuning.prepare.request import SearchRequest
 from tuning.record.folders import DATABASE
 from tuning.record.study import Study
 
 
-def rehearse(arguments: SearchRequest) -> None:
-    """Prints the plan. Images are decoded, and sample data drawn where they are missing, into a folder that is removed.
+def rehearse(arguments: SearchRequest) -> dict[str, Any]:
+    """Prints the plan, and gives `study`, the folder, and what `plan_answer` does.
 
-    Of a study that has begun, the rungs and the pace are those on record.
+    Images are decoded, and sample data drawn where they are missing, into a folder that is removed. Of a study that has
+    begun, the rungs and the pace are those on record.
     """
     space = read_space_of(arguments)
     folder = study_folder(arguments, space)
@@ -38,5 +39,6 @@ def rehearse(arguments: SearchRequest) -> None:
             print(told or "plan: each trial has a length of its own, num_epochs, which is searched", flush=True)
             for line in starts_alone(study):
                 print(line, flush=True)
+            return {"study": folder, **plan_answer(study, ready.data, ready.resources.concurrency)}
         finally:
             ready.lock.release()

@@ -28,6 +28,8 @@ class SearchRequest:
     trials: int | None = None
     plan: bool = False
     """Only says what the budget would buy."""
+    json: bool = False
+    """The plan as one JSON object."""
     warm_start: tuple[str, ...] = ()
     """Folders of earlier studies."""
     cpus_per_trial: int | None = None

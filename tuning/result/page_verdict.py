@@ -215,9 +215,9 @@ def _next(study: Study, record: Study | None, winner: Mapping[str, Any], found: 
     ]
     at_edges = edges(study.space, winner, {effect.key for effect in found if effect.seen})
     if at_edges:
-        command = next_search(study).split(": ", 1)[1]
+        going_on = next_search(study).split(": ", 1)[1]
         steps.append(
-            Step(f"Search on: {'; '.join(at_edges)}. Write that into a copy of the space and give this.", command)
+            Step(f"Search on: {'; '.join(at_edges)}. Write that into a copy of the space and give this.", going_on)
         )
     if (chance := chance_of_gain(study, record)) is not None:
         more = "is worth it" if chance >= 0.5 else "may be worth it" if chance >= 0.1 else "is hardly worth it"

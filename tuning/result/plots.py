@@ -198,7 +198,7 @@ def _optimization_history(trials: Sequence[TrialRecord], metric: str, best: Tria
         marks: dict[str, Any] = {"marker": "|", "markersize": 10, "mew": 1.8, "linestyle": "none"}
         marks["transform"] = axes.get_xaxis_transform()
         axes.plot(failed, [0.02] * len(failed), color="#dc2626", label="failed", **marks)
-    if best is not None:
+    if best is not None and best.score is not None:
         numbers, scores = best_so_far(trials)
         label = f"highest so far at {counted(rungs[-1], 'epoch')}: {scores[-1]:.1%}"
         axes.step(numbers, scores, where="post", color=BEST_COLOUR, linewidth=1.8, label=label, zorder=1)

@@ -45,7 +45,6 @@ from tuning.result.tables import (
     write_tables,
 )
 
-PAGE = "report.html"
 SHOWN = 5
 """Configurations at full length that are printed, beside the default; confirmation.csv has all."""
 FEWEST_PAIRS = 3
