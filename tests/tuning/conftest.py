@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.commands import Done
+from tests.concluded_study import concluded_study
 from tests.made_once import made_once
 from tests.watched_search import PRIVATE, Watched, seen_in, watch_search
 from tests.without_ray import without_ray
+from tuning.record.study import Study
 
 __all__ = ["without_ray"]
 
@@ -31,6 +33,22 @@ def finished_search(watched_search: Watched) -> tuple[Path, Done]:
     assert last.returncode == 0, last.stdout + last.stderr
     said = Done(last.args, last.returncode, first.stdout + last.stdout, first.stderr + last.stderr)
     return watched_search.folder, said
+
+
+@pytest.fixture(scope="session")
+def made_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study that was only simulated, its search over; not to be changed."""
+    return made_once(tmp_path_factory, "concluded", _conclude) / "made"
+
+
+def _conclude(folder: Path) -> None:
+    concluded_study(folder / "made")
+
+
+@pytest.fixture
+def study(made_folder: Path, tmp_path: Path) -> Study:
+    """A copy of that study, to be changed."""
+    return Study(shutil.copytree(made_folder, tmp_path / "made"))
 
 
 @pytest.fixture
