@@ -7,7 +7,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from data.system.errors import UserError, exit_on_user_error, python_command
+from data.system.commands import command
+from data.system.errors import UserError, exit_on_user_error
 from data.system.options import CommandParser, add_cache_options, cache_options
 
 
@@ -54,7 +55,7 @@ def main() -> None:
     train_into(config, data, pixels, out)
     print(keep_threshold(out, data, pixels))
     print(f"checkpoint, history.csv, history.png and train.log are in {out}")
-    test = python_command("reid_train.evaluate", "--checkpoint", str(out), "--data-dir", config.data_dir)
+    test = command("reid_train.evaluate", "--checkpoint", str(out), "--data-dir", config.data_dir)
     print(f"next, a test on its query and gallery: {test}")
 
 

@@ -39,8 +39,8 @@ class StudySettings(Settings):
     """How to search."""
 
     metrics: dict[str, str] = Field({"val_mAP": "max"})
-    """val_mAP, val_rank1, val_rank5 or val_mINP, which is maximised, and any of latency_ms, parameters and
-    embedding_width, which are minimised, e.g. {val_mAP: max, latency_ms: min}."""
+    """What is maximised, one of val_mAP, val_rank1, val_rank5 and val_mINP, and what is minimised as well, any of
+    latency_ms, parameters and embedding_width: {val_mAP: max, latency_ms: min}."""
     pick: Literal["knee"] | dict[str, float] = "knee"
     """Which trial of the Pareto front is picked: the knee, where the least is lost on either side, or the best score
     within limits of costs, e.g. {latency_ms: 5}."""
