@@ -12,7 +12,8 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from data.system.errors import UserError, exit_on_user_error, python_command
+from data.system.commands import python_command
+from data.system.errors import UserError, exit_on_user_error
 from data.system.options import CommandParser
 
 if TYPE_CHECKING:
