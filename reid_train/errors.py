@@ -97,9 +97,8 @@ def _report(checkpoint: str | Path, looked_at: "LookedAt", device: str, cache: M
     from reid_train.inference.embedder import CheckpointEmbedder
     from reid_train.inference.evaluation_count import record_evaluation, study_tested_on
     from reid_train.inference.threshold import TEST
-    from reid_train.model.device import choose_device
 
-    report = errors_on(CheckpointEmbedder(checkpoint, choose_device(device)), looked_at, cache)
+    report = errors_on(CheckpointEmbedder(checkpoint, device=device), looked_at, cache)
     if looked_at.on == TEST:
         paths = [sample.path for sample in (*looked_at.query, *looked_at.gallery)]
         if study := study_tested_on(checkpoint, paths, cache["cache_dir"]):

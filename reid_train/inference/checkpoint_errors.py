@@ -31,7 +31,6 @@ from reid_train.inference.threshold import (
     threshold_of,
     write_threshold,
 )
-from reid_train.model.device import choose_device
 from reid_train.settings.config import TrainConfig
 from reid_train.training.images import read_training
 
@@ -115,7 +114,7 @@ def keep_threshold(checkpoint: str | Path, data: TrainingData, pixels: Pixels) -
         )
     started = time.monotonic()
     config = load_checkpoint(checkpoint).config
-    model = CheckpointEmbedder(checkpoint, choose_device(config.device))
+    model = CheckpointEmbedder(checkpoint, device=config.device)
     if model.threshold is None:
         embedding_ND = embed_samples(
             model, pixels.at(config.image_height, config.image_width), [*data.query, *data.gallery]

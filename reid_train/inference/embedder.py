@@ -32,13 +32,15 @@ __all__ = ["CheckpointEmbedder", "Embedder", "Picture", "embed_cached", "load_mo
 class CheckpointEmbedder(Embedder):
     """A checkpoint's model."""
 
-    def __init__(self, folder: str | Path, device: torch.device):
+    def __init__(self, folder: str | Path, *, device: str = "auto"):
+        """On "auto", "cpu", "cuda" or "mps"."""
+        self.device = choose_device(device)
         network, loaded = checkpoint.load_network(folder)
         self.config = loaded.config
-        self.name, self.device = loaded.config.backbone, device
+        self.name = loaded.config.backbone
         self.image_height, self.image_width = loaded.config.image_height, loaded.config.image_width
-        self.precision = precision_in_use(loaded.config.precision, device)
-        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self.precision = precision_in_use(loaded.config.precision, self.device)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.width = network.neck.num_features
         self.digest = loaded.digest
         self.threshold = read_threshold(folder, loaded.digest)
@@ -62,7 +64,7 @@ def load_model(folder: str | Path, *, device: str = "auto") -> Embedder:
     which runs on the CPU. Raises UserError."""
     if is_exported(folder):
         return ExportedEmbedder(folder, device=device)
-    return CheckpointEmbedder(folder, choose_device(device))
+    return CheckpointEmbedder(folder, device=device)
 
 
 def embed_cached(model: Embedder, paths: Sequence[str], cache_dir: Path | None = None) -> tuple[np.ndarray, int]:

@@ -130,7 +130,7 @@ def write_errors(study: Study, data: TrainingData, pixels: Pixels) -> None:
     which similarity on it is the same. Nothing is done where they are the winner's already."""
     started, file, best = time.monotonic(), study.folder / ERRORS, study.folder / BEST
     try:
-        model = CheckpointEmbedder(best, choose_device(study.space.base_config().device))
+        model = CheckpointEmbedder(best, device=study.space.base_config().device)
         if threshold_file(best).is_file() and _weights_of(file) == model.digest:
             return
         torch.set_num_threads(usable_cpus())
