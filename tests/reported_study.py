@@ -6,7 +6,6 @@ study = made_up_study(folder, trials=40, data_dir=draw_pictures(folder))
 import json
 import math
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from tests.reports import epoch_report
 from tuning.confirm.candidates import DEFAULT, Candidate, Comparison, candidates
 from tuning.confirm.repeats import open_record
 from tuning.confirm.verdict import verdict
-from tuning.confirm.winner import Winner, _table, choose, median_run
+from tuning.confirm.winner import Winner, _table, median_run
 from tuning.decide.proposals import distinct, drawn
 from tuning.record.cause import Cause, Kind
+from tuning.record.prices import architecture_key, costs_of
 from tuning.record.study import Study
 from tuning.record.trial import Decision, TrialState
 from tuning.result.conclude import write_best_config
@@ -45,21 +45,25 @@ study: {trials: 40, rungs: [4, 12], metrics: METRICS}
 """
 RUNGS = (4, 12)
 ONE_METRIC, TWO_METRICS = "{val_mAP: max}", "{val_mAP: max, parameters: min}"
+PARAMETERS = {"resnet18": 11_200_000, "resnet34": 21_300_000, "resnet50": 23_500_000}
+"""What each backbone costs in a study of two metrics, where it is searched."""
 
 
 def true_score(values: Mapping[str, Any], rung: int) -> float:
     """What a configuration comes to, but for the noise."""
     best = 6e-3 if values["optimizer"] == "adamw" else 9e-3
     away = math.log10(values["learning_rate"] / best)
-    score = (
-        0.62 * math.exp(-1.1 * away * away) + 0.03 * (values["margin"] == 0.3) - 0.3 * values["label_smoothing"] ** 2
-    )
-    return float(np.clip((score - 0.03 * (values["batch_size"] == 16)) * (1 if rung == 12 else 0.72), 0.03, 0.97))
+    score = 0.62 * math.exp(-1.1 * away * away) + 0.03 * (values["margin"] == 0.3)
+    score -= 0.3 * values["label_smoothing"] ** 2 + 0.03 * (values["batch_size"] == 16)
+    score += 0.06 * list(PARAMETERS).index(values.get("backbone", "resnet18"))
+    return float(np.clip(score * (1 if rung == RUNGS[1] else 0.72), 0.03, 0.97))
 
 
-def train(study: Study, number: int, rung: int, score: float, rng: np.random.Generator) -> None:
-    """One schedule whose score rises to `score`."""
-    for epoch in range(1, rung + 1):
+def train(
+    study: Study, number: int, rung: int, score: float, rng: np.random.Generator, most: int | None = None
+) -> None:
+    """One schedule whose score rises to `score`; `most` of its epochs, where that is not 0."""
+    for epoch in range(1, (most or rung) + 1):
         done = epoch / rung
         at = score * (1 - math.exp(-4 * done)) / (1 - math.exp(-4)) * (1 if done == 1 else 1 + rng.normal(0, 0.02))
         figures = {"val_mAP": at, "val_rank1": at**0.6, "val_rank5": at**0.4, "val_mINP": at**1.8}
@@ -78,69 +82,74 @@ def made_up_study(
     ended: bool = True,
     space: str = SPACE,
 ) -> Study:
-    """A study of random configurations, of which every third goes on to the top; some fail. `ended`: with a winner."""
+    """A study of random configurations, of which the better ones go on to the top; each eleventh fails.
+
+    `in_memory`: without repeats. `ended`: with a winner.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     text = space.replace("DATA", json.dumps(str(data_dir))).replace("METRICS", metrics)
+    if metrics == TWO_METRICS:
+        text = text.replace("  backbone: resnet18\n", "").replace("search:", f"search:\n  backbone: {[*PARAMETERS]}")
     (folder / "space.yaml").write_text(text)
     study = Study(folder, read_space(folder / "space.yaml"), in_memory=in_memory)
+    if study.space.study.costs:
+        keys = [(architecture_key(study.space.config({"backbone": name})), name) for name in PARAMETERS]
+        study.note(prices=[(key, {"parameters": float(PARAMETERS[name])}) for key, name in keys])
     rng = np.random.default_rng(0)
-    known = [study.space.default, *islice(distinct(drawn(study.space, rng), set(), trials), trials - 1)][:trials]
-    for place, values in enumerate(known):
-        costs = {"parameters": 1.1e7 + 1e6 * values["batch_size"] + 1e5 * place} if study.space.study.costs else {}
-        number = study.add(dict(values), costs=costs)
-        if place % 11 == 7:
-            text = "the loss was nan at step 37: ce_loss nan, metric_loss 0.41"
-            train(study, number, 2, 0.05, rng) if place % 2 else None
-            study.finish(number, TrialState.FAILED, Cause(Kind.DIVERGED, text))
-            continue
-        score = float(np.clip(true_score(values, 4) + rng.normal(0, 0.012), 0.01, 0.99))
-        train(study, number, 4, score, rng)
-        if place and score < 0.34:
-            study.decide(number, 4, Decision.PAUSED)
-            continue
-        study.decide(number, 4, Decision.PROMOTED)
-        train(study, number, 12, float(np.clip(true_score(values, 12) + rng.normal(0, 0.012), 0.01, 0.99)), rng)
-        study.finish(number, TrialState.COMPLETE)
+    others = distinct(drawn(study.space, rng), set(), max(trials - 1, 0)) if trials > 1 else []
+    for place, values in enumerate([study.space.default, *others][:trials]):
+        try_one(study, place, values, rng)
     study.note(elapsed_s=3.3 * sum(trial.epochs for trial in study.trials()), data_fingerprint="3f" * 32)
     study.note(command=".venv/bin/python -m tuning.search --space space.yaml", images_left_out=["0007_c1s1_broken.jpg"])
     study.note(validation_split="8 identities, 64 queries, 0 images held out (0123456789ab)", training_code="ab" * 32)
-    if study.space.study.costs:
-        study.note(prices=[])
-    if ended and known:
-        conclude(study, rng)
+    if ended and trials:
+        conclude(study, None if in_memory else open_record(folder, study.space), rng)
     return study
 
 
-def conclude(study: Study, rng: np.random.Generator) -> None:
+def try_one(study: Study, place: int, values: Mapping[str, Any], rng: np.random.Generator) -> None:
+    """A trial: failed, paused at the first rung, or complete."""
+    number = study.add(dict(values), costs=costs_of(study, values))
+    if place % 11 == 7:
+        if place % 2:
+            train(study, number, RUNGS[0], 0.05, rng, most=2)
+        study.finish(number, TrialState.FAILED, Cause(Kind.DIVERGED, "the loss was nan at step 37: ce_loss nan"))
+        return
+    first, last = (float(np.clip(true_score(values, rung) + rng.normal(0, 0.012), 0.01, 0.99)) for rung in RUNGS)
+    train(study, number, RUNGS[0], first, rng)
+    if place and first < 0.34:
+        study.decide(number, RUNGS[0], Decision.PAUSED)
+        return
+    study.decide(number, RUNGS[0], Decision.PROMOTED)
+    train(study, number, RUNGS[1], last, rng)
+    study.finish(number, TrialState.COMPLETE)
+
+
+def conclude(study: Study, record: Study | None, rng: np.random.Generator) -> None:
     """Repeats of the best three, the winner, and what a search's end writes."""
-    record = None if study._storage.__class__.__name__ == "InMemoryStorage" else open_record(study.folder, study.space)
     found = sorted(candidates(study, record), key=lambda one: -max(run.score for run in one.runs))
     for one in found[:3] if record is not None else []:
         for seed in (1, 2):
             number = record.add({}, {"of": one.of, "parameters": one.parameters, "seed": seed})
-            train(record, number, 12, true_score(one.parameters, 12) + rng.normal(0, 0.012), rng)
+            train(record, number, RUNGS[1], true_score(one.parameters, RUNGS[1]) + rng.normal(0, 0.012), rng)
             record.finish(number, TrialState.COMPLETE)
-    if study.space.study.costs:
-        study.space.__dict__.pop("prices", None)
-        found = [one._replace(costs=study.trials()[0].costs) for one in candidates(study, record)]
-    else:
-        found = candidates(study, record)
+    found = candidates(study, record)
     if not any(one.of == DEFAULT for one in found):
-        found.append(Candidate(DEFAULT, study.space.default, [], {}, False))
+        found.append(Candidate(DEFAULT, study.space.default, [], costs_of(study, study.space.default), False))
     compared = Comparison(study, record, found)
-    place = choose(found, compared) if not study.space.study.costs else 0
-    default = next(place for place, one in enumerate(found) if one.of == DEFAULT)
-    said = verdict(study, found, compared, winner=place, default=default, own_sd=0.008)
-    study.note(confirmation={"rows": _table(study, found, compared, place), "sentences": [said]})
-    run = median_run(found[place])
-    config = study.space.config(found[place].parameters).changed(seed=run.seed)
-    write_best_config(study, Winner(found[place].of, config, None, run.score))
-    label = {"of": found[place].of, "epochs": 12, "seed": run.seed, "score": run.score}
+    means = [compared.mean_C[place] if one.runs and one.eligible else 0.0 for place, one in enumerate(found)]
+    winner, default = int(np.argmax(means)), [one.of for one in found].index(DEFAULT)
+    said = verdict(study, found, compared, winner=winner, default=default, own_sd=0.008)
+    study.note(confirmation={"rows": _table(study, found, compared, winner), "sentences": [said]})
+    of, run = found[winner].of, median_run(found[winner])
+    config = study.space.config(found[winner].parameters).changed(seed=run.seed, num_epochs=RUNGS[1])
+    write_best_config(study, Winner(of, config, None, run.score))
+    label = {"of": of, "epochs": RUNGS[1], "seed": run.seed, "score": run.score}
     write(study.folder / "best" / "trial.json", label)
     write(study.folder / "untrained.json", {"val_mAP": 0.061})
     bounds = {"mAP": [0.47, 0.58], "mAP_trapezoid": [0.44, 0.56], "rank1": [0.6, 0.74], "mINP": [0.2, 0.31]}
     figures = {"mAP": 0.527, "mAP_trapezoid": 0.502, "rank1": 0.672, "rank5": 0.8, "rank10": 0.88, "mINP": 0.252}
-    looks = [{"for": f"search's end, {found[place].of}", "when": "2026-11-27T10:00:00+00:00"}]
+    looks = [{"for": f"search's end, {of}", "when": "2026-11-27T10:00:00+00:00"}]
     test = {"best": label, "dataset": "market1501", **figures, "queries": 64, "identities": 16, "intervals": bounds}
     write(study.folder / "test_metrics.json", {**test, "evaluations": looks})
     versions = {"python": "3.11.7", "torch": "2.14.1", "ray": "2.60.0", "optuna": "5.0.0"}

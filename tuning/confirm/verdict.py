@@ -16,7 +16,7 @@ TOLD_APART = 0.975
 
 OUTCOMES = {
     "better than the default": "better than the default",
-    "it cannot be told from the default": "not told from the default",
+    "it cannot be told from the default": "not distinguishable from the default",
     "worse than the default": "worse than the default",
     "nothing that was found is expected to be better": "the default itself",
 }

@@ -7,6 +7,7 @@ them is escaped. Its Content-Security-Policy lets it load nothing. The same reco
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -24,13 +25,15 @@ from tuning.decide.ranking import repeated_scores
 from tuning.record.folders import REPORT
 from tuning.record.study import Study
 from tuning.result.ablation import ABLATION_HEADER, read_ablation
-from tuning.result.page_errors import Errors, errors_in_page, histogram_paths, read_errors
-from tuning.result.page_facts import cost_facts, cost_rows, data_facts, texts, versions
+from tuning.result.page_errors import ERRORS, Errors, errors_in_page, histogram_paths, read_errors
+from tuning.result.page_facts import cost_facts, cost_rows, data_facts, retrained, texts, versions
 from tuning.result.page_plots import in_page
 from tuning.result.page_search import explorer_data
-from tuning.result.page_verdict import percent, points, test_rows, unfinished, verdict_of
+from tuning.result.page_verdict import digits, percent, test_rows, unfinished, verdict_of
 from tuning.result.plots import best_of, kept_in, study_figures
 from tuning.result.tables import ablation_rows, confirmation_rows, front_rows, result_rows
+
+logger = logging.getLogger(__name__)
 
 TEMPLATES = Path(__file__).with_name("template")
 SCRIPTS = ("charts.js", "search_charts.js", "explorer.js", "page.js")
@@ -61,8 +64,7 @@ def write_page(
 
 def _page(study: Study, *, pictures: bool, figures: Mapping[str, Figure], running: bool) -> str:
     record = repeats_of(study)
-    errors = read_errors(study.folder)
-    shown = None if errors is None else errors_in_page(errors, images=pictures)
+    shown, of_errors = _errors(study.folder, pictures)
     repeats = repeated_scores(study, record)
     content = {
         "name": study.folder.name,
@@ -78,7 +80,9 @@ def _page(study: Study, *, pictures: bool, figures: Mapping[str, Figure], runnin
         "front": front_rows(study),
         "confirmation": confirmation_rows(study),
         "ablation": _ablation(study),
+        "retrained": retrained(study.folder),
         "errors": shown,
+        "of_errors": of_errors,
         "pictures": pictures,
         "data": data_facts(study),
         "cost": cost_rows(study, record),
@@ -90,6 +94,18 @@ def _page(study: Study, *, pictures: bool, figures: Mapping[str, Figure], runnin
                          **_for_scripts(shown)}),
     }  # fmt: skip
     return _environment().get_template("report.html.j2").render(content)
+
+
+def _errors(folder: Path, pictures: bool) -> tuple[Errors | None, Markup]:
+    """errors.json and its sections; nothing where there is none, or one that is not as it should be."""
+    raw = read_errors(folder)
+    try:
+        if raw is not None:
+            shown = errors_in_page(raw, images=pictures)
+            return shown, Markup(_environment().get_template("errors.html.j2").render(errors=shown))
+    except Exception as error:  # whatever a file that was changed by hand may cause: the rest of the page is shown
+        logger.warning("%s: not shown: %s", folder / ERRORS, error)
+    return None, Markup()
 
 
 def _ablation(study: Study) -> tuple[tuple[str, ...], list[list[str]], str] | None:
@@ -130,5 +146,5 @@ def _environment() -> Environment:
         "scripts": [Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in SCRIPTS],
         "histogram_paths": histogram_paths,
     }
-    made.filters |= {"percent": percent, "points": points}
+    made.filters |= {"percent": percent, "digits": digits}
     return made

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import pandas as pd
+
 from data.system.errors import UserError
 from data.system.files import read_json
 from data.system.passwords import without_passwords
@@ -82,3 +84,16 @@ def texts(folder: Path) -> Rows:
     """The files that say what was searched and found: their names and what is in them."""
     files = [folder / name for name in (SPACE, BEST_CONFIG)]
     return [(file.name, file.read_text(encoding="utf-8", errors="replace")) for file in files if file.is_file()]
+
+
+def retrained(folder: Path) -> tuple[list[str], list[list[str]]] | None:
+    """Header and cells of tuning.retrain's table, the mean over seeds last; None where it was not run."""
+    file = folder / "retrain" / "results.csv"
+    if not file.is_file():
+        return None
+    frame = pd.read_csv(file)
+    shown = {"mAP": "mAP", "rank1": "rank 1", "rank5": "rank 5", "rank10": "rank 10", "mINP": "mINP"}
+    names = [name for name in shown if name in frame]
+    rows = [[str(int(row["seed"])), *(f"{row[name]:.1%}" for name in names)] for _, row in frame.iterrows()]
+    spread = [f"{frame[name].mean():.1%} ± {frame[name].std():.1%}" for name in names] if len(frame) > 1 else []
+    return ["seed", *(shown[name] for name in names)], [*rows, *([["mean ± sd", *spread]] if spread else [])]

@@ -122,7 +122,12 @@ def verdict_of(study: Study, record: Study | None) -> Verdict:
 
 def percent(share: float | None) -> str:
     """0.589 as 58.9 %; a dash for what is not known."""
-    return "\N{EN DASH}" if share is None else f"{100 * share:.1f} %"
+    return f"{100 * share:.1f} %" if isinstance(share, (int, float)) else "\N{EN DASH}"
+
+
+def digits(value: float | None, behind: int) -> str:
+    """0.6134 with 2 digits behind the point as 0.61; a dash for what is not known."""
+    return f"{value:.{behind}f}" if isinstance(value, (int, float)) else "\N{EN DASH}"
 
 
 def points(difference: float) -> str:
