@@ -42,8 +42,8 @@ def settings_page() -> str:
         "# Settings",
         MADE,
         "This page lists every setting with its range, its default and what it means. A training setting goes under"
-        " `fixed` or `search` of a [search space](search.md), into a configuration file, or after `--set`. A study setting"
-        " goes under `study` of a space.",
+        " `fixed` or `search` of a [search space](search.md), into a configuration file, or after `--set`. A study"
+        " setting goes under `study` of a space.",
         " · ".join(f"[{title(group)}](#{title(group).lower()})" for group in [*groups, StudySettings]),
         *(f"## {title(group)}\n\n{group.__doc__}\n\n{settings_table(group)}" for group in [*groups, StudySettings]),
     ]
@@ -149,8 +149,9 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         mock.patch.object(sys, "argv", [f"reid {verb}", "--help"]),
         mock.patch("argparse.ArgumentParser.print_help", stop),
     ):
+        module = import_module(VERBS[verb])
         try:
-            import_module(VERBS[verb]).main()
+            getattr(module, "parse_arguments", module.main)()
         except _Found:
             return found[0]
     raise AssertionError(f"{verb} --help prints no help")

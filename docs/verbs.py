@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 LATER = {  # until reid/command.py is here, which names them itself
     "search": "tuning.search",
     "report": "tuning.report",
@@ -38,9 +39,10 @@ VERBS = verbs()
 
 
 def is_command(module: str) -> bool:
-    """Whether the module is there and has a main()."""
+    """Whether the module is there, in this folder, and has a main()."""
     try:
         spec = find_spec(module)
     except ModuleNotFoundError:
         return False
-    return spec is not None and spec.origin is not None and "\ndef main(" in Path(spec.origin).read_text()
+    file = Path(spec.origin or "") if spec is not None else Path()
+    return file.is_relative_to(ROOT) and "\ndef main(" in file.read_text()

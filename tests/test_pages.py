@@ -1,0 +1,57 @@
+"""Pages that follow from the code: settings, commands, and the messages of docs/troubleshooting.md."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from docs.generate import DOCS, pages, parser_of, settings_page
+from docs.verbs import VERBS, is_command
+from reid_train.settings.config import TrainConfig
+from tuning.space.settings import StudySettings
+
+ROOT = Path(__file__).resolve().parents[1]
+QUOTED = re.findall(r"^\*\*`(.+)`\*\*$", (DOCS / "troubleshooting.md").read_text(), flags=re.MULTILINE)
+PACKAGES = ("data", "reid_train", "tuning", "reid")
+
+
+@pytest.mark.parametrize("name", ["settings.md", "commands.md"])
+def test_page_is_what_the_code_gives_now(name):
+    assert (DOCS / name).read_text() == pages()[name], "give: python -m docs.generate"
+
+
+def test_every_setting_is_on_the_page_once():
+    rows = re.findall(r"^\| `(\w+)` \|", settings_page(), flags=re.MULTILINE)
+    assert sorted(rows) == sorted([*TrainConfig.model_fields, *StudySettings.model_fields])
+
+
+@pytest.mark.parametrize("verb", [verb for verb, module in VERBS.items() if is_command(module)])
+def test_every_option_of_a_command_is_on_the_page(verb):
+    (part,) = re.findall(rf"^## reid {verb}\n(.*?)(?=^## |\Z)", (DOCS / "commands.md").read_text(), re.M | re.S)
+    in_help = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", parser_of(verb).format_usage())) - {"--help"}
+    assert in_help == set(re.findall(r"^\| `(--[\w-]+)", part, flags=re.MULTILINE))
+
+
+@cache
+def texts_of_the_code() -> list[str]:
+    """Every text in the code, with "..." for what an f-string puts in."""
+    texts = []
+    for file in (file for package in PACKAGES for file in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("".join(part.value if isinstance(part, ast.Constant) else "..." for part in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(re.sub(r"%[sdg]", "...", node.value))  # those of logging
+    return texts
+
+
+@pytest.mark.parametrize("message", QUOTED)
+def test_message_is_in_the_code_as_it_is_quoted(message):
+    wanted = re.sub(r"\.{3,}", "...", message)
+    assert any(wanted in re.sub(r"\.{3,}", "...", text) for text in texts_of_the_code())
+
+
+def test_the_commonest_messages_are_quoted():
+    assert len(set(QUOTED)) == len(QUOTED) >= 20
