@@ -30,11 +30,12 @@ BEST_CONFIG = "best_config.yaml"
 def study_tested_on(checkpoint: str | Path, images: Sequence[str], cache_dir: Path | None = None) -> Path | None:
     """The folder of the study in which a checkpoint lies, if one of the images is among its test images or that cannot
     be told; None otherwise. `cache_dir` remembers digests of files."""
-    study = _study_of(checkpoint)
+    study = study_above(checkpoint)
     return study if study is not None and images and _shows_own_test(study, images, cache_dir) else None
 
 
-def _study_of(folder: str | Path) -> Path | None:
+def study_above(folder: str | Path) -> Path | None:
+    """The study in whose folder something lies; None where it lies in none."""
     place = Path(folder).resolve()
     return next((above for above in (place, *place.parents) if (above / DATABASE).is_file()), None)
 
