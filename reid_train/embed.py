@@ -28,9 +28,9 @@ from data.system.options import (
 )
 
 if TYPE_CHECKING:
-    from reid_train.inference.embedder import Embedder, Picture, embed_cached, load_model
+    from reid_train.inference.embedder import Embedder, Picture, PictureEmbedder, embed_cached, load_model, open_model
 
-__all__ = ["Embedder", "Picture", "embed_cached", "load_model"]
+__all__ = ["Embedder", "Picture", "PictureEmbedder", "embed_cached", "load_model", "open_model"]
 ENDINGS = (".npz", ".parquet")
 
 
@@ -48,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
         prog="python -m reid_train.embed",
         description="Writes the embeddings of a data set's images, of those in a folder, or of those in a list.",
     )
-    add_checkpoint_option(parser)
+    add_checkpoint_option(parser, exported=True)
     parser.add_argument(
         "--images",
         required=True,
@@ -89,7 +89,7 @@ def main() -> None:
     from data.pixels.bad_images import describe_left_out
     from data.pixels.collection import read_collection
     from data.system.wording import images_done
-    from reid_train.inference.embedder import load_model
+    from reid_train.inference.embedder import open_model
     from reid_train.inference.embedding_file import write_embeddings
 
     images = read_collection(
@@ -101,7 +101,7 @@ def main() -> None:
     )
     if images.left_out and not arguments.json:
         print(describe_left_out(images.left_out, "given"), flush=True)
-    model = load_model(checkpoint, device=arguments.device)
+    model = open_model(checkpoint, device=arguments.device)
     began = time.monotonic()
     with images_done(len(images.paths)) as told:
         options = {"batch_size": arguments.batch_size, "flip_tta": arguments.flip_tta, "told": told}

@@ -94,11 +94,11 @@ def _images(checkpoint: str | Path, test: bool, changes: Mapping[str, Any], cach
 def _report(checkpoint: str | Path, looked_at: "LookedAt", device: str, cache: Mapping[str, Any]) -> dict[str, Any]:
     """Measured, and counted where test images were looked at."""
     from reid_train.inference.checkpoint_errors import errors_on
-    from reid_train.inference.embedder import CheckpointEmbedder
+    from reid_train.inference.embedder import load_model
     from reid_train.inference.evaluation_count import record_evaluation, study_tested_on
     from reid_train.inference.threshold import TEST
 
-    report = errors_on(CheckpointEmbedder(checkpoint, device=device), looked_at, cache)
+    report = errors_on(load_model(checkpoint, device=device), looked_at, cache)
     if looked_at.on == TEST:
         paths = [sample.path for sample in (*looked_at.query, *looked_at.gallery)]
         if study := study_tested_on(checkpoint, paths, cache["cache_dir"]):

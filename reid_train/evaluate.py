@@ -33,7 +33,7 @@ def parse_arguments() -> argparse.Namespace:
         prog="python -m reid_train.evaluate",
         description="Evaluates a checkpoint, or a file that reid_train.export wrote, on the query and gallery images.",
     )
-    add_checkpoint_option(parser)
+    add_checkpoint_option(parser, exported=True)
     parser.add_argument("--data-dir", required=True, metavar="DIR", help="the data set or its parent folder")
     parser.add_argument("--dataset", choices=list(READERS), help="the reader; default: detected")
     parser.add_argument("--flip-tta", action="store_true", help="mean of the picture's and its mirror image's features")
@@ -75,7 +75,7 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
 
     from data.pixels.bad_images import describe_left_out, usable_test
     from data.system.files import write_json
-    from reid_train.inference.checkpoint_scores import evaluate_checkpoint, print_summary
+    from reid_train.inference.checkpoint_scores import evaluate_checkpoint, print_summary, weights_of
     from reid_train.inference.evaluation_count import (
         describe_count,
         read_test_metrics,
@@ -93,6 +93,7 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     options |= {"given": given_input(arguments), **cache_options(arguments)}
     figures = summary(evaluate_checkpoint(folder, query, gallery, **options))
     settings = {"data_dir": arguments.data_dir, "flip_tta": arguments.flip_tta, "rerank": arguments.rerank}
+    settings |= {"weights_sha256": weights_of(folder)}
     settings |= {"images_left_out": [Path(path).name for path in left_out]} if left_out else {}
     ways = [*(["flipped too"] if arguments.flip_tta else []), *(["re-ranked"] if arguments.rerank else [])]
     title = ", ".join([f"{folder} on {arguments.data_dir}", *ways])

@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = CommandParser(
         prog="python -m reid_train.query", description="Ranks a gallery's images by their similarity to a picture."
     )
-    add_checkpoint_option(parser)
+    add_checkpoint_option(parser, exported=True)
     parser.add_argument("--gallery", required=True, metavar="DIR", help="any folder of images, or a data set")
     parser.add_argument("--image", required=True, metavar="FILE", help="the picture whose likes are looked for")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="images that are shown; default: 10")

@@ -96,9 +96,10 @@ def check_out(file: Path, kind: str = "") -> Path:
     return file
 
 
-def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
-    """Adds --checkpoint."""
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="checkpoint folder, e.g. results/NAME/best")
+def add_checkpoint_option(parser: argparse.ArgumentParser, *, exported: bool = False) -> None:
+    """Adds --checkpoint. With `exported` it may also name a file that reid_train.export wrote."""
+    help = f"checkpoint folder, e.g. results/NAME/best{', or an exported file, e.g. model.onnx' if exported else ''}"
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help=help)
 
 
 def checkpoint_option(arguments: argparse.Namespace) -> Path:

@@ -9,14 +9,14 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from data.system.own_folder import OwnFolder
-
 
 def prepare_plotting() -> None:
     """Where matplotlib can write neither into its folders in the user's home nor where variables say, gives it one
     that ends with this process; by itself it would make one, too, and print two lines about it."""
     if all(map(_can_be_made, _folders())):
         return
+    from data.system.own_folder import OwnFolder  # which Windows's refusal must not wait for
+
     with suppress(OSError):  # nothing can be written anywhere: matplotlib tells of that
         own = OwnFolder("reid-plots-", Path(tempfile.gettempdir()))
         atexit.register(own.remove)

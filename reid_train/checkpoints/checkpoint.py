@@ -23,7 +23,9 @@ from safetensors.torch import save_file
 from data.system.errors import UserError, in_one_line, refused_write
 from data.system.files import replacing, write_json
 from reid_train.measure.epoch_report import EpochReport
+from reid_train.model.hub import config_of, is_source, remember
 from reid_train.model.network import ReIDModel
+from reid_train.model.settings import TIMM
 from reid_train.model.weights import first_not_finite
 from reid_train.settings.config import TrainConfig, difference, make_config
 
@@ -92,11 +94,18 @@ def save_checkpoint(
         "versions": {name: version(name) for name in ("torch", "torchvision")},
         "sha256": weights_digest(tensors),
         "seen": dict(seen or {}),
+        **_source(config),
     }
     folder = Path(folder)
     with replacing(folder / WEIGHTS) as temporary, _refusal_as_os_error():
         save_file(tensors, temporary, metadata={"description": json.dumps(description)})
     write_json(folder / DESCRIPTION, description)
+
+
+def _source(config: TrainConfig) -> dict[str, Any]:
+    """What makes a backbone of the hub or of a folder, so that the checkpoint needs neither where it is used."""
+    name = config.backbone.removeprefix(TIMM)
+    return {"backbone": config_of(name)} if config.backbone.startswith(TIMM) and is_source(name) else {}
 
 
 @contextmanager
@@ -123,6 +132,8 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
             description = json.loads((opened.metadata() or {})["description"])
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no iterator)
         config = make_config(description["config"], str(file))
+        if isinstance(source := description.get("backbone"), dict):
+            remember(config.backbone.removeprefix(TIMM), source)
         epoch, metrics, identities = (description[name] for name in ("epoch", "metrics", "identities"))
         if type(epoch) is not int or not isinstance(metrics, dict):
             raise TypeError("epoch or metrics are of another type")

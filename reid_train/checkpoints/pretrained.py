@@ -11,8 +11,10 @@ from safetensors import SafetensorError, safe_open
 from data.system.errors import UserError
 from reid_train.checkpoints.checkpoint import DESCRIPTION, WEIGHTS, load_checkpoint
 from reid_train.checkpoints.foreign_file import SAFETENSORS, read_file
+from reid_train.model.hub import is_source, weights_file
 from reid_train.model.matching import load_matching
 from reid_train.model.network import ReIDModel
+from reid_train.model.settings import TIMM
 
 ENDINGS = (".bin", ".ckpt", ".pt", ".pth", ".safetensors", ".tar")
 
@@ -27,6 +29,8 @@ def load_pretrained(model: ReIDModel, pretrained: str) -> str:
         except UserError as error:
             raise UserError(f"pretrained=imagenet: {error}; or set pretrained=none or pretrained=PATH") from error
         return load_matching(model, state, "imagenet", head=False)
+    if pretrained.startswith(TIMM):
+        return load_matching(model, read_file(_of_hub(pretrained)), pretrained)
     path = Path(os.path.expanduser(pretrained))  # noqa: PTH111 - Path's raises for users that there are not
     file = path / WEIGHTS if path.is_dir() else path
     if path.is_dir() and not file.is_file() and (others := _weights_in(path)):
@@ -40,6 +44,17 @@ def load_pretrained(model: ReIDModel, pretrained: str) -> str:
 def _weights_in(folder: Path) -> list[str]:
     """Files of weights in a folder, as other toolboxes call them."""
     return sorted(str(file) for file in folder.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+
+
+def _of_hub(pretrained: str) -> Path:
+    """The file of weights of a repository on the hub, or of a folder."""
+    name = pretrained.removeprefix(TIMM)
+    if not is_source(name):
+        raise UserError(f"pretrained={pretrained}: for the weights that timm has of a backbone set pretrained=imagenet")
+    try:
+        return weights_file(name)
+    except UserError as error:
+        raise UserError(f"pretrained={pretrained}: {error}") from error
 
 
 def _describes_itself(file: Path) -> bool:

@@ -18,7 +18,7 @@ from data.sets.splits import TrainingData
 from data.system.commands import python_command
 from data.system.errors import UserError
 from reid_train.checkpoints.checkpoint import load_checkpoint
-from reid_train.inference.embedder import CheckpointEmbedder
+from reid_train.inference.embedder import Embedder, load_model
 from reid_train.inference.error_report import embed_samples, error_report, names_of_set
 from reid_train.inference.evaluation_count import study_above
 from reid_train.inference.threshold import (
@@ -85,7 +85,7 @@ def _best_near(checkpoint: str | Path) -> str:
     return "a study's best/" if study is None else str(study / "best")
 
 
-def errors_on(model: CheckpointEmbedder, looked_at: LookedAt, cache: Mapping[str, Any]) -> dict[str, Any]:
+def errors_on(model: Embedder, looked_at: LookedAt, cache: Mapping[str, Any]) -> dict[str, Any]:
     """The content of errors.json. `cache` says how decoded pixels are kept, as to `open_pixels`."""
     config = looked_at.config
     samples = [*looked_at.query, *looked_at.gallery]
@@ -94,7 +94,7 @@ def errors_on(model: CheckpointEmbedder, looked_at: LookedAt, cache: Mapping[str
     return error_report(model, pixels, looked_at.query, looked_at.gallery, names, on=looked_at.on)
 
 
-def errors_on_validation(model: CheckpointEmbedder, data: TrainingData, pixels: Pixels) -> dict[str, Any]:
+def errors_on_validation(model: Embedder, data: TrainingData, pixels: Pixels) -> dict[str, Any]:
     """The same of the validation images of a training that was just made, of opened pixels."""
     pixels = pixels.at(model.config.image_height, model.config.image_width)
     names = names_of_set(model.config.data_dir, model.config.dataset)
@@ -114,7 +114,7 @@ def keep_threshold(checkpoint: str | Path, data: TrainingData, pixels: Pixels) -
         )
     started = time.monotonic()
     config = load_checkpoint(checkpoint).config
-    model = CheckpointEmbedder(checkpoint, device=config.device)
+    model = load_model(checkpoint, device=config.device)
     if model.threshold is None:
         embedding_ND = embed_samples(
             model, pixels.at(config.image_height, config.image_width), [*data.query, *data.gallery]

@@ -16,7 +16,7 @@ from data.pixels.cache import Pixels, open_pixels
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.wording import open_console
-from reid_train.checkpoints.checkpoint import load_network
+from reid_train.checkpoints.checkpoint import WEIGHTS, load_network, recorded_digest
 from reid_train.inference.exported import ExportedEmbedder, GivenInput, is_exported
 from reid_train.measure.features import BATCH, as_images, extract_features
 from reid_train.measure.metrics import RetrievalMetrics
@@ -82,6 +82,12 @@ def evaluate_exported(
         ]
     )
     return score(embedding_ND, query, gallery, rerank=rerank)
+
+
+def weights_of(checkpoint: str | Path) -> str | None:
+    """The digest of its weights that a checkpoint states; None of an exported file."""
+    place = Path(checkpoint)
+    return recorded_digest(place / WEIGHTS if place.is_dir() else place)
 
 
 def validation_metrics(folder: str | Path, data: TrainingData, pixels: Pixels) -> RetrievalMetrics:

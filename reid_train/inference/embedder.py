@@ -20,17 +20,17 @@ from data.pixels.digests import content_digests
 from data.system.kept import default_cache_dir, kept_file, key_of, read_arrays, write_arrays
 from reid_train.checkpoints import checkpoint
 from reid_train.inference.exported import ExportedEmbedder, is_exported
-from reid_train.inference.pictures import Embedder, Picture
+from reid_train.inference.pictures import Picture, PictureEmbedder
 from reid_train.inference.threshold import read_threshold
 from reid_train.measure.features import in_batches, mirrored_too
 from reid_train.model.device import choose_device, precision_in_use
 from reid_train.settings.config import ARCHITECTURE
 
-__all__ = ["CheckpointEmbedder", "Embedder", "Picture", "embed_cached", "load_model"]
+__all__ = ["Embedder", "Picture", "PictureEmbedder", "embed_cached", "load_model", "open_model"]
 
 
-class CheckpointEmbedder(Embedder):
-    """A checkpoint's model."""
+class Embedder(PictureEmbedder):
+    """A checkpoint's model, ready for use. `load_model` makes one."""
 
     def __init__(self, folder: str | Path, *, device: str = "auto"):
         """On "auto", "cpu", "cuda" or "mps"."""
@@ -60,14 +60,16 @@ class CheckpointEmbedder(Embedder):
 
 
 def load_model(folder: str | Path, *, device: str = "auto") -> Embedder:
-    """The model of a checkpoint folder, on "auto", "cpu", "cuda" or "mps"; or of a file that reid_train.export wrote,
-    which runs on the CPU. Raises UserError."""
-    if is_exported(folder):
-        return ExportedEmbedder(folder, device=device)
-    return CheckpointEmbedder(folder, device=device)
+    """The model of a checkpoint folder, on "auto", "cpu", "cuda" or "mps". Raises UserError."""
+    return Embedder(folder, device=device)
 
 
-def embed_cached(model: Embedder, paths: Sequence[str], cache_dir: Path | None = None) -> tuple[np.ndarray, int]:
+def open_model(place: str | Path, *, device: str = "auto") -> PictureEmbedder:
+    """`load_model` of a checkpoint folder; of a file that reid_train.export wrote, that file, which runs on the CPU."""
+    return ExportedEmbedder(place, device=device) if is_exported(place) else load_model(place, device=device)
+
+
+def embed_cached(model: PictureEmbedder, paths: Sequence[str], cache_dir: Path | None = None) -> tuple[np.ndarray, int]:
     """`model.embed` of image files, and how many were computed now: earlier calls left the others in `cache_dir`.
 
     An embedding is kept for these weights, architecture, precision and decoder, and for the image's content, wherever

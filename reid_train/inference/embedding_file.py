@@ -29,14 +29,14 @@ from data.pixels.digests import SKIP
 from data.pixels.gallery import Label
 from data.system.errors import UserError
 from data.system.files import replacing
-from reid_train.inference.pictures import Embedder
+from reid_train.inference.pictures import PictureEmbedder
 
 Told = Callable[[int], None]
 """Is told how many images have just been embedded."""
 
 
 def write_embeddings(
-    model: Embedder,
+    model: PictureEmbedder,
     images: Collection,
     out: Path,
     *,

@@ -21,7 +21,7 @@ from data.pixels.cache import Pixels
 from data.sets.listing import DISTRACTOR, TRAIN
 from data.sets.readers import READERS, find_dataset
 from data.sets.samples import Sample
-from reid_train.inference.embedder import CheckpointEmbedder
+from reid_train.inference.embedder import Embedder
 from reid_train.inference.embedding_map import embedding_map
 from reid_train.inference.threshold import threshold_of
 from reid_train.measure.features import extract_features
@@ -66,7 +66,7 @@ def names_of_set(data_dir: str, dataset: str | None = None) -> Names:
     return Names(folder if folder.is_dir() else folder.parent, listing.identity_names, listing.camera_names)
 
 
-def embed_samples(model: CheckpointEmbedder, pixels: Pixels, samples: Sequence[Sample]) -> torch.Tensor:
+def embed_samples(model: Embedder, pixels: Pixels, samples: Sequence[Sample]) -> torch.Tensor:
     """Embeddings of unit length (N x D), on the model's device."""
     feature_ND = extract_features(model.network, pixels, samples, device=model.device, precision=model.precision)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def embed_samples(model: CheckpointEmbedder, pixels: Pixels, samples: Sequence[S
 
 
 def error_report(
-    model: CheckpointEmbedder,
+    model: Embedder,
     pixels: Pixels,
     query: Sequence[Sample],
     gallery: Sequence[Sample],

@@ -20,7 +20,7 @@ from data.system.errors import UserError, in_one_line
 from data.system.kept import file_digest
 from reid_train.inference.export_formats import FORMATS, Opened, check_packages, onnx_session
 from reid_train.inference.image_input import ImageInput
-from reid_train.inference.pictures import Embedder
+from reid_train.inference.pictures import PictureEmbedder
 from reid_train.inference.threshold import Threshold
 
 ENDINGS = {format.ending: name for name, format in FORMATS.items()}
@@ -40,7 +40,7 @@ def is_exported(file: str | Path) -> bool:
     return Path(file).suffix.lower() in ENDINGS and not Path(file).is_dir()
 
 
-class ExportedEmbedder(Embedder):
+class ExportedEmbedder(PictureEmbedder):
     """Runs on the CPU."""
 
     def __init__(self, file: str | Path, *, device: str = "auto", given: GivenInput | None = None):

@@ -24,7 +24,7 @@ from data.pixels.gallery import Gallery, Label
 from data.sets.listing import TRAIN
 from data.system.errors import UserError, printable
 from data.system.wording import open_console
-from reid_train.inference.embedder import embed_cached, load_model
+from reid_train.inference.embedder import embed_cached, open_model
 from reid_train.inference.evaluation_count import (
     describe_count,
     read_test_metrics,
@@ -78,7 +78,7 @@ def search(
 ) -> tuple[list[Ranked], int, Threshold | None]:
     """`rank` of the image by the checkpoint's model, and the model's thresholds; prints a line about what was embedded
     for it."""
-    model = load_model(checkpoint, device=device)
+    model = open_model(checkpoint, device=device)
     try:
         gallery_ND, computed = embed_cached(model, gallery.images, cache_dir)
     except UnreadableImage as error:

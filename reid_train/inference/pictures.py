@@ -24,8 +24,8 @@ Picture = str | Path | Image.Image | np.ndarray
 """An image file, a PIL image, or a uint8 RGB array (H x W x 3) of any size."""
 
 
-class Embedder(ABC):
-    """A trained model, ready for use. `load_model` makes one."""
+class PictureEmbedder(ABC):
+    """A trained model, ready for use. `open_model` makes one."""
 
     image_height: int
     """Height that pictures are resized to, in pixels."""
@@ -44,7 +44,7 @@ class Embedder(ABC):
 
     def __repr__(self) -> str:
         size = f"{self.image_height} x {self.image_width}"
-        return f"<Embedder: {self.name} at {size}, {self.width} numbers an image, on {self.device}>"
+        return f"<{type(self).__name__}: {self.name} at {size}, {self.width} numbers an image, on {self.device}>"
 
     @abstractmethod
     def of_images(self, images: torch.Tensor, *, flip_tta: bool = False) -> torch.Tensor:

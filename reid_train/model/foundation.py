@@ -1,6 +1,7 @@
 """Backbones by timm: DINOv2 and DINOv3, CLIP and SigLIP image towers, EVA-02, ViT, Swin, ConvNeXt and the others.
 
     backbone = TimmBackbone("vit_small_patch14_dinov2", (256, 128))
+    backbone = TimmBackbone("hf-hub:owner/name", (256, 128))  # reid_train/model/hub.py
 
 timm takes 2 s to import: this module is imported only when a model of timm is asked for. It is also the one place that
 relies on what timm does not document, the `checkpoint_filter_fn` of its models' modules.
@@ -10,6 +11,7 @@ import logging
 import math
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from difflib import get_close_matches
 from functools import cache, partial
 from typing import Any
@@ -24,14 +26,13 @@ from torch.nn import functional as F
 
 from data.system.errors import UserError, in_one_line
 from reid_train.model.backbones import Backbone
+from reid_train.model.hub import REACHABLE_S, as_folder, config_of, is_source, weights_folder
 from reid_train.model.published import of_clip, of_mmcv_swin
 
 # B images, C channels, H height, W width
 
 HUB_WEIGHTS = "model.safetensors"
 """What the file of weights is called in timm's repositories on the Hugging Face hub."""
-REACHABLE_S = 15
-"""Seconds in which the hub has to answer."""
 
 
 class TimmBackbone(Backbone):
@@ -79,7 +80,9 @@ class TimmBackbone(Backbone):
         return {f"net.{name}" for name in names}
 
     def imagenet_state(self) -> dict[str, torch.Tensor]:
-        """timm's own weights of this name, fitted to this size, from its cache or the network."""
+        """timm's own weights of this name, fitted to this size, from its cache or the network; a source's own."""
+        if is_source(self.name):
+            return self._weights_of_source()
         about = get_pretrained_cfg(self.name)
         hub = about.hf_hub_id if about is not None else None
         # The network is asked only if the cache does not have them: without a network that takes a minute.
@@ -102,6 +105,16 @@ class TimmBackbone(Backbone):
                 f"`hf download {hub} {HUB_WEIGHTS}` makes the folder {folder}, which belongs in "
                 f"{constants.HF_HUB_CACHE} (HF_HOME names another place)"
             ) from error
+        state: dict[str, torch.Tensor] = net.state_dict()
+        return state
+
+    def _weights_of_source(self) -> dict[str, torch.Tensor]:
+        folder = weights_folder(self.name)
+        try:
+            net = self.recipe(pretrained=True, pretrained_cfg_overlay={"file": str(folder)})
+        except Exception as error:  # a torn file, and one of another model, raise many kinds
+            reason = in_one_line(error, 160)
+            raise UserError(f"{folder}: its weights do not fit its config.json, or are damaged ({reason})") from error
         state: dict[str, torch.Tensor] = net.state_dict()
         return state
 
@@ -153,7 +166,19 @@ def _found_out(name: str, image_size: tuple[int, int]) -> tuple[tuple[int, int],
 
 
 def check_name(name: str, setting: str = "backbone") -> None:
-    """Raises UserError, with a suggestion, for a name (without timm/) that timm does not have."""
+    """Raises UserError, with a suggestion, for a name (without timm/) that timm does not have, and for a source that is
+    not to be had."""
+    if is_source(name):
+        try:
+            architecture = config_of(name)["architecture"]
+        except UserError as error:
+            raise UserError(f"{setting}=timm/{name}: {error}") from error
+        if not timm.is_model(architecture):
+            raise UserError(
+                f"{setting}=timm/{name}: its config.json names the architecture {architecture}, which timm "
+                f"{timm.__version__} does not have; a newer timm may"
+            )
+        return
     architectures = timm.list_models()
     if name in architectures or name in (tagged := timm.list_models(pretrained=True)):
         return
@@ -168,18 +193,19 @@ def _create(name: str, image_size: tuple[int, int], as_map: bool = False, **opti
     """The model without its classifier, for this size if it depends on one, and with `as_map` without pooling; None if
     it cannot do without."""
     options |= {"num_classes": 0, **({"global_pool": ""} if as_map else {})}
-    for of_size in ({"img_size": image_size}, {}):
-        try:
-            return timm.create_model(name, **of_size, **options)
-        except TypeError as error:
-            if of_size and "img_size" in str(error):
-                continue  # takes any size
-            if not as_map:
-                raise
-        except AssertionError:
-            if not as_map:
-                raise
-        return None
+    with as_folder(name) if is_source(name) else nullcontext(name) as called:
+        for of_size in ({"img_size": image_size}, {}):
+            try:
+                return timm.create_model(called, **of_size, **options)
+            except TypeError as error:
+                if of_size and "img_size" in str(error):
+                    continue  # takes any size
+                if not as_map:
+                    raise
+            except AssertionError:
+                if not as_map:
+                    raise
+            return None
     raise AssertionError("unreachable")
 
 

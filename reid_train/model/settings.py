@@ -11,6 +11,9 @@ from data.system.settings import Settings
 TORCHVISION_BACKBONES = ("resnet50", "resnet50_ibn", "resnet18")
 TIMM = "timm/"
 """What the names of timm's models begin with."""
+TIMM_NAME = re.compile(rf"{TIMM}([\w.-]+|hf-hub:[\w.-]+/[\w.-]+(@[\w./-]+)?|local-dir:/.+)")
+"""A model of timm's own list, of the Hugging Face hub (a revision may follow @), or of a folder: its whole path, since
+the processes of a search work in folders of their own."""
 
 
 class ArchitectureSettings(Settings):
@@ -21,7 +24,8 @@ class ArchitectureSettings(Settings):
     image_width: int = Field(256, ge=16, le=2048)
     """Width that images are resized to, in pixels."""
     backbone: str = "resnet50"
-    """resnet50, resnet50_ibn (with IBN-a layers) or resnet18, from torchvision, or timm/NAME, any model of timm."""
+    """resnet50, resnet50_ibn (with IBN-a layers) or resnet18, from torchvision, or timm/NAME, any model of timm; of
+    others' models for timm timm/hf-hub:OWNER/NAME, on the Hugging Face hub, and timm/local-dir:/FOLDER."""
     last_stride: Literal[1, 2] = 1
     """Stride of a ResNet's last stage; 1 doubles the height and width of the final feature map."""
     pooling: Literal["avg", "gem"] = "avg"
@@ -43,9 +47,12 @@ class ArchitectureSettings(Settings):
     @classmethod
     def _check_backbone(cls, name: str) -> str:
         # Whether timm has it is seen where timm is loaded: it takes two seconds.
-        if name not in TORCHVISION_BACKBONES and not re.fullmatch(rf"{TIMM}[\w.-]+", name):
+        if name not in TORCHVISION_BACKBONES and not TIMM_NAME.fullmatch(name):
             near = suggestion(name, TORCHVISION_BACKBONES)
-            raise ValueError(f"should be {', '.join(TORCHVISION_BACKBONES)} or {TIMM}NAME{near}")
+            raise ValueError(
+                f"should be {', '.join(TORCHVISION_BACKBONES)}, {TIMM}NAME, {TIMM}hf-hub:OWNER/NAME or "
+                f"{TIMM}local-dir:/FOLDER{near}"
+            )
         return name
 
     @model_validator(mode="after")
@@ -70,7 +77,8 @@ class ModelSettings(ArchitectureSettings):
 
     pretrained: str = "imagenet"
     """imagenet (for a timm model: the weights that timm has by that name), none, or the path of a checkpoint folder of
-    this project or of anybody's file of weights (.pth, .tar, .ckpt, .bin, .safetensors)."""
+    this project or of anybody's file of weights (.pth, .tar, .ckpt, .bin, .safetensors), or
+    timm/hf-hub:OWNER/NAME: the weights of that repository."""
     freeze: str = Field("none", pattern=r"^(none|backbone|first_[1-9]\d{0,3})$")
     """What stays as it starts: none, the backbone, or its N first layers (first_N; a ResNet's are stem and stages)."""
     dropout: float = Field(0.0, ge=0, lt=1)

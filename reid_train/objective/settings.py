@@ -44,8 +44,9 @@ class DistillationSettings(Settings):
     """Who teaches the model, and by which losses."""
 
     teacher: str | None = None
-    """A checkpoint folder of this project, or timm/NAME for a foundation backbone, that the model learns from; null:
-    from nobody. It must not have been trained on the validation identities."""
+    """A checkpoint folder of this project, or timm/NAME (also timm/hf-hub:OWNER/NAME and timm/local-dir:/FOLDER) for a
+    foundation backbone, that the model learns from; null: from nobody. It must not have been trained on the validation
+    identities."""
     kd_logits_weight: float = Field(1.0, ge=0, le=1000)
     """Weight of the loss that has the classifier score as the teacher's; timm/NAME has none, and needs 0 here."""
     kd_temperature: float = Field(4.0, gt=0, le=100)

@@ -34,9 +34,9 @@ def learned_from(config: TrainConfig, data: TrainingData, pixels: Pixels) -> dic
 
 
 def weights_digest_at(pretrained: str) -> str | None:
-    """`imagenet` and `none` as they are; else the SHA-256 of the weights in a checkpoint or file, in hex; None where
-    nothing is there."""
-    if pretrained in ("imagenet", "none"):
+    """`imagenet`, `none` and names of the hub as they are; else the SHA-256 of the weights in a checkpoint or file,
+    in hex; None where nothing is there."""
+    if pretrained in ("imagenet", "none") or pretrained.startswith(TIMM):
         return pretrained
     path = os.path.expanduser(pretrained)  # noqa: PTH111 - Path's raises for users that there are not
     file = os.path.join(path, WEIGHTS) if os.path.isdir(path) else path  # noqa: PTH118, PTH112 - names may be too long

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from reid_train.checkpoints.checkpoint import WEIGHTS, Checkpoint, build_model, load_network
+from reid_train.model.hub import input_size, is_source
 from reid_train.model.matching import load_matching
 from reid_train.model.network import ReIDModel
 from reid_train.model.settings import TIMM
@@ -124,10 +125,17 @@ def foundation_settings(teacher: str) -> TrainConfig:
 
     name = teacher.removeprefix(TIMM)
     check_name(name, setting="teacher")
+    if is_source(name):
+        height, width = input_size(name)
+        return _settings_of(teacher, height, width)
     known = timm.get_pretrained_cfg(name)
     if known is None:
         raise UserError(f"teacher={teacher}: timm has no trained weights of it; timm.list_models(pretrained=True)")
     _, height, width = known.input_size
+    return _settings_of(teacher, height, width)
+
+
+def _settings_of(teacher: str, height: int, width: int) -> TrainConfig:
     values = {"backbone": teacher, "pretrained": "imagenet", "image_height": height, "image_width": width}
     return make_config(values, f"teacher={teacher}")
 

@@ -18,7 +18,7 @@ from data.sets.readers import read_test, read_train
 from reid_train import embed as module
 from reid_train.embed import load_model
 from reid_train.inference.embedding_file import write_embeddings
-from reid_train.inference.pictures import Embedder
+from reid_train.inference.pictures import PictureEmbedder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -123,7 +123,7 @@ def test_mistakes_are_one_line(embed, data_dir, tmp_path, arguments, said):
     assert code == 2 and out == "" and said in errors and errors.count("\n") == 1
 
 
-class Waves(Embedder):
+class Waves(PictureEmbedder):
     """Makes an embedding of a picture without a network."""
 
     image_height = image_width = 16

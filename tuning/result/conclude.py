@@ -25,7 +25,7 @@ from reid_train.checkpoints.pretrained import load_pretrained
 from reid_train.errors import ERRORS
 from reid_train.inference.checkpoint_errors import errors_on_validation
 from reid_train.inference.checkpoint_scores import evaluate_checkpoint
-from reid_train.inference.embedder import CheckpointEmbedder
+from reid_train.inference.embedder import load_model
 from reid_train.inference.evaluation_count import TEST_METRICS, read_test_metrics, record_evaluation
 from reid_train.inference.threshold import threshold_file, write_threshold
 from reid_train.measure.scores import summary
@@ -130,7 +130,7 @@ def write_errors(study: Study, data: TrainingData, pixels: Pixels) -> None:
     which similarity on it is the same. Nothing is done where they are the winner's already."""
     started, file, best = time.monotonic(), study.folder / ERRORS, study.folder / BEST
     try:
-        model = CheckpointEmbedder(best, device=study.space.base_config().device)
+        model = load_model(best, device=study.space.base_config().device)
         if threshold_file(best).is_file() and _weights_of(file) == model.digest:
             return
         torch.set_num_threads(usable_cpus())
