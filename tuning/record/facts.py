@@ -81,6 +81,8 @@ class Facts(TypedDict, total=False):
     confirmation: Confirmation
     test_metrics: dict[str, Any]
     """What test_metrics.json holds, for other drivers of the study."""
+    test_left_alone: bool
+    """Whether --no-test keeps the search from the test images."""
     identity_scores: dict[str, IdentityScores]
     """By the repeat's number."""
 
