@@ -31,8 +31,11 @@ def main() -> None:
     from reid_train.inference.checkpoint_errors import keep_threshold
     from reid_train.inference.evaluation_count import DATABASE
     from reid_train.settings.config import fit_defaults, read_config
+    from reid_train.settings.file import read_settings
+    from reid_train.settings.kinds import check_no_space
     from reid_train.training.images import read_training
 
+    check_no_space(read_settings(arguments.config))
     config = read_config(arguments.config, arguments.set)
     out = Path(arguments.out or f"results/train-{Path(arguments.config).stem}")
     if (out / DATABASE).exists():

@@ -1,6 +1,7 @@
 """Searches a space within a budget, keeps the winner's weights, and evaluates them once on the test images.
 
 python -m tuning.search [--space FILE] [--data-dir DIR] [--set name=value ...] [--time-budget 2h]
+python -m tuning.search --config FILE --search learning_rate=1e-4..1e-2:log [--search margin=0.1,0.3,soft]
 """
 
 import argparse
@@ -28,7 +29,20 @@ def parse_arguments() -> argparse.Namespace:
         description="Searches a space of training settings. The same command goes on where an interrupted search "
         "stopped, and prints the result when it is finished.",
     )
-    parser.add_argument("--space", default=DEFAULT_SPACE, metavar="FILE", help=f"default: {DEFAULT_SPACE}")
+    parser.add_argument("--space", metavar="FILE", help=f"default: {DEFAULT_SPACE}")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the settings of one training, in place of a space; --search says what is searched",
+    )
+    parser.add_argument(
+        "--search",
+        action="append",
+        default=[],
+        metavar="NAME=RANGE",
+        help="searches a setting: learning_rate=1e-4..1e-2:log, margin=0.1,0.3,soft, fc_width=64..512:step=64; "
+        "may be repeated",
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="the data set, its parent folder, or a manifest's CSV file")
     parser.add_argument(
         "--set",
@@ -46,6 +60,23 @@ def parse_arguments() -> argparse.Namespace:
         "--epochs", type=int, metavar="N", help="to train in all, repeats included; default: the space's"
     )
     parser.add_argument("--trials", type=int, metavar="N", help="configurations to try, at most; default: the space's")
+    parser.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="what proposes configurations: model, tpe, gp, cmaes, random, qmc or nsga2; default: the space's",
+    )
+    parser.add_argument(
+        "--study",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a study setting, in place of the space's: rungs=[4,12], stop=auto; may be repeated",
+    )
+    parser.add_argument(
+        "--no-test",
+        action="store_true",
+        help="leaves the test images alone: the winner is not evaluated on them, also when the search goes on later",
+    )
     parser.add_argument("--plan", action="store_true", help="says what the budget would buy, and ends; leaves nothing")
     parser.add_argument(
         "--warm-start",
@@ -82,6 +113,14 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.json and not arguments.plan:
         raise UserError(f"--json: goes with --plan; a result: {program('tuning.report')} results/NAME --json")
+    if arguments.space and arguments.config:
+        raise UserError("--config: takes the place of --space; give one of them")
+    if arguments.config and not arguments.search:
+        raise UserError(
+            "--config: says what is fixed; say what is searched, too: --search learning_rate=1e-4..1e-2:log"
+        )
+    if not arguments.config:
+        arguments.space = arguments.space or DEFAULT_SPACE
     return arguments
 
 

@@ -18,7 +18,9 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
+from data.system.wording import counted
 from tuning.decide.optuna_private import PlacedQMCSampler, RewritableStudy
+from tuning.decide.proposals import STARTUP as MODEL_STARTUP
 from tuning.decide.proposals import distinct, drawn, propose
 from tuning.decide.ranking import standing
 from tuning.record.trial import TrialRecord, TrialState, distribution
@@ -30,6 +32,8 @@ from tuning.space.space import SearchSpace, key_of
 
 STARTUP = 5
 """Trials before one of Optuna's samplers models anything."""
+POPULATION = 8
+"""Trials of a generation of nsga2, of which the first is drawn at random."""
 MOST_MODELLED = 300
 """Trials from which on TPE proposes in the model's place, which would take seconds."""
 
@@ -50,11 +54,37 @@ OPTUNAS: dict[SamplerName, Callable[[int, int, int], BaseSampler]] = {
     ),
     "random": lambda seed, startup, number: optuna.samplers.RandomSampler(seed=seed),
     "qmc": lambda seed, startup, number: PlacedQMCSampler(number, seed=seed, scramble=True),
-    "nsga2": lambda seed, startup, number: optuna.samplers.NSGAIISampler(seed=seed, population_size=max(startup, 8)),
+    "nsga2": lambda seed, startup, number: optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION),
 }
 """By name: from a seed, the number of startup trials and the number of the trial to propose."""
 BLIND: tuple[SamplerName, ...] = ("random", "qmc")
 """Those whose proposals do not depend on scores: they are shown none."""
+
+
+def learns_from(space: SearchSpace) -> int | None:
+    """The number of trials from which on proposals follow from scores; None where they never do."""
+    sampler, first = space.study.sampler, len(space.first)
+    if sampler in BLIND:
+        return None
+    if sampler == "model" and not space.study.costs:
+        return first if space.earlier else max(first, MODEL_STARTUP)
+    return max(first, POPULATION if sampler == "nsga2" else STARTUP)
+
+
+def describe_order(space: SearchSpace) -> str:
+    """In which order a study tries configurations, in a line."""
+    own = len(space.first) - len(space.first_trials) - len(space.warm_starts)
+    kinds = ("the default", own), ("first trial", len(space.first_trials)), ("warm start", len(space.warm_starts))
+    first = [name if name == "the default" else counted(count, name) for name, count in kinds if count]
+    said = [f"order: first {', '.join(first)}"] if first else []
+    sampler, learns = space.study.sampler, learns_from(space)
+    if learns is None:
+        return "; then ".join([*said, f"{sampler}, which learns nothing from scores"])
+    models = sampler == "model" and not space.study.costs
+    if between := learns - len(space.first):
+        said.append(f"{counted(between, 'configuration')} {'spread over the space' if models else 'drawn at random'}")
+    name = "the model of all scores" if models else "tpe" if sampler == "model" else sampler
+    return "; then ".join([*said, f"from trial {learns} on what {name} proposes"])
 
 
 class Sampler:

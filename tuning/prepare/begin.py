@@ -35,7 +35,8 @@ from tuning.record.storage import Storage
 from tuning.run.ray_process import set_variables, start_ray, wait_for_ray
 from tuning.run.resources import Resources, note_of_gpus, plan_resources, trial_memory_bytes
 from tuning.space.batches import fit_to_data
-from tuning.space.read import read_space
+from tuning.space.given import given_settings
+from tuning.space.read import space_of
 from tuning.space.settings import CLOSING_S, MOST_TRIALS, parse_duration, show_duration
 from tuning.space.space import SearchSpace
 
@@ -116,7 +117,8 @@ def _prepare(
         pixels = open_sizes(samples, space.image_sizes(), **arguments.cache)
     lines = describe_pixels(space, pixels)
     lines += [describe_left_out(left_out, "training")] if left_out else []
-    for line in (*lines, *starts, *remarks, *missing_test(config)):
+    untested = [] if arguments.no_test else missing_test(config)
+    for line in (*lines, *starts, *remarks, *untested):
         print(line, flush=True)
     prices = None
     if not (folder / DATABASE).exists():
@@ -135,7 +137,9 @@ def check_words() -> None:
 
 def read_space_of(arguments: SearchRequest) -> SearchSpace:
     """The space, with the command line's budgets in place of its own."""
-    space = read_space(arguments.space, list(arguments.set), arguments.data_dir)
+    file = str(arguments.space or arguments.config)
+    given = given_settings(arguments.space, arguments.config, arguments.search, arguments.study, arguments.sampler)
+    space = space_of(given, Path(file).stem, arguments.set, arguments.data_dir)
     changes: dict[str, Any] = {}
     if arguments.trials is not None:
         if not 1 <= arguments.trials <= MOST_TRIALS:

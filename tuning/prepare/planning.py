@@ -18,6 +18,7 @@ from data.system.wording import clock, counted, show_value
 from reid_train.settings.config import TrainConfig
 from tuning.decide.budget import Purse, closing_s
 from tuning.decide.forecast import FULL_LENGTHS, STEP, choose_rungs, forecast_of
+from tuning.decide.sampler import describe_order, learns_from
 from tuning.record.study import Study
 from tuning.run.resources import Resources
 from tuning.space.settings import show_duration
@@ -68,10 +69,11 @@ def plan_answer(study: Study, data: TrainingData, at_once: int) -> dict[str, Any
     """What `tuning.search --plan --json` gives beside the study's folder, for a study that is planned.
 
     `rungs`: epochs after which trials are compared; `configurations`: about how many reach each; `repeats` of the
-    best; both null where each trial has a length of its own. `epochs`: in all, null where that is not known;
+    best; all three null where each trial has a length of its own. `epochs`: in all, null where that is not known;
     `time_budget_s`, null without one; `epoch_s`: seconds of an epoch, null where none was timed; `at_once`: trials side
     by side; `sampler`; `searched`: names of the searched settings; `first_trials`: how many configurations come before
-    the sampler's; `images`, `identities`: of training; `held_out`: identities of validation.
+    the sampler's; `learns_from_trial`: the first that follows from scores, null where none does; `images`,
+    `identities`: of training; `held_out`: identities of validation.
     """
     space, purse = study.space, Purse(study, None, at_once)
     planned = None if space.searches_length else forecast_of(purse)
@@ -86,6 +88,7 @@ def plan_answer(study: Study, data: TrainingData, at_once: int) -> dict[str, Any
         "sampler": space.study.sampler,
         "searched": space.searched,
         "first_trials": len(space.first),
+        "learns_from_trial": learns_from(space),
         "images": len(data.train),
         "identities": len({sample.identity for sample in data.train}),
         "held_out": len({sample.identity for sample in data.gallery}),
@@ -140,6 +143,11 @@ def default_outside(space: SearchSpace) -> list[str]:
         return []
     values = ", ".join(f"{name} {show_value(space.default[name])}" for name in outside)
     return [f"note: the default lies outside of what is searched: {values}; a first trial would replace it"]
+
+
+def tried_first(study: Study) -> list[str]:
+    """For a new study, in which order configurations are tried, and what there is to say of it."""
+    return [] if study.trials() else [describe_order(study.space), *starts_alone(study)]
 
 
 def starts_alone(study: Study) -> list[str]:

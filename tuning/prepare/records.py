@@ -18,7 +18,7 @@ from tuning.prepare.begin import Prepared
 from tuning.prepare.costs import describe_prices, measure_prices
 from tuning.prepare.finished import is_finished
 from tuning.prepare.models import starting_weights
-from tuning.prepare.planning import default_outside, plan_study, starts_alone
+from tuning.prepare.planning import default_outside, plan_study, tried_first
 from tuning.prepare.request import SearchRequest
 from tuning.record.environment import describe
 from tuning.record.storage import Storage
@@ -46,15 +46,17 @@ def open_records(arguments: SearchRequest, ready: Prepared, began: float) -> tup
         check_unchanged(study, images, describe_split(ready.data), ready.teachers, weights, trains=not finished)
         if not finished:
             study.note(finished=None)
+        if arguments.no_test:
+            study.note(test_left_alone=True)
         study.keep_space()
         study.settle()
         study.note(
             images_left_out=[Path(path).name for path in ready.left_out], command=arguments.command or running_command()
         )
-        describe(study, arguments.space, gpus())
+        describe(study, space.source, gpus())
         plan = plan_study(study, ready.data, ready.pixels, ready.resources, timed=not arguments.address)
         prices = describe_prices(study.facts["prices"], on_cluster=bool(arguments.address))
-        for line in (*prices, *([plan] if plan else []), *default_outside(study.space), *starts_alone(study)):
+        for line in (*prices, *([plan] if plan else []), *default_outside(study.space), *tried_first(study)):
             print(line, flush=True)
     record = open_record(folder, study.space, server)
     record.storage = study.storage

@@ -8,7 +8,7 @@ from typing import Any
 
 from data.system.own_folder import OwnFolder
 from tuning.prepare.begin import draw_sample, prepare, read_space_of, study_folder
-from tuning.prepare.planning import plan_answer, plan_study, starts_alone
+from tuning.prepare.planning import plan_answer, plan_study, tried_first
 from tuning.prepare.request import SearchRequest
 from tuning.record.folders import DATABASE
 from tuning.record.study import Study
@@ -37,7 +37,7 @@ def rehearse(arguments: SearchRequest) -> dict[str, Any]:
                 study = Study(folder, ready.space, in_memory=True)
             told = plan_study(study, ready.data, ready.pixels, ready.resources, timed=not arguments.address)
             print(told or "plan: each trial has a length of its own, num_epochs, which is searched", flush=True)
-            for line in starts_alone(study):
+            for line in tried_first(study):
                 print(line, flush=True)
             return {"study": folder, **plan_answer(study, ready.data, ready.resources.concurrency)}
         finally:

@@ -11,14 +11,20 @@ from pathlib import Path
 from typing import Any, Self
 
 DEFAULT_SPACE = "search_spaces/sample.yaml"
+REPEATED = ("set", "search", "study")
+"""Options that are given once for each value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRequest:
     """The options of `tuning.search`, each by its name there. None: the space's value, or what the machine allows."""
 
-    space: str = DEFAULT_SPACE
-    """The space's file."""
+    space: str | None = DEFAULT_SPACE
+    """The space's file; None with `config`."""
+    config: str | None = None
+    """A file of the settings of one training, in the space's place; `search` says what is searched."""
+    search: tuple[str, ...] = ()
+    """Settings that are searched, as name=range."""
     data_dir: str | None = None
     set: tuple[str, ...] = ()
     """Settings that are fixed, as name=value."""
@@ -26,6 +32,11 @@ class SearchRequest:
     """With a unit: 45m, 2h."""
     epochs: int | None = None
     trials: int | None = None
+    sampler: str | None = None
+    study: tuple[str, ...] = ()
+    """Study settings, as name=value."""
+    no_test: bool = False
+    """Leaves the test images alone."""
     plan: bool = False
     """Only says what the budget would buy."""
     json: bool = False
@@ -73,11 +84,11 @@ class SearchRequest:
         words = list[str]()
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "command" or (value == field.default and field.name != "space"):
+            if field.name == "command" or value is None or (value == field.default and field.name != "space"):
                 continue
             option = f"--{field.name.replace('_', '-')}"
-            if field.name == "set":
-                words += [word for assignment in self.set for word in (option, assignment)]
+            if field.name in REPEATED:
+                words += [word for assignment in value for word in (option, assignment)]
             elif field.name == "limit_bytes":
                 words += ["--cache-limit", f"{value / 2**30:g}"]
             elif isinstance(value, bool):

@@ -10,23 +10,30 @@ from data.system.files import write_json, write_text
 from data.system.limits import usable_cpus
 from data.system.passwords import all_without_passwords
 from reid_train.settings.config import PLACES
+from reid_train.settings.file import SettingsFile
 from tuning.record.folders import ENVIRONMENT, SPACE
 from tuning.record.study import Study
 from tuning.record.unchanged import NAMES
+from tuning.space.given import GivenSettings
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pillow", "pydantic", "safetensors")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def describe(study: Study, space_file: str | Path, gpus: list[str]) -> None:
-    """Writes environment.json and a copy of the space into the study's folder, unless they are there.
+def describe(study: Study, source: SettingsFile, gpus: list[str]) -> None:
+    """Writes environment.json and the space into the study's folder, unless they are there: a copy of the file that
+    `source` was read from or, where options gave some of it, what they and the file make together.
 
     `gpus` are the names of this machine's GPUs.
     """
     if not (study.folder / ENVIRONMENT).is_file():
         write_json(study.folder / ENVIRONMENT, all_without_passwords(_environment(study, gpus)))
     if not (study.folder / SPACE).is_file():
-        write_text(study.folder / SPACE, Path(space_file).read_text(encoding="utf-8"))
+        if isinstance(source, GivenSettings):
+            text = source.as_yaml()
+        else:
+            text = Path(source.where).read_text(encoding="utf-8")
+        write_text(study.folder / SPACE, text)
 
 
 def _environment(study: Study, gpus: list[str]) -> dict[str, Any]:

@@ -83,6 +83,8 @@ class Facts(TypedDict, total=False):
     """Whether report.html shows pictures of the data set, where --images or --no-images said so."""
     test_metrics: dict[str, Any]
     """What test_metrics.json holds, for other drivers of the study."""
+    test_left_alone: bool
+    """Whether --no-test keeps the search from the test images."""
     identity_scores: dict[str, IdentityScores]
     """By the repeat's number."""
 

@@ -86,7 +86,7 @@ def headline(study: Study, *, brief: bool = False) -> list[str]:
     lines += _all_tried(study)
     lines += [] if brief else describe_rungs(study)
     lines += filter(None, [describe_left_out(study.facts.get("images_left_out", []), "training")])
-    lines += test_lines(read_test_metrics(study.folder))
+    lines += _of_test(study)
     failed = [trial for trial in trials if trial.state is TrialState.FAILED]
     lines += [f"failed: trial {trial.number}: {trial.cause}" for trial in failed[:NAMED_FAILURES]]
     if len(failed) > NAMED_FAILURES:
@@ -174,6 +174,16 @@ def _of_front(study: Study, best: TrialRecord) -> str:
     if not within(best.costs, limits_of(study)):
         line += ", but no trial keeps that: the best of all is taken; with more trials one may be found"
     return line
+
+
+def _of_test(study: Study) -> list[str]:
+    """The winner's test figures, or how to come by them where the search left the test images alone."""
+    test = read_test_metrics(study.folder)
+    lines = test_lines(test)
+    if study.facts.get("test_left_alone") and "mAP" not in test and (study.folder / BEST).is_dir():
+        where = ("--checkpoint", str(study.folder / BEST), "--data-dir", study.space.base_config().data_dir)
+        lines.append(f"test: left alone (--no-test); to evaluate the winner: {command('reid_train.evaluate', *where)}")
+    return lines
 
 
 def test_lines(test: dict[str, Any]) -> list[str]:

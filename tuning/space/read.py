@@ -15,7 +15,9 @@ from pydantic import ValidationError
 from data.system.errors import UserError, suggestion
 from reid_train.settings.config import FIELD_NAMES, TrainConfig, make_config
 from reid_train.settings.file import SettingsFile, parse_assignments, read_settings
+from reid_train.settings.kinds import SECTIONS
 from tuning.space.batches import batch_combinations, has_batches
+from tuning.space.given import GivenSettings
 from tuning.space.parameter import Parameter
 from tuning.space.settings import INCREASING, RETIRED, StudySettings
 from tuning.space.space import BATCH, SearchSpace
@@ -32,25 +34,32 @@ NOT_SEARCHABLE = {
 }
 """The settings that a search must not vary, and why."""
 
+STUDY_NAMES = tuple(StudySettings.model_fields)
 RULES = {"rungs": INCREASING, "warm_start": "should be a list of recipes, e.g. [brief, sbs]"}
 """Rules in our own words, for study settings whose rules pydantic words badly."""
-SECTIONS = ("fixed", "search", "first_trials", "study", "sample_data")
 
 
 def read_space(file: str | Path, assignments: list[str] | None = None, data_dir: str | None = None) -> SearchSpace:
-    """Reads and checks a space file. `assignments` (name=value) and `data_dir` replace fixed values.
+    """Reads and checks a space file: `space_of` its settings."""
+    return space_of(read_settings(file), Path(file).stem, assignments, data_dir)
+
+
+def space_of(
+    source: SettingsFile, name: str, assignments: list[str] | None = None, data_dir: str | None = None
+) -> SearchSpace:
+    """The space of these settings. `assignments` (name=value) and `data_dir` replace fixed values.
 
     A setting that is assigned is no longer searched. Raises UserError, a line for each thing wrong, with the
-    file's line.
+    file's line or the option.
     """
-    source = read_settings(file)
     for section in source.values:
         if section not in SECTIONS:
-            raise UserError(f"{source.at(section)}: unknown section {section}{suggestion(section, SECTIONS)}")
+            raise UserError(f"{source.at(section)}: {_no_section(section)}")
     assigned = parse_assignments(assignments or [])
-    for name in assigned:
-        if name not in FIELD_NAMES:
-            raise UserError(f"--set {name}: unknown setting {name}{suggestion(name, FIELD_NAMES)}")
+    for setting in assigned:
+        if setting not in FIELD_NAMES:
+            way_out = f"{setting} is a study setting: give --study {setting}=VALUE"
+            raise UserError(f"--set {setting}: {way_out if setting in STUDY_NAMES else unknown_setting(setting)}")
     source = replace(source, assigned=frozenset(assigned))
     if data_dir is not None:
         assigned["data_dir"] = data_dir
@@ -64,8 +73,27 @@ def read_space(file: str | Path, assignments: list[str] | None = None, data_dir:
         for number, trial in enumerate(_section(source, "first_trials", list))
     )
     sample_data = _section(source, "sample_data", dict) if data_dir is None and "sample_data" in source.values else None
-    space = SearchSpace(Path(file).stem, fixed, parameters, first_trials, study, sample_data, source)
+    space = SearchSpace(name, fixed, parameters, first_trials, study, sample_data, source)
     return _checked(space, source)
+
+
+def unknown_setting(name: str) -> str:
+    """What is wrong with a name that is no training setting."""
+    if name in STUDY_NAMES:
+        return f"{name} is a study setting: it belongs under study"
+    return f"unknown setting {name}{suggestion(name, FIELD_NAMES)}"
+
+
+def _no_section(name: str) -> str:
+    """What is wrong with a name that is no section."""
+    if name in STUDY_NAMES:
+        return f"{name} is a study setting: it belongs under study"
+    if name not in FIELD_NAMES:
+        return f"unknown section {name}{suggestion(name, SECTIONS)}"
+    return (
+        f"{name} is a training setting, and this is no space: to search around the settings of one training, give "
+        "--config FILE --search NAME=RANGE"
+    )
 
 
 def _section(source: SettingsFile, name: str, kind: type) -> Any:
@@ -87,7 +115,8 @@ def _study_settings(source: SettingsFile) -> StudySettings:
             name = str(problem["loc"][0])
             rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
             if problem["type"] == "extra_forbidden":
-                rule = f"is no study setting{suggestion(name, tuple(StudySettings.model_fields))}"
+                near = "; it is a training setting: it belongs under fixed or search"
+                rule = f"is no study setting{near if name in FIELD_NAMES else suggestion(name, STUDY_NAMES)}"
             rule = f"is a setting no more: {RETIRED[name]}; remove it" if name in RETIRED else rule
             lines.append(f"{source.at('study', name)}: study.{name} {RULES.get(name, rule)}")
         raise UserError("\n".join(dict.fromkeys(lines))) from None
@@ -118,7 +147,7 @@ def _parameters(source: SettingsFile, name: str, spec: Any, assigned: Mapping[st
     """
     place = ("search", name)
     if name not in FIELD_NAMES:
-        raise UserError(f"{source.at(*place)}: unknown setting {name}{suggestion(name, FIELD_NAMES)}")
+        raise UserError(f"{source.at(*place)}: {unknown_setting(name)}")
     if name in NOT_SEARCHABLE:
         reason = NOT_SEARCHABLE[name]
         raise UserError(f"{source.at(*place)}: {name} cannot be searched: {reason}; set it under fixed")
@@ -240,7 +269,9 @@ def _first_trial(
             raise UserError(f"{where}: {name} of a first trial is not searched{suggestion(name, names)}")
         counting = [one for one in own if all(trial.get(key, allowed[0]) in allowed for key, allowed in one.when)]
         if not any(parameter.contains(value) for parameter in counting or own):
-            raise UserError(f"{where}: {name}={value!r} of a first trial lies outside its range")
+            given = isinstance(source, GivenSettings) and ("first_trials", number) in source.options
+            way_out = f"; the winner is compared with it: search it, too (--search {name}=...)" if given else ""
+            raise UserError(f"{where}: {name}={value!r} of a first trial lies outside its range{way_out}")
         kept[name] = value
     return kept
 
@@ -249,7 +280,7 @@ def _checked(space: SearchSpace, source: SettingsFile) -> SearchSpace:
     """The space with its batches. Raises UserError where an end of a range, or a choice, makes no valid TrainConfig."""
     for name in space.fixed:
         if name not in FIELD_NAMES:
-            raise UserError(f"{source.at('fixed', name)}: unknown setting {name}{suggestion(name, FIELD_NAMES)}")
+            raise UserError(f"{source.at('fixed', name)}: {unknown_setting(name)}")
     searched = {parameter.name for parameter in space.parameters}
     for name in searched:
         if name in space.fixed:
@@ -330,4 +361,9 @@ def _under(source: SettingsFile, section: str, name: str | None = None) -> Setti
     lines = {key[1:]: line for key, line in source.lines.items() if key[0] == section}
     if ("search", name) in source.lines:
         lines[()] = source.lines["search", str(name)]
-    return SettingsFile(source.where, {}, lines, source.assigned)
+    if not isinstance(source, GivenSettings):
+        return SettingsFile(source.where, {}, lines, source.assigned)
+    options = {key[1:]: option for key, option in source.options.items() if key[0] == section}
+    if ("search", name) in source.options:
+        options[()] = source.options["search", str(name)]
+    return GivenSettings(source.where, {}, lines, source.assigned, options)

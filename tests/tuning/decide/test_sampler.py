@@ -11,7 +11,7 @@ from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from reid_train.settings.config import check_training
-from tuning.decide.sampler import OPTUNAS, Sampler
+from tuning.decide.sampler import OPTUNAS, Sampler, describe_order, learns_from
 from tuning.record.cause import Cause, Kind
 from tuning.record.study import Study
 from tuning.record.trial import TrialRecord, TrialState
@@ -299,3 +299,47 @@ def test_where_the_model_does_not_rank_tpe_stands_in(make_space, monkeypatch):
     assert asked == ["model"]
     sampler_of(space).propose(shuffled)
     assert asked == ["model"], "scores are by chance: no order is foretold"
+
+
+@pytest.mark.parametrize(
+    ("study", "order", "learns"),
+    [
+        ("", "order: first the default; then 4 configurations spread over the space; then from trial 5 on what the", 5),
+        (
+            "sampler: gp",
+            "order: first the default; then 4 configurations drawn at random; then from trial 5 on what gp",
+            5,
+        ),
+        (
+            "sampler: nsga2",
+            "order: first the default; then 7 configurations drawn at random; then from trial 8 on what",
+            8,
+        ),
+        ("sampler: random", "order: first the default; then random, which learns nothing from scores", None),
+        ("warm_start: [brief, sbs]", "order: first the default", 5),
+        ("metrics: {val_mAP: max, parameters: min}", "order: first the default; then 4 configurations drawn at", 5),
+    ],
+)
+def test_the_order_that_is_told_is_the_one_that_is_kept(tmp_path, study, order, learns):
+    (tmp_path / "space.yaml").write_text(f"search: {{margin: {{low: 0.1, high: 1.0}}}}\nstudy: {{{study}}}\n")
+    space = read_space(tmp_path / "space.yaml")
+    assert describe_order(space).startswith(order) and learns_from(space) == learns
+
+
+def test_the_model_proposes_at_random_until_the_trial_that_is_told(tmp_path):
+    """The scores do not matter before that trial, and do from it on."""
+    (tmp_path / "space.yaml").write_text("search: {margin: {low: 0.1, high: 1.0}}\nstudy: {rungs: [2]}\n")
+    space = read_space(tmp_path / "space.yaml")
+    told = learns_from(space)
+
+    def proposals(score):
+        records, proposed = [], []
+        for number in range(told + 3):
+            parameters, notes = Sampler(space, Plan(rungs=(2,), promotion="restart")).propose(records)
+            proposed.append(parameters)
+            scores = {2: score(parameters["margin"])}
+            records.append(TrialRecord(number, TrialState.COMPLETE, parameters, scores, notes=notes))
+        return proposed
+
+    rising, falling = proposals(lambda margin: margin), proposals(lambda margin: 1 - margin)
+    assert rising[:told] == falling[:told] and rising[told:] != falling[told:]

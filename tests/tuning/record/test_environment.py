@@ -34,7 +34,7 @@ def described(tmp_path):
         file = tmp_path / "space.yaml"
         file.write_text("search: {margin: [0.1, 0.3]}\n")
         study = Study(tmp_path / "study", read_space(file))
-        describe(study, file, ["NVIDIA Tesla"])
+        describe(study, study.space.source, ["NVIDIA Tesla"])
         assert (study.folder / "space.yaml").read_text() == file.read_text()
         return json.loads((study.folder / "environment.json").read_text())
 
