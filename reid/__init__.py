@@ -44,6 +44,7 @@ def search(
     address: str | None = None,
     storage: str | None = None,
     study_storage: str | None = None,
+    publish: str | None = None,
     quiet: bool = False,
 ) -> "Result":
     """Searches a space within a budget and evaluates the winner once, as the command `reid search` does.
@@ -66,6 +67,7 @@ def search(
         "address": address,
         "storage": storage,
         "study_storage": study_storage,
+        "publish": publish,
     }
     paths = {"space": space, "data_dir": data_dir, "results": results, "cache_dir": cache_dir}
     request = asked(paths, given, assignments=set, time_budget=time_budget, warm=warm_start, cache_gib=cache_limit)

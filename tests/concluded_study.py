@@ -21,7 +21,7 @@ fixed: {image_height: 32, image_width: 16, backbone: resnet18, pretrained: none,
 search:
   learning_rate: {low: 1.0e-4, high: 1.0, log: true}
   margin: [0.1, 0.3, soft]
-study: {trials: 9, epochs: 120, rungs: [2, 6]}
+study: {trials: 9, epochs: 200, rungs: [2, 6]}
 """
 TEST = {
     "mAP": 0.4, "mAP_trapezoid": 0.38, "rank1": 0.6, "rank5": 0.8, "rank10": 0.9, "mINP": 0.1, "queries": 8,
@@ -61,7 +61,7 @@ def concluded_study(
         command="python -m tuning.search --space mine.yaml",
     )
     search.run()
-    search.study.note(finished={"trials": 9, "epochs": 120, "time_budget": None}, elapsed_s=321.0)
+    search.study.note(finished={"trials": 9, "epochs": 200, "time_budget": None}, elapsed_s=321.0)
     winner = confirm(search.study, search.record, None, None)  # type: ignore[arg-type]  # no weights: no pictures
     write_best_config(search.study, winner)
     best = {"of": winner.of, "epochs": winner.config.num_epochs, "seed": winner.config.seed, "score": winner.score}

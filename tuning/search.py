@@ -96,6 +96,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--open", action="store_true", help="opens report.html in the browser, and keeps it up to date meanwhile"
     )
+    parser.add_argument(
+        "--publish",
+        choices=("tensorboard", "wandb", "mlflow"),
+        help="writes the search there while it runs, as tuning.publish does; default: the space's",
+    )
     parser.add_argument("--address", metavar="ADDRESS", help="an existing Ray cluster; default: this machine alone")
     parser.add_argument(
         "--storage",
@@ -179,6 +184,7 @@ def search_prepared(arguments: SearchRequest, ready: "Prepared", began: float) -
     """Trains what there is to train, and writes the results."""
     from tuning.prepare.finished import is_finished
     from tuning.prepare.records import open_records
+    from tuning.run.publishing import publishing
     from tuning.run.ray_process import stop_ray
 
     try:
@@ -194,18 +200,19 @@ def search_prepared(arguments: SearchRequest, ready: "Prepared", began: float) -
 
         page = LivePage(study)
         page.begin()
-    if not is_finished(study):
-        train_all(study, record, ready, arguments.address, page)
-        print("choosing the winner ...", flush=True)
-    stop_ray()
+    with publishing(study.folder, study.space.study.publish):
+        if not is_finished(study):
+            train_all(study, record, ready, arguments.address, page)
+            print("choosing the winner ...", flush=True)
+        stop_ray()
 
-    from tuning.result.best import bring_back
-    from tuning.result.conclude import conclude
+        from tuning.result.best import bring_back
+        from tuning.result.conclude import conclude
 
-    with study.exclusive():
-        bring_back(study, record)
-        conclude(study, record, ready.data, ready.pixels, arguments.cache)
-    study.write_copy()
+        with study.exclusive():
+            bring_back(study, record)
+            conclude(study, record, ready.data, ready.pixels, arguments.cache)
+        study.write_copy()
 
 
 def train_all(

@@ -82,7 +82,7 @@ def test_settings_that_differ_are_listed(study, other):
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"data_fingerprint": "b" * 64}, "the training images' fingerprint is aaaaaaaaaaaa in the first and bbbbbbbbbbbb"),
+        ({"data_fingerprint": "b" * 64}, "images' fingerprint is aaaaaaaaaaaa in the first and bbbbbbbbbbbb"),
         ({"validation_split": "9 identities"}, "the validation split is 4 identities, 8 queries"),
         ({"confirmation": {}}, "its search has no winner yet; finish it first: python -m tuning.search"),
     ],

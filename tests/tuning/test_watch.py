@@ -59,12 +59,13 @@ def test_a_damaged_record_is_one_line(study):
 
 def test_a_running_search_is_shown_once_with_its_epochs(study):
     number = study.add({"learning_rate": 0.01, "margin": 0.3})
-    study.record(number, 6, epoch_report(2, num_epochs=6, val_mAP=0.1))
+    for rung, epoch in ((2, 1), (2, 2), (6, 1), (6, 2), (6, 3)):
+        study.record(number, rung, epoch_report(epoch, num_epochs=rung, val_mAP=0.1))
     study.note(finished=None)
     with lock_folder(study.folder):
         done = run_here("tuning.watch", study.folder, "--once")
     assert done.returncode == 0, done.stderr
-    assert f"trial {number}: 2 of 6 epochs" in done.stdout
+    assert f"trial {number}: 3 of 6 epochs" in done.stdout
     best = max(trial.score for trial in study.trials() if trial.rung == 6 and trial.state is TrialState.COMPLETE)
     assert f"{best:.3f} trial " in done.stdout and "search made" in done.stdout
 

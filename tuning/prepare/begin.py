@@ -32,6 +32,7 @@ from tuning.record.folders import DATABASE, ENVIRONMENT, WEIGHTS
 from tuning.record.job import WEIGHTS_IN, weights_file
 from tuning.record.lock import FolderLock, lock_folder
 from tuning.record.storage import Storage
+from tuning.run.publishing import check_packages
 from tuning.run.ray_process import set_variables, start_ray, wait_for_ray
 from tuning.run.resources import Resources, note_of_gpus, plan_resources, trial_memory_bytes
 from tuning.space.batches import fit_to_data
@@ -79,6 +80,8 @@ def prepare(arguments: SearchRequest, *, trains: bool = True) -> Prepared:
     """
     check_words()
     space = read_space_of(arguments)
+    if space.study.publish is not None:
+        check_packages(space.study.publish, "--publish" if arguments.publish else "study.publish")
     folder = study_folder(arguments, space)
     space, remarks = start_warm(arguments, space, folder)
     config = space.base_config()
@@ -139,7 +142,7 @@ def read_space_of(arguments: SearchRequest) -> SearchSpace:
     """The space, with the command line's budgets in place of its own."""
     file = str(arguments.space or arguments.config)
     given = given_settings(arguments.space, arguments.config, arguments.search, arguments.study, arguments.sampler)
-    space = space_of(given, Path(file).stem, arguments.set, arguments.data_dir)
+    space = space_of(given, Path(file).stem, list(arguments.set), arguments.data_dir)
     changes: dict[str, Any] = {}
     if arguments.trials is not None:
         if not 1 <= arguments.trials <= MOST_TRIALS:
@@ -151,6 +154,8 @@ def read_space_of(arguments: SearchRequest) -> SearchSpace:
         changes["epochs"] = arguments.epochs
     if arguments.time_budget is not None:
         changes["time_budget"] = parse_duration(arguments.time_budget, "--time-budget")
+    if arguments.publish is not None:
+        changes["publish"] = arguments.publish
     space = replace(space, study=space.study.model_copy(update=changes))
     if (budget_s := space.study.time_budget) is not None and budget_s <= CLOSING_S:
         raise UserError(

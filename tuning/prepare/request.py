@@ -57,6 +57,8 @@ class SearchRequest:
     address: str | None = None
     storage: str | None = None
     study_storage: str | None = None
+    publish: str | None = None
+    """Where the search is published while it runs: tensorboard, wandb or mlflow."""
     command: str | None = None
     """What goes on with the study, as it can be typed; None: the command that runs now."""
 

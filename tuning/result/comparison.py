@@ -132,7 +132,7 @@ def _described(side: Side) -> dict[str, Any]:
 
 
 def best_by_epochs(trials: Sequence[TrialRecord]) -> tuple[list[int], list[float]]:
-    """The best score at the top so far, and the epochs that all trials up to then took, in the order of their numbers."""
+    """Each new best score at the top, and the epochs that all trials up to it took, in the order of their numbers."""
     top, spent = max((trial.rung for trial in trials), default=0), 0
     epochs, scores = list[int](), list[float]()
     for trial in trials:
@@ -179,7 +179,7 @@ def _difference(one: Side, other: Side) -> dict[str, Any]:
     above = one.mean - other.mean
     scores, others = _identity_scores(one), _identity_scores(other)
     identities = scores is not None and others is not None and len(scores["scores"]) == len(others["scores"])
-    own = identities_sd(scores["scores"], others["scores"], scores["queries"]) if identities else 0.0  # type: ignore[index]
+    own = identities_sd(scores["scores"], others["scores"], scores["queries"]) if identities else 0.0
     sd = float(np.sqrt(one.sd**2 + other.sd**2 + own**2))
     half = float(stats.norm.ppf(TOLD_APART)) * sd
     better = float(stats.norm.cdf(above / sd)) if sd else float(above > 0)

@@ -66,6 +66,8 @@ class StudySettings(Settings):
     """Published recipes to try first, by their names in search_spaces/recipes."""
     sampler: SamplerName = "model"
     """What proposes configurations: the model of tuning/decide/belief.py, or one of Optuna's, by its name there."""
+    publish: Literal["tensorboard", "wandb", "mlflow"] | None = None
+    """Where the search is published while it runs, as `tuning.publish` does."""
     sampler_seed: int = Field(0, ge=0, le=2**31 - 1)
     """Seed of the sampler that proposes configurations."""
     concurrency: int | None = Field(None, ge=1, le=10_000)

@@ -24,6 +24,7 @@ ALL = {
     "limit_bytes": 3 * 2**29,
     "address": "10.0.0.1:6379",
     "storage": "/shared",
+    "publish": "wandb",
     "study_storage": "postgresql://ann@db/x",
 }
 """A value of every option that a command line can name, unlike its default; --cache-dir is a path."""
