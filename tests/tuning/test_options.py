@@ -30,9 +30,7 @@ def test_a_search_from_a_configuration_is_planned(config, tiny_data, tmp_path, w
     assert answer["searched"] == ["learning_rate", "weight_decay"] and answer["sampler"] == "tpe"
     assert answer["study"] == str(tmp_path / "results" / "mine") and answer["rungs"] == [6]
     assert answer["learns_from_trial"] == 5
-    assert (
-        "order: first the default; then 4 configurations drawn at random; then from trial 5 on what tpe" in done.stderr
-    )
+    assert "order: first the default; then 4 configurations drawn at random; then from trial 5 on " in done.stderr
 
 
 @pytest.mark.parametrize(

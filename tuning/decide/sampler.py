@@ -73,9 +73,12 @@ def learns_from(space: SearchSpace) -> int | None:
 
 def describe_order(space: SearchSpace) -> str:
     """In which order a study tries configurations, in a line."""
-    own = len(space.first) - len(space.first_trials) - len(space.warm_starts)
-    kinds = ("the default", own), ("first trial", len(space.first_trials)), ("warm start", len(space.warm_starts))
-    first = [name if name == "the default" else counted(count, name) for name, count in kinds if count]
+    before = len(space.first) - len(
+        space.warm_starts
+    )  # the default, which is the first of the first trials, and others
+    kinds = ("first trial", before - 1), ("warm start", len(space.warm_starts))
+    first = ["the default"] if before else []
+    first += [counted(count, kind) for kind, count in kinds if count > 0]
     said = [f"order: first {', '.join(first)}"] if first else []
     sampler, learns = space.study.sampler, learns_from(space)
     if learns is None:

@@ -316,7 +316,7 @@ def test_where_the_model_does_not_rank_tpe_stands_in(make_space, monkeypatch):
             8,
         ),
         ("sampler: random", "order: first the default; then random, which learns nothing from scores", None),
-        ("warm_start: [brief, sbs]", "order: first the default", 5),
+        ("trials: 9", "order: first the default; then 4 configurations spread over the space; then from trial 5 on", 5),
         ("metrics: {val_mAP: max, parameters: min}", "order: first the default; then 4 configurations drawn at", 5),
     ],
 )
@@ -324,6 +324,8 @@ def test_the_order_that_is_told_is_the_one_that_is_kept(tmp_path, study, order, 
     (tmp_path / "space.yaml").write_text(f"search: {{margin: {{low: 0.1, high: 1.0}}}}\nstudy: {{{study}}}\n")
     space = read_space(tmp_path / "space.yaml")
     assert describe_order(space).startswith(order) and learns_from(space) == learns
+    more = replace(space, first_trials=({"margin": 0.2}, {"margin": 0.4}), warm_starts=({"margin": 0.5},))
+    assert describe_order(more).startswith("order: first the default, 1 first trial, 1 warm start; then ")
 
 
 def test_the_model_proposes_at_random_until_the_trial_that_is_told(tmp_path):
