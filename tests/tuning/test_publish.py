@@ -50,12 +50,8 @@ def events(folder):
 
 
 def scalars(folder, tag):
-    return [
-        (event.step, value.simple_value)
-        for event in events(folder)
-        for value in event.summary.value
-        if value.tag == tag
-    ]
+    values = [(event.step, value) for event in events(folder) for value in event.summary.value]
+    return [(step, value.simple_value) for step, value in values if value.tag == tag]
 
 
 def test_tensorboard_has_each_trials_curve_settings_and_final_score_once(study):

@@ -67,19 +67,10 @@ class TensorBoard:
                 for name, value in point.figures.items():
                     writer.add_scalar(name, value, point.epoch, walltime=self._began + point.seconds)
             for name, value in run.final.items():
-                writer.add_scalar(
-                    name, value, len(run.curve), walltime=self._began + (run.curve or [_START])[-1].seconds
-                )
+                writer.add_scalar(name, value, len(run.curve), walltime=self._began + run.seconds)
             writer.add_text("state", f"{run.state}\n\n{run.note}".replace("\n", "  \n"), walltime=self._began)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
-
-
-class _Start(NamedTuple):
-    seconds: float = 0.0
-
-
-_START = _Start()
 
 
 class Wandb:
@@ -156,14 +147,14 @@ class MLflow:
                     metrics.append(Metric(key, value, int(1000 * point.seconds), point.epoch))
         for key, value in run.final.items():
             if not math.isclose(there.data.metrics.get(key, math.nan), value, rel_tol=1e-12):
-                metrics.append(Metric(key, value, int(1000 * sum(p.seconds for p in run.curve[-1:])), len(run.curve)))
+                metrics.append(Metric(key, value, int(1000 * run.seconds), len(run.curve)))
         fresh = [Param(key, value) for key, value in params.items() if key not in there.data.params]
-        tags = [RunTag("reid.state", run.state), RunTag("mlflow.note.content", run.note)]
+        states = [RunTag("reid.state", run.state), RunTag("mlflow.note.content", run.note)]
         for begin in range(0, len(fresh), 100):  # as many as a request may hold
             self.client.log_batch(number, params=fresh[begin : begin + 100])
         for begin in range(0, len(metrics), 1000):
             self.client.log_batch(number, metrics=metrics[begin : begin + 1000])
-        self.client.log_batch(number, tags=tags)
+        self.client.log_batch(number, tags=states)
         ended = {"running": "RUNNING", "waiting": "SCHEDULED", "paused": "SCHEDULED", "failed": "FAILED"}
         self.client.set_terminated(number, ended.get(run.state, "FINISHED"))
 

@@ -45,6 +45,11 @@ class Run:
     """In words: a failure's cause, or the study's result."""
 
     @property
+    def seconds(self) -> float:
+        """That all of its epochs took."""
+        return self.curve[-1].seconds if self.curve else 0.0
+
+    @property
     def digest(self) -> str:
         """Of all that is published: the same means that nothing is new."""
         said = json.dumps([self.key, self.state, self.settings, self.curve, self.final, self.note])

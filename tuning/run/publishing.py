@@ -1,4 +1,4 @@
-"""Publishes a search while it runs, in a process of its own, which reads copies of the record: it cannot hold a trial up.
+"""Publishes a search while it runs, in a process of its own that reads copies of the record: no trial waits for it.
 
 with publishing(study.folder, "tensorboard"):
     ...  # a logger that fails costs a line
