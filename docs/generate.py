@@ -52,9 +52,9 @@ def settings_page() -> str:
     parts = [
         "# Settings",
         MADE,
-        "This page lists every setting with what it takes, its default and what it means; `reid settings NAME` prints one. A training setting goes under"
-        " `fixed` or `search` of a [search space](search.md), into a configuration file, or after `--set`. A study"
-        " setting goes under `study` of a space.",
+        "This page lists every setting with what it takes, its default and what it means; `reid settings NAME` prints"
+        " one. A training setting goes under `fixed` or `search` of a [search space](search.md), into a configuration"
+        " file, or after `--set`. A study setting goes under `study` of a space.",
         " · ".join(f"[{title(group)}](#{title(group).lower()})" for group in [*groups, StudySettings]),
         *(f"## {title(group)}\n\n{group.__doc__}\n\n{settings_table(group)}" for group in [*groups, StudySettings]),
     ]
