@@ -7,17 +7,21 @@ import argparse
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 from unittest import mock
 
-import data.system.options
+from data.system.options import EXIT_CODES
 from data.system.settings import Settings
-from docs.verbs import VERBS, is_command
+from reid.command import GROUPS, verb_of
+from reid.settings import all_settings, shown
 from reid_train.settings.config import TrainConfig
 from tuning.space.settings import StudySettings
 
 DOCS = Path(__file__).parent
+VERBS = {verb_of(module): module for group in GROUPS.values() for module in group}
+"""The module of each verb."""
 MADE = "<!-- Made from the code by `python -m docs.generate`; change it there. -->"
 
 
@@ -31,6 +35,13 @@ def pages() -> dict[str, str]:
     return {"settings.md": settings_page(), "commands.md": commands_page()}
 
 
+def is_command(module: str) -> bool:
+    """Whether the module is there, in this folder, and has a main()."""
+    spec = find_spec(module)
+    file = Path(spec.origin or "") if spec is not None else Path()
+    return file.is_relative_to(DOCS.parent) and "\ndef main(" in file.read_text()
+
+
 # settings.md
 
 
@@ -41,9 +52,9 @@ def settings_page() -> str:
     parts = [
         "# Settings",
         MADE,
-        "This page lists every setting with its range, its default and what it means. A training setting goes under"
-        " `fixed` or `search` of a [search space](search.md), into a configuration file, or after `--set`. A study"
-        " setting goes under `study` of a space.",
+        "This page lists every setting with what it takes, its default and what it means; `reid settings NAME` prints"
+        " one. A training setting goes under `fixed` or `search` of a [search space](search.md), into a configuration"
+        " file, or after `--set`. A study setting goes under `study` of a space.",
         " · ".join(f"[{title(group)}](#{title(group).lower()})" for group in [*groups, StudySettings]),
         *(f"## {title(group)}\n\n{group.__doc__}\n\n{settings_table(group)}" for group in [*groups, StudySettings]),
     ]
@@ -57,43 +68,13 @@ def title(group: type[Settings]) -> str:
 
 def settings_table(group: type[Settings]) -> str:
     """A row for each setting that the group itself has, not those that it inherits."""
-    properties = group.model_json_schema()["properties"]
-    rows = ["| setting | range | default | meaning |", "| --- | --- | --- | --- |"]
-    for name in group.__annotations__:
-        if name in properties:
-            field = properties[name]
-            meaning = " ".join(group.model_fields[name].description.split())
-            rows.append(f"| `{name}` | {cell(range_of(field))} | {cell(plain(field['default']))} | {cell(meaning)} |")
+    rows = ["| setting | takes | default | meaning |", "| --- | --- | --- | --- |"]
+    for setting in all_settings():
+        if setting.name in group.__annotations__ and (setting.of == "study") == (group is StudySettings):
+            kept = f" Not searched: {setting.not_searchable}." if setting.not_searchable else ""
+            columns = [f"`{setting.name}`", setting.takes, shown(setting.default), setting.meaning + kept]
+            rows.append(f"| {' | '.join(map(cell, columns))} |")
     return "\n".join(rows)
-
-
-def range_of(field: dict[str, Any]) -> str:
-    """What a JSON schema allows, for people: "above 0, at most 100; or soft"."""
-    if kinds := field.get("anyOf"):
-        return "; or ".join(range_of(kind) for kind in kinds)
-    if "enum" in field or "const" in field:
-        return ", ".join(plain(value) for value in field.get("enum", [field.get("const")]))
-    if "pattern" in field:
-        return "text of the form `" + field["pattern"].strip("^$") + "`"
-    limits = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "to {}", "exclusiveMaximum": "below {}"}
-    told = " ".join(words.format(f"{field[name]:.10g}") for name, words in limits.items() if name in field)
-    if field["type"] == "array":
-        return f"a list of {range_of(field['items'])}".replace("number", "numbers")
-    kinds = {
-        "integer": "whole number", "number": "number", "string": "text", "boolean": "true, false", "null": "null",
-        "object": "a mapping",
-    }  # fmt: skip
-    return f"{kinds[field['type']]} {told}".strip()
-
-
-def plain(value: object) -> str:
-    """A value as YAML writes it."""
-    known = {None: "null", True: "true", False: "false"}
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {plain(other)}" for name, other in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(plain, value)) + "]"
-    return known[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def cell(text: str) -> str:
@@ -114,7 +95,7 @@ def commands_page() -> str:
         " `--help` prints the same.",
         " · ".join(f"[{verb}](#reid-{verb})" for verb in verbs),
         *map(command_part, verbs),
-        *exit_codes(),
+        exit_codes(),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -127,10 +108,9 @@ def command_part(verb: str) -> str:
     return "\n\n".join([*paragraphs, *([cell(more)] if more else [])])
 
 
-def exit_codes() -> list[str]:
-    codes = getattr(data.system.options, "EXIT_CODES", {})
-    rows = [f"| {code} | {meaning} |" for code, meaning in codes.items()]
-    return ["## Exit codes", "\n".join(["| code | meaning |", "| --- | --- |", *rows])] if rows else []
+def exit_codes() -> str:
+    rows = [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
+    return "\n".join(["## Exit codes", "", "| code | meaning |", "| --- | --- |", *rows])
 
 
 class _Found(Exception):
@@ -165,7 +145,7 @@ def options(parser: argparse.ArgumentParser) -> Iterator[str]:
             continue
         names = ", ".join(action.option_strings)
         value = "" if action.nargs == 0 else value_of(action)
-        help_text = (action.help or "").replace("%%", "%")
+        help_text = (action.help or "") % {**vars(action), "prog": parser.prog}  # as argparse does
         if action.required and action.option_strings:
             help_text = f"{help_text}; needed" if help_text else "needed"
         yield f"| `{cell(' '.join(filter(None, [names, value])))}` | {cell(help_text)} |"

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -59,11 +58,10 @@ def make_pictures(study: Path, out: Path) -> list[Path]:
 
 def reported(study: Path) -> str:
     """What the report of a study prints in a terminal, with its colours."""
-    command = ["reid", "report"] if find_spec("reid") else ["tuning.report"]
     environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
     done = subprocess.run(
-        [sys.executable, "-m", *command, str(study)], env=environment, capture_output=True, text=True
-    )  # fmt: skip
+        [sys.executable, "-m", "reid", "report", str(study)], env=environment, capture_output=True, text=True
+    )
     if done.returncode:
         raise UserError(f"{study}: its report ends with exit code {done.returncode}: {done.stderr.strip()}")
     return done.stdout

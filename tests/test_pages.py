@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.generate import DOCS, pages, parser_of, settings_page
-from docs.verbs import VERBS, is_command
+from docs.generate import DOCS, VERBS, is_command, pages, parser_of, settings_page
 from reid_train.settings.config import TrainConfig
 from tuning.space.settings import StudySettings
 

@@ -15,8 +15,7 @@ import yaml
 from PIL import Image
 
 from data.sets.readers import read_test, read_train
-from docs.generate import parser_of
-from docs.verbs import VERBS, is_command
+from docs.generate import VERBS, is_command, parser_of
 from reid_train.settings.config import TrainConfig
 from tests.commands import run_here
 from tuning.space.read import read_space
