@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 from data.system.commands import program
 from data.system.errors import INTERRUPTED, UserError, suggestion
 from data.system.limits import check_addresses
-from data.system.plotting import prepare_plotting
 
 EXIT_CODES = {
     0: "done",
@@ -60,6 +59,8 @@ class CommandParser(argparse.ArgumentParser):
         """As argparse. Then the process is prepared for what follows, which loads matplotlib and, except for commands
         of data, PyTorch."""
         parsed = super().parse_args(args, namespace)
+        from data.system.plotting import prepare_plotting  # what locks files is not there on Windows
+
         prepare_plotting()
         if not self.prog.startswith("python -m data."):
             check_addresses()

@@ -285,6 +285,17 @@ def run(arguments: list[str | Path], monkeypatch: pytest.MonkeyPatch) -> int:
     return caught.value.code
 
 
+def test_command_shows_no_empty_table_and_no_empty_picture_of_what_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = manifest(tmp_path / "own", [("", "1", "1", "train")])
+    monkeypatch.chdir(tmp_path)
+    assert run([root], monkeypatch) == 1
+    shown = capsys.readouterr().out
+    assert shown.startswith("error: ") and shown.count("\n") == 1 and "manifest.csv:2: path is empty" in shown
+    assert not (tmp_path / "results").exists()
+
+
 def test_command_says_what_it_found_and_where_the_plot_is(
     market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
