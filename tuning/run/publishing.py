@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from data.system.errors import UserError, printable, python_command
+from data.system.commands import python_command
+from data.system.errors import UserError, printable
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}

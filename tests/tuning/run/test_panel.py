@@ -75,7 +75,7 @@ def test_the_curve_rises_to_the_highest_score_so_far(purse):
     assert highest_so_far(purse.study.trials()) == [0.2, 0.2, 0.4, 0.4, 0.4, 0.4, 0.4]
     assert curve([0, 0.5, 1.0], 10) == "▁▅█"
     assert curve([], 10) == "" and curve([0.3], 10) == "▁"
-    assert curve([*range(100)], 4, plain=True) == "_-+@"  # each the last of its quarter
+    assert curve([*range(100)], 4, plain=True) == "_-*@"  # each the last of its quarter
 
 
 def test_a_study_without_trials_has_a_panel(tmp_path):
