@@ -48,7 +48,7 @@ def opened(browser, study):
     shown: list[browsers.Opened] = []
     yield open_it
     for one in shown:
-        assert one.requests == [] and one.errors == [] and "hit" not in one.page.title()
+        assert one.requests == [] and one.errors == [] and one.page.title() != "hit"
         one.page.context.close()
 
 
