@@ -45,7 +45,7 @@ study: {trials: 40, rungs: [4, 12], metrics: METRICS}
 """
 RUNGS = (4, 12)
 ONE_METRIC, TWO_METRICS = "{val_mAP: max}", "{val_mAP: max, parameters: min}"
-PARAMETERS = {"resnet18": 11_200_000, "resnet34": 21_300_000, "resnet50": 23_500_000}
+PARAMETERS = {"resnet18": 11_200_000, "resnet50": 23_500_000, "resnet50_ibn": 23_600_000}
 """What each backbone costs in a study of two metrics, where it is searched."""
 
 

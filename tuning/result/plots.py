@@ -24,7 +24,7 @@ from data.system.files import read_json
 from data.system.wording import counted
 from reid_train.training.plots import FOURTH, STYLE, THIRD, TRAIN, VALIDATION, history_figure, save_figure
 from tuning.confirm.candidates import DEFAULT
-from tuning.confirm.repeats import notes_of
+from tuning.confirm.repeats import notes_of, repeats_of
 from tuning.decide.pareto import best_trials, pareto_front
 from tuning.decide.ranking import standing_of
 from tuning.record.folders import BEST, BEST_LABEL
@@ -142,8 +142,9 @@ def best_of(study: Study, kept: dict[str, Any]) -> TrialRecord | None:
 
 def _kept_run(study: Study, best: TrialRecord, kept: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
     """All epochs behind the weights in best/, a repeat's or the best trial's, and a title."""
-    if kept and study.facts.get("confirmation"):
-        for run in Study(study.folder, name="repeats").trials():
+    record = repeats_of(study)
+    if kept and study.facts.get("confirmation") and record is not None:
+        for run in record.trials():
             if (notes_of(run)["of"], notes_of(run)["seed"]) == (kept["of"], kept["seed"]):
                 title = f"The winner, {kept['of']}, confirmed with seed {kept['seed']}: {counted(run.rung, 'epoch')}"
                 return [epoch.to_record() for epoch in run.reports], title

@@ -5,6 +5,7 @@ import re
 import webbrowser
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,16 +14,19 @@ from tests import reported_study
 from tests.reported_study import TWO_METRICS, draw_pictures, made_up_errors, made_up_study
 from tests.reports import epoch_report
 from tuning.confirm.verdict import outcome_of
+from tuning.record.cause import Cause, Kind
 from tuning.record.facts import Facts
 from tuning.record.study import Study
+from tuning.record.trial import TrialState
 from tuning.result import live_page
 from tuning.result.live_page import LivePage, page_of_finished
 from tuning.result.page import as_json, write_page
 from tuning.result.page_errors import errors_in_page
 from tuning.result.page_verdict import as_yaml
+from tuning.result.plots import study_figures
+from tuning.space.read import read_space
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
-NO_IMAGES = "\N{MIDDLE DOT}"
 
 
 class Elements(HTMLParser):
@@ -50,7 +54,7 @@ class Elements(HTMLParser):
 
 
 def page_of(study: Study, **options) -> Elements:
-    text = write_page(study, **options).read_text()
+    text = write_page(study, **{"figures": {}, **options}).read_text()
     assert len(text.encode()) < 1_000_000
     return Elements(text)
 
@@ -61,6 +65,11 @@ def data_dir(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def figures(study) -> dict[str, Any]:
+    return study_figures(study)
+
+
+@pytest.fixture(scope="module")
 def study(tmp_path_factory, data_dir) -> Study:
     """Not to be changed; with errors.json."""
     made = made_up_study(tmp_path_factory.mktemp("made") / "made-up", trials=24, data_dir=data_dir, in_memory=True)
@@ -68,8 +77,8 @@ def study(tmp_path_factory, data_dir) -> Study:
     return made
 
 
-def test_every_section_is_there(study):
-    page = page_of(study)
+def test_every_section_is_there(study, figures):
+    page = page_of(study, figures=figures)
     ids = {value for name, value in page.attributes if name == "id"}
     sections = {"verdict", "next", "search", "trials", "confirmation", "training", "errors", "threshold", "map"}
     assert sections | {"data", "cost", "reproduce"} <= ids
@@ -89,7 +98,8 @@ def test_the_verdict_is_the_one_on_record(study):
 
 
 def test_the_same_record_gives_the_same_bytes(study):
-    assert write_page(study).read_bytes() == write_page(study).read_bytes()
+    first = write_page(study, images=True).read_bytes()
+    assert write_page(study, images=True).read_bytes() == first and b"<svg" in first
 
 
 def test_the_record_in_the_page_is_the_study_s(study):
@@ -103,12 +113,12 @@ def test_the_record_in_the_page_is_the_study_s(study):
 
 
 def test_pictures_are_there_only_where_they_may_be(study, data_dir):
-    assert "data:image/webp" not in write_page(study).read_text(), "one's own data"
-    text = write_page(study, images=True).read_text()
+    assert "data:image/webp" not in write_page(study, figures={}).read_text(), "one's own data"
+    text = write_page(study, images=True, figures={}).read_text()
     assert 100 < text.count("data:image/webp") <= 200 and len(text) < 4_000_000
     study.note(report_images=True)
-    assert "data:image/webp" in write_page(study).read_text(), "as the search was told"
-    assert "data:image/webp" not in write_page(study, images=False).read_text()
+    assert "data:image/webp" in write_page(study, figures={}).read_text(), "as the search was told"
+    assert "data:image/webp" not in write_page(study, images=False, figures={}).read_text()
     study.note(report_images=False)
 
 
@@ -121,12 +131,11 @@ def test_no_picture_from_outside_the_data_set_is_taken(study, data_dir, tmp_path
 
 
 def test_hostile_names_are_text(tmp_path, data_dir):
-    space = reported_study.SPACE.replace(
-        "margin: [0.1, 0.3, 1.0, soft]", f"margin: [0.3, soft]\n  teacher: ['{HOSTILE}']"
-    )
-    made = made_up_study(tmp_path / "<img src=x onerror=alert(2)>", trials=9, data_dir=data_dir, in_memory=True,
-                         space=reported_study.SPACE, ended=False)  # fmt: skip
-    del space
+    searched = f"search:\n  pretrained: [imagenet, {json.dumps(HOSTILE)}]"
+    space = reported_study.SPACE.replace("  pretrained: none\n", "").replace("search:", searched)
+    folder = tmp_path / "<img src=x onerror=alert(2)>"
+    made = made_up_study(folder, trials=9, data_dir=data_dir, in_memory=True, space=space, ended=False)
+    made.add({**made.space.default, "pretrained": HOSTILE})
     errors = made_up_errors(data_dir)
     for one in errors["lists"]:
         one["query"] = {**one["query"], "identity": HOSTILE, "path": HOSTILE}
@@ -139,7 +148,8 @@ def test_hostile_names_are_text(tmp_path, data_dir):
     assert "img" not in page.tags and page.tags.count("script") == 6
     assert not any(name.startswith("on") for name, _ in page.attributes)
     assert page.words.count(HOSTILE) > 5 and "<img src=x onerror=alert(2)>" in page.words
-    assert json.loads(page.record)["map"][0][0] == HOSTILE
+    record = json.loads(page.record)
+    assert record["map"][0][0] == HOSTILE and HOSTILE in record["trials"][-1]["values"]
 
 
 @pytest.mark.parametrize("value", [HOSTILE, "<!--", "&lt;", "\u2028", 'a"b\\c'])
@@ -161,11 +171,9 @@ def test_an_empty_study_has_a_page(tmp_path):
 def test_a_study_of_failed_trials_has_a_page(tmp_path):
     made = made_up_study(tmp_path / "study", trials=1, in_memory=True, ended=False)
     number = made.add(made.space.default)
-    made.finish(
-        number, reported_study.TrialState.FAILED, reported_study.Cause(reported_study.Kind.ERROR, "OSError: <x>")
-    )
+    made.finish(number, TrialState.FAILED, Cause(Kind.ERROR, "OSError: <x>"))
     record = json.loads(page_of(made).record)
-    assert record["trials"][1]["cause"] == "error: OSError: <x>" and record["trials"][1]["score"] is None
+    assert record["trials"][1]["cause"] == "OSError: <x>" and record["trials"][1]["score"] is None
 
 
 def test_an_unfinished_study_says_how_it_goes_on(tmp_path):
@@ -203,7 +211,7 @@ def test_a_parameter_that_does_not_count_has_no_place(study):
 @pytest.mark.parametrize("lost", ["threshold", "map", "lists", "camera_pairs", "by_identity", "confused", "mAP"])
 @pytest.mark.parametrize("gone", [True, False])
 def test_what_errors_json_does_not_have_is_left_out(tmp_path, data_dir, lost, gone):
-    made = Study(tmp_path / "study", reported_study.read_space(space_file(tmp_path)), in_memory=True)
+    made = Study(tmp_path / "study", read_space(space_file(tmp_path)), in_memory=True)
     errors = {**made_up_errors(data_dir, points=30, lists=1), lost: None}
     made.folder.mkdir(exist_ok=True)
     reported_study.write(made.folder / "errors.json", {k: v for k, v in errors.items() if not (gone and k == lost)})
@@ -228,15 +236,19 @@ def test_a_damaged_errors_json_costs_only_its_sections(study):
 
 def test_only_a_running_search_s_page_reloads_itself(study):
     assert 'http-equiv="refresh"' in write_page(study, running=True).read_text()
-    assert 'http-equiv="refresh"' not in write_page(study).read_text()
+    assert 'http-equiv="refresh"' not in write_page(study, figures={}).read_text()
 
 
 def test_a_live_page_is_opened_once_and_written_again_when_due(study, monkeypatch):
     opened, now = list[str](), [100.0]
     monkeypatch.setattr(live_page.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(
-        webbrowser, "get", lambda: type("Browser", (), {"open": lambda _, url: opened.append(url) or True})()
-    )
+
+    class Browser:
+        def open(self, url):
+            opened.append(url)
+            return True
+
+    monkeypatch.setattr(webbrowser, "get", Browser)
     file = study.folder / "report.html"
     page = LivePage(study)
     page.begin()
@@ -284,7 +296,7 @@ def test_the_fact_is_listed():
     assert "report_images" in Facts.__annotations__
 
 
-def test_pictures_in_the_page_have_no_fixed_colours(study):
-    text = write_page(study).read_text()
+def test_pictures_in_the_page_have_no_fixed_colours(study, figures):
+    text = write_page(study, figures=figures).read_text()
     (training,) = re.findall(r'<svg [^>]*aria-label="best training history".*?</svg>', text, flags=re.DOTALL)
     assert "var(--blue)" in training and not re.search(r"(fill|stroke): #", training)
