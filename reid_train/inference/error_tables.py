@@ -67,7 +67,7 @@ def _tables(report: Mapping[str, Any]) -> list[Table]:
     if pairs:
         rows = [[p["query"], p["gallery"], str(p["queries"]), _percent(p["rank1"]), _percent(p["mAP"])] for p in pairs]
         header = ["query camera", "gallery camera", "queries", "rank 1", "mAP"]
-        tables.append(_table(_title("camera pair", rows, " (one with few queries comes later)"), header, rows))
+        tables.append(_table(_title("camera pair", rows, " (few queries: later)"), header, rows))
     rows = [[p["identity"], _percent(p["mAP"]), str(p["queries"]), str(p["images"])] for p in people]
     tables.append(_table(_title("identit", rows), ["identity", "mAP", "queries", "images"], rows))
     if wrong:
