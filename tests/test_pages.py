@@ -30,7 +30,8 @@ def test_every_setting_is_on_the_page_once():
 def test_every_option_of_a_command_is_on_the_page(verb):
     (part,) = re.findall(rf"^## reid {verb}\n(.*?)(?=^## |\Z)", (DOCS / "commands.md").read_text(), re.M | re.S)
     in_help = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", parser_of(verb).format_usage())) - {"--help"}
-    assert in_help == set(re.findall(r"^\| `(--[\w-]+)", part, flags=re.MULTILINE))
+    rows = re.findall(r"^\| `(--[^`]+)`", part, flags=re.MULTILINE)
+    assert in_help == {name for row in rows for name in re.findall(r"--[a-z][\w-]+", row)}
 
 
 @cache
