@@ -42,12 +42,12 @@ NOT_RUN = {
     "export": "takes seconds; tests/reid_train/test_export.py runs it",
     "errors": "takes seconds; tests/reid_train/test_errors.py runs it",
     "embed": "tests/reid_train/test_embed.py runs it",
-    "watch": "needs a running search; tests/tuning runs it",
-    "compare": "needs studies; tests/tuning runs it",
-    "dashboard": "stays until Ctrl-C; tests/tuning runs it",
-    "publish": "needs a service; tests/tuning runs it",
-    "pack": "needs a study; tests/tuning runs it",
-    "init": "writes where it is given; tests/tuning runs it",
+    "watch": "needs a running search; tests/tuning/test_watch.py runs it",
+    "compare": "needs studies; tests/tuning/test_compare.py runs it",
+    "dashboard": "stays until Ctrl-C",
+    "publish": "needs a service",
+    "pack": "needs a finished study",
+    "init": "writes a space into the folder that it is given",
 }
 RUN = {  # with these arguments besides
     "doctor": ["--plot", "results/doctor.png"],
