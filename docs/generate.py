@@ -93,7 +93,7 @@ def commands_page() -> str:
         MADE,
         "This page lists every command with its options. `reid VERB` and `python -m MODULE` are the same command;"
         " `--help` prints the same.",
-        " · ".join(f"[{verb}](#reid-{verb})" for verb in verbs),
+        " · ".join([*(f"[{verb}](#reid-{verb})" for verb in verbs), "[exit codes](#exit-codes)"]),
         *map(command_part, verbs),
         exit_codes(),
     ]

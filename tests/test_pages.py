@@ -5,10 +5,14 @@ import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from docs.generate import DOCS, VERBS, is_command, pages, parser_of, settings_page
+from docs.pictures import make_small
 from reid_train.settings.config import TrainConfig
+from tests.commands import run_here
 from tuning.space.settings import StudySettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +34,8 @@ def test_every_setting_is_on_the_page_once():
 def test_every_option_of_a_command_is_on_the_page(verb):
     (part,) = re.findall(rf"^## reid {verb}\n(.*?)(?=^## |\Z)", (DOCS / "commands.md").read_text(), re.M | re.S)
     in_help = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", parser_of(verb).format_usage())) - {"--help"}
-    assert in_help == set(re.findall(r"^\| `(--[\w-]+)", part, flags=re.MULTILINE))
+    rows = re.findall(r"^\| `(--[^`]+)`", part, flags=re.MULTILINE)
+    assert in_help == {name for row in rows for name in re.findall(r"--[a-z][\w-]+", row)}
 
 
 @cache
@@ -54,3 +59,20 @@ def test_message_is_in_the_code_as_it_is_quoted(message):
 
 def test_the_commonest_messages_are_quoted():
     assert len(set(QUOTED)) == len(QUOTED) >= 20
+
+
+def test_pictures_are_made_small_enough_for_the_repository(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    make_small(tmp_path / "noise.png")
+    assert (tmp_path / "noise.png").stat().st_size < 200_000
+
+
+def test_pictures_of_a_folder_without_a_study_are_refused(tmp_path):
+    done = run_here("docs.pictures", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {tmp_path}: holds no finished study; give: make search\n"
+
+
+def test_pictures_in_the_repository_are_small():
+    assert [file.name for file in DOCS.glob("*.png") if file.stat().st_size > 200_000] == []
