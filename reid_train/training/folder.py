@@ -63,7 +63,7 @@ class NowAndThen(logging.Filter):
         self.told_at = now
         began, first = self.first
         record.msg = f"{record.getMessage()}, {clock((of - done) * (now - began) / (done - first))} left"
-        record.args = ()
+        record.args, record.levelno, record.levelname = (), logging.INFO, "INFO"
         return True
 
 
@@ -78,7 +78,11 @@ def log_to(file: Path) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = logging.StreamHandler(sys.stdout)
     terminal.addFilter(lambda record: record.name.startswith(("data.", "reid_train.")) and record.name != __name__)
-    logging.getLogger(train_epochs.__module__).addFilter(NowAndThen())
+    loop = logging.getLogger(train_epochs.__module__)
+    for before in [one for one in loop.filters if isinstance(one, NowAndThen)]:
+        loop.removeFilter(before)
+    loop.addFilter(NowAndThen())
+    loop.setLevel(logging.DEBUG)  # its lines about steps
     logging.basicConfig(handlers=[handler, terminal], level=logging.INFO, format="%(message)s")
 
 

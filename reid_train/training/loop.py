@@ -92,7 +92,7 @@ def train_epochs(
                     run.average.update_parameters(run.model)
                 else:
                     figures[step, -1] = 0  # gradients that overflowed have no norm
-                logger.info(
+                logger.debug(
                     "epoch %d of %d: step %d of %d",
                     *(epoch + 1, config.num_epochs, step + 1, run.steps),
                     extra={"step": epoch * run.steps + step + 1, "steps": config.num_epochs * run.steps},

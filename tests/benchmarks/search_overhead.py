@@ -427,7 +427,13 @@ def main() -> None:
     quick = options.quick
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        drawn: dict[str, Any] = {"layout": "market1501", "test_identities": 16, "cameras": 4, "images_per_camera": 2, "seed": 0}
+        drawn: dict[str, Any] = {
+            "layout": "market1501",
+            "test_identities": 16,
+            "cameras": 4,
+            "images_per_camera": 2,
+            "seed": 0,
+        }
         draw_dataset(out_dir=folder / "sample", identities=40, **drawn)
         draw_dataset(out_dir=folder / "few", identities=20, **drawn)
         figures = measure_starts(folder, 1 if quick else 5)

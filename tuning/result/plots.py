@@ -204,7 +204,15 @@ def _optimization_history(trials: Sequence[TrialRecord], metric: str, best: Tria
         label = f"highest so far at {counted(rungs[-1], 'epoch')}: {scores[-1]:.1%}"
         axes.step(numbers, scores, where="post", color=BEST_COLOUR, linewidth=1.8, label=label, zorder=1)
         ring: dict[str, Any] = {"markersize": 13, "markerfacecolor": "none", "mew": 1.8, "linestyle": "none"}
-        axes.plot(best.number, best.score, marker="o", color=BEST_COLOUR, label=_best_label(best), zorder=3, **ring)
+        axes.plot(
+            [best.number],
+            [best.scores[best.rung]],
+            marker="o",
+            color=BEST_COLOUR,
+            label=_best_label(best),
+            zorder=3,
+            **ring,
+        )
         axes.yaxis.set_major_formatter(percent)
     else:
         axes.text(0.5, 0.5, NO_SCORE, transform=axes.transAxes, ha="center", color="#6b7280")

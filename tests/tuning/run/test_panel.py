@@ -84,9 +84,16 @@ def test_a_study_without_trials_has_a_panel(tmp_path):
     assert "between trials" in text(Purse(study, None))
 
 
-def test_the_end_is_a_time_of_day(purse, monkeypatch):
-    monkeypatch.setenv("TZ", "UTC")
+@pytest.fixture
+def in_utc():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
     time.tzset()
+
+
+def test_the_end_is_a_time_of_day(purse, monkeypatch, in_utc):
     monkeypatch.setattr(Purse, "expected_s", lambda self: self.study.elapsed_s + 90 * 60)
     morning = 1_700_000_000 // 86400 * 86400 + 9 * 3600
     assert ends_at(purse, morning).startswith(("10:29", "10:30"))
