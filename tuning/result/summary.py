@@ -252,7 +252,7 @@ def print_results(study: Study, console: Console, top: int = 10) -> None:
         print(f"next: {command('tuning.retrain', str(study.folder))}")
         best_config = read_config(str(study.folder / BEST_CONFIG))
         if best_config.distills and not str(best_config.teacher).startswith(TIMM):
-            print("      with --teacher DIR: one that was trained on all identities, as tuning.retrain leaves it")
+            print("      with --teacher DIR: one that was trained on all identities, as retraining leaves it")
     else:
         done = sum(trial.state in ENDED for trial in trials)
         print(f"\nunfinished: {counted(done, 'trial')} ended. To go on:")
