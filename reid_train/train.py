@@ -7,7 +7,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from data.system.commands import command
+from data.system.commands import command, program
 from data.system.errors import UserError, exit_on_user_error
 from data.system.options import CommandParser, add_cache_options, cache_options
 
@@ -16,7 +16,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = CommandParser(
         prog="python -m reid_train.train",
         description="Trains one model. The same command goes on where an interrupted one stopped.",
-        epilog="A setting is a line `name: value` of the file; reid_train/settings/config.py explains them all.",
+        epilog=f"A setting is a line `name: value` of the file; `{program('reid.settings')}` explains them all.",
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="YAML file of settings")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; may be repeated")

@@ -34,7 +34,8 @@ def running_command() -> str:
     if (verb := running_verb()) is not None:
         return command(verb, *sys.argv[1:])
     spec = sys.modules["__main__"].__spec__
-    return python_command(spec.name if spec else Path(sys.argv[0]).stem, *sys.argv[1:])
+    name = spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
+    return python_command(name, *sys.argv[1:])
 
 
 def running_verb() -> str | None:

@@ -25,6 +25,8 @@ COMMANDS = [
     "tuning.search",
     "tuning.retrain",
     "tuning.report",
+    "tuning.init",
+    "reid.settings",
 ]
 HEAVY = {"torch", "ray", "pandas"}
 PARSES_ALL_HELP = """

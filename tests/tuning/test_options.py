@@ -7,10 +7,14 @@ import shlex
 import pytest
 import yaml
 
+from data.system.files import write_json
 from reid_train.inference.evaluation_count import read_test_metrics
 from tests.commands import run_here
 from tests.tiny_space import TINY_FIXED
+from tests.tuning.test_answers import unpacked
 from tuning.record.study import Study
+from tuning.result import conclude
+from tuning.result.summary import headline
 
 
 @pytest.fixture
@@ -56,41 +60,48 @@ def test_training_refuses_a_space_in_one_line(tmp_path):
     assert "is a section of a search space" in done.stderr and "tuning.search --space" in done.stderr
 
 
-def command_for(watched, folder):
-    arguments = [*watched.arguments]
-    arguments[arguments.index("--results") + 1] = str(folder.parent)
-    return arguments
+SMALL = f"""\
+{TINY_FIXED}search:
+  learning_rate: [0.05, 0.01]
+study:
+  trials: 2
+  rungs: [2]
+"""
 
 
 def test_without_the_test_images_the_winner_is_handed_over_untested_and_going_on_keeps_that(
-    finished_copy, watched_search, monkeypatch, tiny_data
+    tiny_data, tmp_path, monkeypatch, without_ray
 ):
-    for name in ("test_metrics.json", "summary.md"):
-        (finished_copy / name).unlink()
-    monkeypatch.setattr("tuning.result.conclude.usable_test", None)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    command = ["--space", tmp_path / "small.yaml", "--data-dir", tiny_data, "--results", tmp_path / "results"]
+    folder = tmp_path / "results" / "small"
+    monkeypatch.setattr("tuning.result.conclude.usable_test", None)  # no image is looked at
     monkeypatch.setattr("tuning.prepare.begin.read_test", None)  # the names are not even listed
-    command = command_for(watched_search, finished_copy)
-    for more in (["--no-test"], []):
+    for more in (["--no-test"], ["--no-test"], []):  # the second and the third time it is finished
         done = run_here("tuning.search", *command, *more)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "winner: " in done.stdout and read_test_metrics(finished_copy) == {}
+        assert "winner: " in done.stdout and read_test_metrics(folder) == {}
         (line,) = [line for line in done.stdout.splitlines() if line.startswith("test: ")]
         assert line.startswith("test: left alone (--no-test); to evaluate the winner: ")
-        assert line in (finished_copy / "summary.md").read_text().replace("\\", "")
-    assert "finished; " in done.stdout and Study(finished_copy).facts["test_left_alone"]
-    monkeypatch.undo()
+    assert "finished; " in done.stdout and Study(folder).facts["test_left_alone"]
+    assert "left alone" in (folder / "summary.md").read_text()
     module, *arguments = shlex.split(re.split(r" -m ", line)[1])
-    assert arguments[-1] == str(tiny_data)
-    assert run_here(module, *arguments).returncode == 0
-    assert [look["for"].split(",")[0] for look in read_test_metrics(finished_copy)["evaluations"]] == ["evaluate"]
+    assert module == "reid_train.evaluate" and arguments[-1] == str(tiny_data)
+    assert run_here(module, *arguments, "--cache-dir", tmp_path / "cache").returncode == 0
+    assert [look["for"].split(",")[0] for look in read_test_metrics(folder)["evaluations"]] == ["evaluate"]
 
 
-def test_figures_of_an_earlier_winner_do_not_stay_where_the_test_images_are_left_alone(finished_copy, watched_search):
-    recorded = json.loads((finished_copy / "test_metrics.json").read_text())
-    recorded["best"]["of"] = "trial 99"
-    (finished_copy / "test_metrics.json").write_text(json.dumps(recorded))
-    done = run_here("tuning.search", *command_for(watched_search, finished_copy), "--no-test")
-    assert done.returncode == 0, done.stdout + done.stderr
-    left = read_test_metrics(finished_copy)
-    assert "mAP" not in left and len(left["evaluations"]) == 1, "the look is counted, its figures are gone"
-    assert "mAP (mean of precisions)" not in done.stdout and "test: left alone" in done.stdout
+def test_figures_of_an_earlier_winner_do_not_stay_where_the_test_images_are_left_alone(tmp_path, monkeypatch):
+    folder = unpacked("finished", tmp_path)
+    label = {"of": "trial 99", "epochs": 4, "seed": 3, "score": 0.5}
+    write_json(folder / "best" / "trial.json", label)
+    looks = len(read_test_metrics(folder)["evaluations"])
+    study = Study(folder)
+    study.note(test_left_alone=True)
+    monkeypatch.setattr("tuning.result.conclude.usable_test", None)
+    conclude.test_once(study, cache_dir=None)
+    left = read_test_metrics(folder)
+    assert "mAP" not in left and len(left["evaluations"]) == looks, "the look is counted, its figures are gone"
+    lines = headline(study)
+    assert any("test: left alone (--no-test)" in line for line in lines)
+    assert not any("mAP (mean of precisions)" in line for line in lines)

@@ -306,7 +306,7 @@ def _checked(space: SearchSpace, source: SettingsFile) -> SearchSpace:
                 raise UserError(f"{source.at('search', parameter.name)}: {parameter.name} takes whole numbers")
     space = with_batches(space)
     if not space.parameters:
-        raise UserError(f"{source.where}: nothing to search; list settings under search, or use reid_train.train")
+        raise UserError(f"{source.where}: nothing to search; list settings under search")
     return space
 
 
