@@ -24,6 +24,11 @@ COMMANDS = [
     "tuning.search",
     "tuning.retrain",
     "tuning.report",
+    "tuning.compare",
+    "tuning.dashboard",
+    "tuning.pack",
+    "tuning.publish",
+    "tuning.watch",
 ]
 HEAVY = {"torch", "ray", "pandas"}
 PARSES_ALL_HELP = """
