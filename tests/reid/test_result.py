@@ -68,10 +68,10 @@ def test_a_study_that_has_just_begun_has_no_best(tmp_path, tiny_space):
 
 
 def test_what_a_notebook_shows_is_escaped(tmp_path):
-    space = "search:\n  backbone: ['timm:<script>alert(1)</script>', resnet18]\nstudy: {trials: 2, rungs: [3]}\n"
+    space = "search:\n  pretrained: ['/w/<script>alert(1)</script>.pth', none]\nstudy: {trials: 2, rungs: [3]}\n"
     (tmp_path / "space.yaml").write_text(space)
     study = Study(tmp_path / "<b>name", read_space(tmp_path / "space.yaml"))
-    study.add({"backbone": "timm:<script>alert(1)</script>"})
+    study.add({"pretrained": "/w/<script>alert(1)</script>.pth"})
     study.record(0, 3, epoch_report(3, val_mAP=0.2))
     study.finish(0, TrialState.COMPLETE)
     shown = Result(study.folder)._repr_html_()
