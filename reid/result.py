@@ -64,7 +64,7 @@ class Result:
         if frame.empty:
             return frame
         frame["state"], frame["cause"] = frame["state"].map(str), frame["cause"].map(str)
-        return frame.convert_dtypes(convert_string=False, convert_boolean=False, dtype_backend="numpy_nullable")
+        return frame.convert_dtypes()
 
     def history(self, trial: int) -> pd.DataFrame:
         """A row an epoch of a trial, with the columns of history/<trial>.csv. Raises UserError for an unknown trial."""

@@ -27,6 +27,11 @@ COMMANDS = [
     "tuning.report",
     "tuning.init",
     "reid.settings",
+    "tuning.compare",
+    "tuning.dashboard",
+    "tuning.pack",
+    "tuning.publish",
+    "tuning.watch",
 ]
 HEAVY = {"torch", "ray", "pandas"}
 PARSES_ALL_HELP = """
