@@ -2,8 +2,10 @@
 
 bring_back(study, record)  # from a storage that several machines share
 keep_best(study.folder, winner)
+write_best_card(study.folder)  # best/README.md
 """
 
+import logging
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +14,15 @@ from data.system.errors import UserError, python_command
 from data.system.files import read_json, write_json
 from data.system.passwords import without_passwords
 from reid_train.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from reid_train.inference.card import write_card
 from tuning.confirm.candidates import candidates
 from tuning.confirm.winner import Winner, median_run
 from tuning.decide.keep import best_few
 from tuning.record.folders import BEST, BEST_LABEL, repeat_folder, trial_folder
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialState
+
+logger = logging.getLogger(__name__)
 
 
 def bring_back(study: Study, record: Study) -> None:
@@ -80,3 +85,14 @@ def keep_best(folder: Path, best: Winner) -> None:
     )
     write_json(unfinished / BEST_LABEL, label)
     unfinished.rename(target)
+
+
+def write_best_card(folder: Path) -> None:
+    """Writes best/README.md anew, where there is a winner: how often the test images were looked at may have changed.
+    Where it cannot be, a warning says so."""
+    if not (folder / BEST).is_dir():
+        return
+    try:
+        write_card(folder / BEST)
+    except UserError as error:  # results are not lost for it
+        logger.warning("the model card was not written: %s", error)

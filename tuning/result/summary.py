@@ -29,6 +29,7 @@ from tuning.record.lock import process_in
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialRecord, TrialState
 from tuning.result.ablation import ABLATION_HEADER, read_ablation
+from tuning.result.best import write_best_card
 from tuning.result.effects import describe_effects, effects
 from tuning.result.hints import edges, next_search
 from tuning.result.plots import plot_study
@@ -51,7 +52,8 @@ NAMED_FAILURES = 5
 
 
 def write_results(study: Study) -> None:
-    """Writes tables, plots and summary.md from the study's record."""
+    """Writes tables, plots, summary.md and the winner's card from the study's record."""
+    write_best_card(study.folder)
     write_tables(study)
     plot_study(study, study.folder / "plots")
     write_summary(study)
