@@ -88,11 +88,15 @@ def keep_best(folder: Path, best: Winner) -> None:
 
 
 def write_best_card(folder: Path) -> None:
-    """Writes best/README.md anew, where there is a winner: how often the test images were looked at may have changed.
-    Where it cannot be, a warning says so."""
-    if not (folder / BEST).is_dir():
-        return
+    """Writes best/README.md anew, where there is a winner: how often the test images were looked at may have changed."""
+    if (folder / BEST).is_dir():
+        card_or_warning(folder / BEST)
+
+
+def card_or_warning(folder: Path) -> None:
+    """Writes the model card of a checkpoint's folder. Where it cannot be written, a warning says so: results are not
+    lost for it."""
     try:
-        write_card(folder / BEST)
-    except UserError as error:  # results are not lost for it
+        write_card(folder)
+    except UserError as error:
         logger.warning("the model card was not written: %s", error)

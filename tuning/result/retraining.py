@@ -17,7 +17,6 @@ from data.sets.splits import TrainingData, hold_out_images
 from data.system.errors import UserError
 from data.system.files import read_json, replacing, write_json, write_text
 from data.system.wording import counted, open_console
-from reid_train.inference.card import write_card
 from reid_train.inference.checkpoint_scores import evaluate_checkpoint
 from reid_train.inference.evaluation_count import record_evaluation, study_tested_on
 from reid_train.measure.scores import COUNTS, LABELS, summary
@@ -25,6 +24,7 @@ from reid_train.settings.config import TrainConfig, check_training, fit_defaults
 from reid_train.training.check import check_start
 from reid_train.training.folder import log_to, train_into
 from reid_train.training.teacher import load_teacher
+from tuning.result.best import card_or_warning
 from tuning.result.tables import markdown_table, plain_table
 
 SHORT = {"mAP_trapezoid": "mAP (trapezoid)", "rank1": "rank 1", "rank5": "rank 5", "rank10": "rank 10"}
@@ -51,7 +51,7 @@ def retrain(study: Path, config: TrainConfig, seeds: int, cache: dict[str, Any])
         print(f"seed {seed}, {counted(config.num_epochs, 'epoch')}, {len(data.train)} images: {folder}", flush=True)
         train_into(config.changed(seed=seed), data, pixels, folder)
         figures.append({"seed": seed, **test_metrics(folder, query, gallery, config.device, cache)})
-        write_card(folder)
+        card_or_warning(folder)
     write_results(study / "retrain", config.num_epochs, figures)
 
 
