@@ -88,7 +88,7 @@ def keep_best(folder: Path, best: Winner) -> None:
 
 
 def write_best_card(folder: Path) -> None:
-    """Writes best/README.md anew, where there is a winner: how often the test images were looked at may have changed."""
+    """Writes best/README.md anew, where there is a winner: the test images may have been looked at again."""
     if (folder / BEST).is_dir():
         card_or_warning(folder / BEST)
 
