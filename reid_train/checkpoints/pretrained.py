@@ -5,6 +5,7 @@ line = load_pretrained(model, "imagenet")  # "imagenet: 318 of 318 tensors match
 
 import os
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -25,10 +26,10 @@ def load_pretrained(model: ReIDModel, pretrained: str) -> str:
         return "pretrained=none: random weights"
     if pretrained == "imagenet":
         try:
-            state = model.backbone.imagenet_state()
+            state, source = published_state(model)
         except UserError as error:
             raise UserError(f"pretrained=imagenet: {error}; or set pretrained=none or pretrained=PATH") from error
-        return load_matching(model, state, "imagenet", head=False)
+        return load_matching(model, state, source, head=False)
     if pretrained.startswith(TIMM):
         return load_matching(model, read_file(_of_hub(pretrained)), pretrained)
     path = Path(os.path.expanduser(pretrained))  # noqa: PTH111 - Path's raises for users that there are not
@@ -44,6 +45,15 @@ def load_pretrained(model: ReIDModel, pretrained: str) -> str:
 def _weights_in(folder: Path) -> list[str]:
     """Files of weights in a folder, as other toolboxes call them."""
     return sorted(str(file) for file in folder.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+
+
+def published_state(model: ReIDModel) -> tuple[Any, str]:
+    """What a file of the backbone's published weights holds, and what that is called in messages. Raises UserError that
+    says where they belong, when they cannot be had."""
+    if (source := model.backbone.source) is None:
+        return model.backbone.imagenet_state(), "imagenet"
+    file = weights_file(source)
+    return read_file(file), str(file)
 
 
 def _of_hub(pretrained: str) -> Path:

@@ -18,13 +18,15 @@ from data.system.wording import counted, in_markdown, show_value
 from reid_train.inference.card_facts import CardFacts, collect
 from reid_train.inference.evaluation_count import describe_count
 from reid_train.measure.scores import COUNTS, LABELS
+from reid_train.model.hub import FOLDER, HUB
+from reid_train.model.settings import TIMM, TIMM_NAME, TORCHVISION_BACKBONES
 from reid_train.settings.config import PLACES, TrainConfig
 
 CARD = "README.md"
 LIBRARY = "reid-tuning"
 TAGS = ["re-identification", "image-retrieval", "embeddings"]
-NOT_SETTINGS = (*PLACES, "device", "num_threads", "num_workers", "compile", "outside_images")
-"""Settings that the card leaves out: places of their own section, and what is the machine's."""
+NOT_SETTINGS = ("data_dir", "device", "num_threads", "num_workers", "compile", "outside_images")
+"""Settings that the card leaves out: what is the machine's."""
 USE = """\
 For comparing pictures that are cropped to one person or one vehicle: finding in a gallery the pictures that most likely
 show whom a query shows, across cameras, and as the appearance part of a tracker. It works best on cameras, crops and
@@ -76,9 +78,9 @@ def card_text(
     sections = [
         f"# {in_markdown(name)}",
         f"A re-identification model: it turns a picture, cropped to a person or a vehicle and resized to "
-        f"{config.image_height} x {config.image_width} pixels, into {facts.width} numbers of unit length. The product of two such embeddings is "
-        f"their cosine similarity, -1 to 1: the higher, the more alike. Backbone: `{config.backbone}`; trained for "
-        f"{counted(facts.epoch, 'epoch')}.",
+        f"{config.image_height} x {config.image_width} pixels, into {facts.width} numbers of unit length. The product "
+        "of two such embeddings is their cosine similarity, -1 to 1: the higher, the more alike. Backbone: "
+        f"`{_without_path(config.backbone)}`; trained for {counted(facts.epoch, 'epoch')}.",
         f"## Figures\n\n{_figures(facts, data_name)}",
         f"## From which similarity on is it the same?\n\n{_threshold(facts.threshold)}",
         f"## What it is for, and what not\n\n{USE}",
@@ -98,8 +100,8 @@ def _front_matter(facts: CardFacts, data_name: str | None) -> dict[str, Any]:
         "pipeline_tag": "image-feature-extraction",
         "tags": TAGS,
     }
-    if facts.config.backbone.startswith("timm/hf-hub:"):
-        front["base_model"] = facts.config.backbone.removeprefix("timm/hf-hub:").partition("@")[0]
+    if facts.config.backbone.startswith(f"{TIMM}{HUB}"):
+        front["base_model"] = facts.config.backbone.removeprefix(f"{TIMM}{HUB}").partition("@")[0]
     if facts.test:
         metrics = [
             {"type": key, "name": LABELS[key], "value": round(facts.test[key], 6)}
@@ -190,15 +192,26 @@ def _settings(facts: CardFacts, with_paths: bool) -> str:
     own = facts.config.model_dump(mode="json")
     usual = TrainConfig().model_dump(mode="json")
     shown = {name: value for name, value in own.items() if value != usual[name] and name not in NOT_SETTINGS}
+    if not with_paths:
+        shown = {
+            name: _without_path(value) if name in ("backbone", *PLACES) else value for name, value in shown.items()
+        }
     rows = [f"| `{name}` | {in_markdown(show_value(value))} |" for name, value in shown.items()]
-    if with_paths:
-        rows += [f"| `{name}` | `{own[name]}` |" for name in PLACES if own[name] is not None]
     table = "\n".join(["| setting | value |", "| --- | --- |", *rows])
     versions = ", ".join(f"{name} {number}" for name, number in facts.versions.items()) or "not known"
     return (
         "Those that differ from the defaults; `model.json` has all.\n\n"
         f"{table}\n\nWeights (SHA-256): `{facts.digest}`. Trained with: {versions}."
     )
+
+
+def _without_path(value: Any) -> Any:
+    """The value of a setting that may say where something lies on this machine, without that."""
+    if value is None or value in ("imagenet", "none", *TORCHVISION_BACKBONES):
+        return value
+    if TIMM_NAME.fullmatch(str(value)) and f"{TIMM}{FOLDER}" not in value:
+        return value
+    return "of a folder" if str(value).startswith(TIMM) else "a file or folder"
 
 
 def _loading(exported: Mapping[str, Mapping[str, Any]]) -> str:
@@ -209,12 +222,24 @@ def _loading(exported: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name, description in exported.items():
         parts.append(f"`{name}` runs without it. In: {description['input']}. Out: {description['output']}.")
+        if int8 := description.get("int8"):
+            parts.append(_of_int8(name, int8))
     return "\n\n".join(parts)
+
+
+def _of_int8(name: str, int8: Mapping[str, Any]) -> str:
+    told = f"`{name}` computes with 8-bit integers ({int8['way']} quantisation): an embedding differs from the float32 "
+    told += f"model's by {int8['mean_difference']:.2g} in cosine, {int8['largest_difference']:.2g} at most."
+    if found := int8["validation"]:
+        told += (
+            f" mAP on validation identities: {found['mAP_float32']:.1%} before, {found['mAP_int8']:.1%} with 8 bits."
+        )
+    return told
 
 
 def _licence(config: TrainConfig) -> str:
     origin = {
-        "imagenet": f"the published weights of `{config.backbone}`, which have a licence of their own",
+        "imagenet": f"the published weights of `{_without_path(config.backbone)}`, which have a licence of their own",
         "none": "random weights",
     }.get(config.pretrained, "a file of weights, which may have a licence of its own")
     return (

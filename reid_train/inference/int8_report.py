@@ -166,6 +166,6 @@ def _lines_of_loss(loss: Loss) -> list[str]:
     ]
     if loss.seen:
         lines.append(
-            f"       it was trained on {loss.seen} of these {loss.identities} identities, so this tells little of others"
+            f"       it was trained on {loss.seen} of these {loss.identities} identities: it tells little of others"
         )
     return lines

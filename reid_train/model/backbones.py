@@ -31,6 +31,9 @@ class Backbone(nn.Module, ABC):
     mean: tuple[float, ...] = IMAGENET_MEAN
     """Mean of red, green and blue, 0 to 1, by which the network wants its images normalised."""
     std: tuple[float, ...] = IMAGENET_STD
+    source: str | None = None
+    """Where its own weights lie, `hf-hub:owner/name` for instance (reid_train/model/hub.py); None for weights that
+    `imagenet_state` knows."""
     published_alone = False
     """Whether such backbones are usually published without a head: then a head that is missing is not told of."""
 

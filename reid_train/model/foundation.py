@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from data.system.errors import UserError, in_one_line
 from reid_train.model.backbones import Backbone
-from reid_train.model.hub import REACHABLE_S, as_folder, config_of, is_source, weights_folder
+from reid_train.model.hub import REACHABLE_S, as_folder, config_of, is_source
 from reid_train.model.published import of_clip, of_mmcv_swin
 
 # B images, C channels, H height, W width
@@ -53,7 +53,7 @@ class TimmBackbone(Backbone):
 
     def __init__(self, name: str, image_size: tuple[int, int]):
         super().__init__()
-        self.name = name
+        self.name, self.source = name, name if is_source(name) else None
         size, as_map, shape = _found_out(name, image_size)
         self.size = None if size == image_size else size
         self.recipe = partial(_create, name, size, as_map=as_map)
@@ -80,9 +80,8 @@ class TimmBackbone(Backbone):
         return {f"net.{name}" for name in names}
 
     def imagenet_state(self) -> dict[str, torch.Tensor]:
-        """timm's own weights of this name, fitted to this size, from its cache or the network; a source's own."""
-        if is_source(self.name):
-            return self._weights_of_source()
+        """timm's own weights of this name, fitted to this size, from its cache or the network."""
+        assert self.source is None, "a source has a file of weights (reid_train/model/hub.py)"
         about = get_pretrained_cfg(self.name)
         hub = about.hf_hub_id if about is not None else None
         # The network is asked only if the cache does not have them: without a network that takes a minute.
@@ -105,16 +104,6 @@ class TimmBackbone(Backbone):
                 f"`hf download {hub} {HUB_WEIGHTS}` makes the folder {folder}, which belongs in "
                 f"{constants.HF_HUB_CACHE} (HF_HOME names another place)"
             ) from error
-        state: dict[str, torch.Tensor] = net.state_dict()
-        return state
-
-    def _weights_of_source(self) -> dict[str, torch.Tensor]:
-        folder = weights_folder(self.name)
-        try:
-            net = self.recipe(pretrained=True, pretrained_cfg_overlay={"file": str(folder)})
-        except Exception as error:  # a torn file, and one of another model, raise many kinds
-            reason = in_one_line(error, 160)
-            raise UserError(f"{folder}: its weights do not fit its config.json, or are damaged ({reason})") from error
         state: dict[str, torch.Tensor] = net.state_dict()
         return state
 

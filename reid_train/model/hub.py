@@ -2,7 +2,7 @@
 
 is_source("hf-hub:owner/name"), is_source("local-dir:/models/mine")  # True, True
 config_of("hf-hub:owner/name")["architecture"]  # "vit_small_patch16_224"
-weights_folder("hf-hub:owner/name")  # .../models--owner--name/snapshots/1a2b...
+weights_file("hf-hub:owner/name")  # .../models--owner--name/snapshots/1a2b.../model.safetensors
 
 Each is a folder with config.json, which says what timm has to make, and a file of weights. The hub's are kept in the
 Hugging Face cache; the network is asked only for what is not there. Imports no timm.
@@ -73,11 +73,6 @@ def as_folder(name: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="reid-timm-") as folder:
         (Path(folder) / CONFIG).write_text(json.dumps(config_of(name)), encoding="utf-8")
         yield f"{FOLDER}{folder}"
-
-
-def weights_folder(name: str) -> Path:
-    """The folder with the model's file of weights, which is fetched where it is not there. Raises UserError."""
-    return weights_file(name).parent
 
 
 def weights_file(name: str) -> Path:

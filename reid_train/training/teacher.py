@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from data.sets.splits import TrainingData
 from data.system.errors import UserError
 from reid_train.checkpoints.checkpoint import WEIGHTS, Checkpoint, build_model, load_network
+from reid_train.checkpoints.pretrained import published_state
 from reid_train.model.hub import input_size, is_source
 from reid_train.model.matching import load_matching
 from reid_train.model.network import ReIDModel
@@ -83,7 +84,7 @@ def _foundation(teacher: str) -> Teacher:
     settings = foundation_settings(teacher)
     model = build_model(settings, identities=1)  # whose neck passes on what it is given
     try:
-        load_matching(model, model.backbone.imagenet_state(), "imagenet", head=False)
+        load_matching(model, *published_state(model), head=False)
     except UserError as error:
         raise UserError(f"teacher={teacher}: {error}; or take a checkpoint of this project") from error
     return Teacher(model, settings, outputs=None)

@@ -2,8 +2,10 @@
 
 bring_back(study, record)  # from a storage that several machines share
 keep_best(study.folder, winner)
+write_best_card(study.folder)  # best/README.md
 """
 
+import logging
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -13,12 +15,15 @@ from data.system.errors import UserError
 from data.system.files import read_json, write_json
 from data.system.passwords import without_passwords
 from reid_train.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from reid_train.inference.card import write_card
 from tuning.confirm.candidates import candidates
 from tuning.confirm.winner import Winner, median_run
 from tuning.decide.keep import best_few
 from tuning.record.folders import BEST, BEST_LABEL, repeat_folder, trial_folder
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialState
+
+logger = logging.getLogger(__name__)
 
 
 def bring_back(study: Study, record: Study) -> None:
@@ -81,3 +86,18 @@ def keep_best(folder: Path, best: Winner) -> None:
     )
     write_json(unfinished / BEST_LABEL, label)
     unfinished.rename(target)
+
+
+def write_best_card(folder: Path) -> None:
+    """Writes best/README.md anew, where there is a winner: the test images may have been looked at again."""
+    if (folder / BEST).is_dir():
+        card_or_warning(folder / BEST)
+
+
+def card_or_warning(folder: Path) -> None:
+    """Writes the model card of a checkpoint's folder. Where it cannot be written, a warning says so: results are not
+    lost for it."""
+    try:
+        write_card(folder)
+    except UserError as error:
+        logger.warning("the model card was not written: %s", error)

@@ -25,6 +25,7 @@ from reid_train.settings.config import TrainConfig, check_training, fit_defaults
 from reid_train.training.check import check_start
 from reid_train.training.folder import log_to, train_into
 from reid_train.training.teacher import load_teacher
+from tuning.result.best import card_or_warning
 from tuning.result.tables import markdown_table, plain_table
 
 SHORT = {"mAP_trapezoid": "mAP (trapezoid)", "rank1": "rank 1", "rank5": "rank 5", "rank10": "rank 10"}
@@ -52,6 +53,7 @@ def retrain(study: Path, config: TrainConfig, seeds: int, cache: dict[str, Any])
         train_into(config.changed(seed=seed), data, pixels, folder)
         print(keep_threshold(folder, data, pixels), flush=True)
         figures.append({"seed": seed, **test_metrics(folder, query, gallery, config.device, cache)})
+        card_or_warning(folder)
     write_results(study / "retrain", config.num_epochs, figures)
 
 

@@ -31,6 +31,7 @@ from tuning.record.lock import process_in
 from tuning.record.study import Study
 from tuning.record.trial import ENDED, TrialRecord, TrialState
 from tuning.result.ablation import ABLATION_HEADER, read_ablation
+from tuning.result.best import write_best_card
 from tuning.result.effects import describe_effects, effects
 from tuning.result.hints import edges, next_search
 from tuning.result.page import write_page
@@ -54,7 +55,9 @@ NAMED_FAILURES = 5
 
 
 def write_results(study: Study, *, images: bool | None = None) -> None:
-    """Writes tables, plots, summary.md and report.html from the study's record; `images` as to `write_page`."""
+    """Writes tables, plots, summary.md, report.html and the winner's card from the study's record; `images` as to
+    `write_page`."""
+    write_best_card(study.folder)
     write_tables(study)
     figures = study_figures(study)
     save_figures(figures, study.folder / "plots")

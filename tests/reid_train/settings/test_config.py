@@ -102,7 +102,7 @@ def test_several_mistakes_give_one_line_each(config_file):
         ("learning_rate: -1", "learning_rate=-1 should be greater than 0"),
         ("weight_decay: -1e-4", "weight_decay=-0.0001 should be greater than or equal to 0"),
         ("dataset: imagenet", "should be 'market1501', 'veri'"),
-        ("backbone: resnet51", "should be resnet50, resnet50_ibn, resnet18 or timm/NAME; did you mean resnet50?"),
+        ("backbone: resnet51", "timm/hf-hub:OWNER/NAME or timm/local-dir:/FOLDER; did you mean resnet50?"),
         ("last_stride: 3", "last_stride=3 should be 1 or 2"),
         ("backbone: timm/", "backbone='timm/' should be resnet50"),
         ("freeze: first_0", "freeze='first_0' should be none, backbone or first_N"),
