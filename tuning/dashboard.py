@@ -12,7 +12,7 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from data.system.commands import python_command
+from data.system.commands import install_command
 from data.system.errors import UserError, exit_on_user_error
 from data.system.options import CommandParser
 
@@ -63,7 +63,7 @@ def check_packages() -> None:
     try:
         import optuna_dashboard  # noqa: F401
     except ImportError as error:
-        install = python_command("pip", "install", "reid-tuning[dashboard]")
+        install = install_command("dashboard")
         raise UserError(f"the dashboard needs {error.name}, which is not installed: {install}") from error
 
 

@@ -49,6 +49,11 @@ def python_command(module: str, *arguments: str) -> str:
     return shlex.join([installed(Path(sys.executable).name), "-m", module, *map(without_passwords, arguments)])
 
 
+def install_command(extra: str) -> str:
+    """What installs the packages of one of pyproject's extras, given from the project's folder."""
+    return python_command("pip", "install", "--constraint", "constraints.txt", "--editable", f".[{extra}]")
+
+
 def installed(name: str) -> str:
     """A program of this Python's environment: `.venv/bin/optuna`."""
     file = Path(sys.executable).with_name(name)

@@ -15,7 +15,7 @@ from data.pixels.bad_images import usable_test
 from data.pixels.cache import Pixels, open_pixels
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
-from data.system.commands import python_command
+from data.system.commands import command
 from data.system.errors import UserError
 from reid_train.checkpoints.checkpoint import load_checkpoint
 from reid_train.inference.embedder import Embedder, load_model
@@ -109,7 +109,7 @@ def keep_threshold(checkpoint: str | Path, data: TrainingData, pixels: Pixels) -
     if not data.query:
         return (
             "no threshold: all identities were trained on, and those of other models do not fit this one; "
-            f"{python_command('reid_train.errors', '--checkpoint', str(checkpoint), '--test')} measures one on the "
+            f"{command('reid_train.errors', '--checkpoint', str(checkpoint), '--test')} measures one on the "
             "test images, which is counted"
         )
     started = time.monotonic()

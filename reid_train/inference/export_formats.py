@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from data.system.commands import python_command
+from data.system.commands import install_command
 from data.system.errors import UserError
 from data.system.files import replacing
 from reid_train.checkpoints.checkpoint import Checkpoint, load_network
@@ -224,7 +224,7 @@ def check_packages(format: str, *, writes: bool = True) -> None:
             import onnx  # noqa: F401
             import onnxscript  # noqa: F401
     except ImportError as error:
-        install = python_command("pip", "install", "--constraint", "constraints.txt", "--editable", ".[export]")
+        install = install_command("export")
         way_out = ", or choose --format pt2" if writes else ""
         raise UserError(
             f"--format onnx needs {error.name or 'onnx'}, which is not installed: {install}{way_out}"

@@ -171,7 +171,7 @@ def test_a_missing_package_is_one_line_with_the_way_out(study, monkeypatch):
     done = run_here("tuning.publish", study.folder, "--to", "wandb")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "--to wandb needs wandb, which is not installed: " in done.stderr
-    assert "pip install 'reid-tuning[wandb]'" in done.stderr
+    assert "pip install --constraint constraints.txt --editable '.[wandb]'" in done.stderr
 
 
 def test_a_search_is_published_beside_it_and_to_its_end(study):

@@ -17,7 +17,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from data.system.commands import python_command
+from data.system.commands import install_command
 from data.system.errors import UserError
 from data.system.passwords import without_passwords
 
@@ -46,7 +46,7 @@ def engine_url(url: str) -> str:
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
-        install = python_command("pip", "install", "--constraint", "constraints.txt", "--editable", ".[postgresql]")
+        install = install_command("postgresql")
         raise UserError(f"--study-storage needs psycopg, which is not installed: {install}") from error
     return f"postgresql+psycopg://{rest}"
 

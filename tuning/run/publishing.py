@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from data.system.commands import python_command
+from data.system.commands import command, install_command
 from data.system.errors import UserError, printable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ AT_ONCE_S = 2.0
 def check_packages(to: str, option: str) -> None:
     """Raises UserError that begins with the option where what the logger needs is not installed."""
     if find_spec(PACKAGES[to]) is None:
-        install = python_command("pip", "install", f"reid-tuning[{to}]")
+        install = install_command(to)
         raise UserError(f"{option} {to} needs {PACKAGES[to]}, which is not installed: {install}")
 
 
@@ -84,5 +84,5 @@ def _end(process: "subprocess.Popen[bytes]", patience_s: float) -> str | None:
 
 def _say(folder: Path, to: str, problem: str) -> None:
     """A line, which has no part in how the search ends."""
-    later = python_command("tuning.publish", str(folder), "--to", to)
+    later = command("tuning.publish", str(folder), "--to", to)
     print(printable(f"note: not all is published: {problem[:200]}; the record is whole: {later} writes it"), flush=True)
