@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from tuning.result.plots import LOOK
 
-MOST_ARTISTS = 400
-"""Lines of one panel beyond which they become one picture inside the SVG, which would be slow and large otherwise."""
+MOST_ARTISTS = 120
+"""Lines and dots of one panel beyond which they become one picture inside the SVG, which would be slow and large otherwise."""
 RASTER_DPI = 110
 COLOURS = {
     "#000000": "ink", "#374151": "ink", "#6b7280": "soft", "#94a3b8": "faint", "#e5e7eb": "grid", "#ffffff": "card",
@@ -33,9 +33,10 @@ def in_page(figures: Mapping[str, Figure]) -> dict[str, Markup]:
 
 def _svg(figure: Figure, name: str) -> Markup:
     for axes in figure.axes:
-        many = len(axes.lines) > MOST_ARTISTS
-        for line in axes.lines if many else ():
-            line.set_rasterized(True)
+        dots = sum(len(collection.get_offsets()) for collection in axes.collections)
+        if len(axes.lines) + dots > MOST_ARTISTS:
+            for artist in (*axes.lines, *axes.collections):
+                artist.set_rasterized(True)
     written = io.StringIO()
     look = {**LOOK, "svg.fonttype": "none", "svg.hashsalt": name}  # one salt each: names differ between the pictures
     with matplotlib.rc_context(look):
