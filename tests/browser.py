@@ -52,9 +52,18 @@ def open_page(browser: Any, file: Path, *, width: int = 1280, height: int = 900,
     context = browser.new_context(viewport={"width": width, "height": height}, **options)
     page, requests, errors = context.new_page(), list[str](), list[str]()
     address = file.absolute().as_uri()
-    page.on("request", lambda request: request.url in (address, *_inside(request.url)) or requests.append(request.url))
+
+    def request(asked: Any) -> None:
+        if asked.url not in (address, *_inside(asked.url)):
+            requests.append(asked.url)
+
+    def console(said: Any) -> None:
+        if said.type == "error":
+            errors.append(said.text)
+
+    page.on("request", request)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda said: said.type == "error" and errors.append(said.text))
+    page.on("console", console)
     page.goto(address)
     return Opened(page, requests, errors)
 

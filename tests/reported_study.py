@@ -128,8 +128,9 @@ def try_one(study: Study, place: int, values: Mapping[str, Any], rng: np.random.
 def conclude(study: Study, record: Study | None, rng: np.random.Generator) -> None:
     """Repeats of the best three, the winner, and what a search's end writes."""
     found = sorted(candidates(study, record), key=lambda one: -max(run.score for run in one.runs))
-    for one in found[:3] if record is not None else []:
-        for seed in (1, 2):
+    for one in found[:3]:
+        for seed in (1, 2) if record is not None else ():
+            assert record is not None
             number = record.add({}, {"of": one.of, "parameters": one.parameters, "seed": seed})
             train(record, number, RUNGS[1], true_score(one.parameters, RUNGS[1]) + rng.normal(0, 0.012), rng)
             record.finish(number, TrialState.COMPLETE)

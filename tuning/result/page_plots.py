@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 
 from tuning.result.plots import LOOK
 
-MOST_ARTISTS = 120
-"""Lines and dots of one panel beyond which they become one picture inside the SVG, which would be slow and large otherwise."""
-RASTER_DPI = 110
+MOST_BYTES = 120_000
+"""A larger picture, of many trials, is named instead: the page stays below 1 MB."""
 COLOURS = {
     "#000000": "ink", "#374151": "ink", "#6b7280": "soft", "#94a3b8": "faint", "#e5e7eb": "grid", "#ffffff": "card",
     "#2563eb": "blue", "#ea580c": "orange", "#16a34a": "green", "#7c3aed": "purple", "#dc2626": "red",
@@ -32,22 +31,20 @@ def in_page(figures: Mapping[str, Figure]) -> dict[str, Markup]:
 
 
 def _svg(figure: Figure, name: str) -> Markup:
-    for axes in figure.axes:
-        dots = sum(len(collection.get_offsets()) for collection in axes.collections)
-        if len(axes.lines) + dots > MOST_ARTISTS:
-            for artist in (*axes.lines, *axes.collections):
-                artist.set_rasterized(True)
     written = io.StringIO()
     look = {**LOOK, "svg.fonttype": "none", "svg.hashsalt": name}  # one salt each: names differ between the pictures
     with matplotlib.rc_context(look):
-        figure.savefig(written, format="svg", bbox_inches="tight", dpi=RASTER_DPI, metadata={"Date": None})
+        figure.savefig(written, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = re.sub(r"<(metadata|style)\b.*?</\1>|<!--.*?-->|<defs>\s*</defs>", "", written.getvalue(), flags=re.DOTALL)
     text = GROUP.sub("", text[text.index("<svg ") :])
     text = re.sub(r'style="[^"]*"', lambda style: _style(style[0]), text)
     text = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: _shorter(found[0]), text)
     opening = rf'<svg viewBox="\1" role="img" aria-label="{name.replace("_", " ")}">'
     text = re.sub(r'^<svg .*?viewBox="([^"]*)".*?>', opening, text)
-    return Markup(re.sub(r">\s+<", "><", text))
+    text = re.sub(r">\s+<", "><", text)
+    if len(text) > MOST_BYTES:
+        return Markup('<p class="soft">{}: of so many trials in plots/{}.png</p>').format(name.replace("_", " "), name)
+    return Markup(text)
 
 
 def _style(text: str) -> str:
