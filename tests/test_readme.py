@@ -191,7 +191,7 @@ def test_example_manifest_is_read(tmp_path):
 
 def test_example_in_python_runs(tmp_path, monkeypatch):
     (text,) = blocks(README, "python")
-    assert text in blocks(ROOT / "docs/models.md", "python") and len(text.splitlines()) == 5
+    assert text in blocks(ROOT / "docs/use.md", "python") and len(text.splitlines()) == 5
     make_checkpoint(tmp_path / "results/sample/best")
     rng = np.random.default_rng(0)
     for name in ("a", "b", "c"):
