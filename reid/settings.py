@@ -1,6 +1,6 @@
 """Lists the settings of trainings and of studies: what each takes, its default and its meaning.
 
-reid settings [NAME ...] [--json | --markdown | --schema]
+reid settings [NAME ...] [--json | --schema]
 """
 
 import argparse
@@ -40,7 +40,6 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="a setting, or a part of its name")
     add_json_option(parser)
-    parser.add_argument("--markdown", action="store_true", help="as a page of tables")
     parser.add_argument("--schema", action="store_true", help=f"the JSON schema of search spaces ({SCHEMA})")
     return parser.parse_args()
 
@@ -56,9 +55,7 @@ def main() -> None:
     found = matching(arguments.names)
     with answering(arguments.json) as answer:
         answer["settings"] = [setting._asdict() for setting in found]
-        if arguments.markdown:
-            print(markdown(found), end="")
-        elif not arguments.json:
+        if not arguments.json:
             print("\n\n".join(map(describe, found)))
 
 
@@ -150,27 +147,6 @@ def describe(setting: Setting) -> str:
     lines += textwrap.wrap(setting.meaning, WIDTH, initial_indent="    ", subsequent_indent="    ")
     lines += [f"    Cannot be searched: {setting.not_searchable}."] if setting.not_searchable else []
     return "\n".join(lines)
-
-
-def markdown(settings: list[Setting] | None = None) -> str:
-    """A table for each group: of all settings, or of those given."""
-    groups: dict[tuple[str, str], list[Setting]] = {}
-    for setting in all_settings() if settings is None else settings:
-        groups.setdefault((setting.of, setting.group), []).append(setting)
-    return "\n".join(_table(of, group, found) for (of, group), found in groups.items())
-
-
-def _table(of: str, group: str, settings: list[Setting]) -> str:
-    from data.system.wording import in_markdown
-
-    place = "under `study` of a space" if of == "study" else "in a training's file, and in a space"
-    lines = [f"## {group}", "", f"Settings of a {of}, {place}.", "", "| setting | takes | default | meaning |"]
-    lines.append("| --- | --- | --- | --- |")
-    for setting in settings:
-        meaning = setting.meaning + (f" Not searched: {setting.not_searchable}." if setting.not_searchable else "")
-        cells = f"`{setting.name}`", in_markdown(setting.takes), f"`{shown(setting.default)}`", in_markdown(meaning)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

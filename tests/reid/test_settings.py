@@ -5,7 +5,7 @@ import json
 import pytest
 
 from data.system.errors import UserError
-from reid.settings import all_settings, markdown, matching, shown, takes
+from reid.settings import all_settings, matching, shown, takes
 from reid_train.settings.config import FIELD_NAMES, TrainConfig, make_config
 from tests.commands import run_here
 from tuning.space.read import NOT_SEARCHABLE
@@ -82,11 +82,3 @@ def test_the_command_prints_text_json_or_a_page():
     assert [one["name"] for one in answer["settings"]] == list(KNOWN) and len(answer) == 1
     (one,) = json.loads(run_here("reid.settings", "data_dir", "--json").stdout)["settings"]
     assert one == KNOWN["data_dir"]._asdict() and one["not_searchable"].startswith("trials on different data")
-    page = run_here("reid.settings", "--markdown").stdout
-    assert page == markdown()
-
-
-def test_the_page_has_a_row_of_four_cells_for_each_setting():
-    rows = [line for line in markdown().splitlines() if line.startswith("| `")]
-    assert [row.split("`")[1] for row in rows] == list(KNOWN)
-    assert all(len(row.replace("\\|", "").split("|")) == 6 for row in rows)
