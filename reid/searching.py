@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from data.system.commands import python_command
+from data.system.commands import command
 from data.system.errors import UserError
 from reid.result import Result
 from tuning.prepare.begin import read_space_of, study_folder
@@ -67,7 +67,7 @@ def run(request: SearchRequest, *, quiet: bool = False) -> Result:
     """Searches, and gives the study. Raises UserError; after Ctrl-C KeyboardInterrupt, with the study settled."""
     began = time.monotonic()
     check_ray()
-    request = request.changed(command=python_command("tuning.search", *request.words()))
+    request = request.changed(command=command("tuning.search", *request.words()))
     with undisturbed(), redirect_stdout(io.StringIO()) if quiet else ExitStack():
         from tuning.search import search
 

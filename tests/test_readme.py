@@ -141,13 +141,15 @@ def place(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def make_checkpoint(folder: Path) -> None:
-    """An untrained model, small enough for a test."""
+    """An untrained model, small enough for a test, and its exported file."""
     from reid_train.checkpoints.checkpoint import build_model, save_checkpoint
+    from reid_train.inference.export_formats import export
 
     torch.manual_seed(0)
     config = TrainConfig(backbone="resnet18", image_height=32, image_width=16, device="cpu")
     described = {"config": config, "epoch": 1, "metrics": {}, "identities": [1, 2]}
     save_checkpoint(folder, build_model(config, 2).state_dict(), **described)
+    export(folder, "onnx", folder / "model.onnx")
 
 
 @pytest.mark.parametrize(

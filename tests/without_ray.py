@@ -4,7 +4,7 @@ def test_...(without_ray):
     done = run_here("tuning.search", "--space", ...)  # a second or two, where a real one takes twenty
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
@@ -58,7 +58,13 @@ def tell(scheduler: RungScheduler, trial: StubTrial, told: Iterable[Told], progr
 
 
 def run_trials_here(
-    work: Work, data: TrainingData, pixels: Pixels, resources: Resources, *, address: str | None = None
+    work: Work,
+    data: TrainingData,
+    pixels: Pixels,
+    resources: Resources,
+    *,
+    address: str | None = None,
+    told: Callable[[], None] | None = None,
 ) -> None:
     """What tuning.run.trials.run_trials does, one trial after the other and in this process."""
     assert address is None
@@ -75,6 +81,8 @@ def run_trials_here(
                 telling = train(job_of(config), data, pixels, study.storage)
                 tell(scheduler, trial, telling, progress)
                 telling.close()
+                if told is not None:
+                    told()
     except SearchStopped as stopped:
         raise stopped.reason from None
     finally:

@@ -88,7 +88,16 @@ def onnx_session(file: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(_in_utf8(file), options, providers=["CPUExecutionProvider"])
+
+
+def _in_utf8(file: Path) -> Path | bytes:
+    """The file, or what is in it: onnxruntime takes no path that is no UTF-8."""
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return file.read_bytes()
+    return file
 
 
 def write_torchscript(module: nn.Module, example: torch.Tensor, description: str) -> bytes:

@@ -56,7 +56,7 @@ class NowAndThen(logging.Filter):
         done, of, now = getattr(record, "step", None), getattr(record, "steps", 0), time.monotonic()
         if done is None:
             return True
-        if self.first is None:
+        if self.first is None or done <= self.first[1]:  # another run of this process, maybe
             self.first, self.told_at = (now, done), now
         if now - self.told_at < TOLD_S:
             return False

@@ -65,6 +65,7 @@ def test_it_leaves_history_log_plot_and_checkpoint(trained):
         "history.png",
         "model.json",
         "model.safetensors",
+        "threshold.json",
         "train.log",
     ]
     said, *lines = [line for line in done.stdout.splitlines() if not line.startswith("decod")]

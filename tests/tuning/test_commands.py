@@ -130,7 +130,7 @@ ANY = "search:\n  margin: [0.3, soft]\n"
         (ANY, ["--trials", "0"], "--trials 0: at least 1"),
         (ANY, ["--trials", "100001"], "--trials 100001: at least 1, at most 100,000"),
         (ANY, ["--trails", "4"], "--trails: no such option; did you mean --trials?"),
-        (ANY, ["--time-budget", "soon"], "--time-budget 'soon' should be a number with s, m, h or d"),
+        (ANY, ["--time-budget", "soon"], "--time-budget 'soon' should be a number above 0 with s, m, h or d"),
         (ANY, ["--name", "../elsewhere"], "--name ../elsewhere: a folder's name is needed"),
         (
             ANY,

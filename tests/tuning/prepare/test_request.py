@@ -10,6 +10,14 @@ from tuning.search import parse_arguments
 
 ALL = {
     "space": "my space.yaml",
+    "config": "recipe.yaml",
+    "search": ("margin=0.1,0.3", "learning_rate=1e-4..1e-2:log"),
+    "sampler": "tpe",
+    "study": ("rungs=[4,12]",),
+    "no_test": True,
+    "json": True,
+    "images": False,
+    "open": True,
     "data_dir": "data/here",
     "set": ("margin=0.3", "optimizer=sgd"),
     "time_budget": "45m",

@@ -5,6 +5,7 @@ from dataclasses import replace
 import matplotlib
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from PIL import Image
 
 from tests.reports import epoch_report
@@ -114,7 +115,12 @@ def test_the_line_of_the_history_tells_the_highest_score_and_a_ring_the_best_tri
 
 def test_the_best_is_the_trial_that_best_is_made_of_not_the_one_of_the_highest_score(study, monkeypatch):
     shown = []
-    monkeypatch.setattr(plots, "plot_history", lambda rows, file, title: shown.append((title, rows[-1]["val_mAP"])))
+
+    def draw(rows, title):
+        shown.append((title, rows[-1]["val_mAP"]))
+        return Figure()
+
+    monkeypatch.setattr(plots, "history_figure", draw)
     for score in (0.2, 0.3, 0.25):
         train(study, score, [2, 4], TrialState.COMPLETE)
     (study.folder / "best").mkdir()

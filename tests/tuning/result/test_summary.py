@@ -62,7 +62,7 @@ def test_the_page_is_the_last_line_but_one_and_the_next_command_the_last(study, 
         print_results(study, Console(file=io.StringIO(), width=100))
         everything, *shown, following = capsys.readouterr().out.splitlines()[1:]
         assert everything.startswith(f"everything is in {study.folder} (")
-        assert shown == [f"to look at: {study.folder}/report.html"] * page
+        assert shown == [f"all on one page: {study.folder}/report.html"] * page
         assert following.startswith("next: ") and following.endswith(f" -m tuning.retrain {study.folder}")
 
 

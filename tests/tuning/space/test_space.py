@@ -415,7 +415,7 @@ def test_durations_are_shown_as_they_are_read(seconds):
 
 @pytest.mark.parametrize("text", ["", "0", "2 weeks", "-1h", "h", "9" * 309])
 def test_durations_that_are_none(text):
-    with pytest.raises(UserError, match="should be a number with s, m, h or d"):
+    with pytest.raises(UserError, match="should be a number above 0 with s, m, h or d"):
         parse_duration(text)
 
 
