@@ -1,8 +1,8 @@
-"""Makes the pages' pictures from a study of the drawn sample: search.png, history.png, ranks.png, report-first.png.
+"""Makes the pages' pictures from a study of the drawn sample: search.png, history.png, ranks.png.
 
 make search && python -m docs.pictures results/sample
 
-The terminal's picture and the report's first screen are taken by chromium, headless.
+The terminal's picture is taken by chromium, headless. Those of report.html are tests/benchmarks/screenshots.py's.
 """
 
 import os
@@ -24,8 +24,6 @@ from reid_train.settings.config import read_config
 
 DOCS = Path(__file__).parent
 COLUMNS = 118
-SCREEN = 1280, 860
-"""Width and height of the report's first screen, in pixels."""
 MOST_BYTES = 200_000
 """Largest picture; a larger one is made narrower."""
 
@@ -41,7 +39,7 @@ def main() -> None:
 
 
 def make_pictures(study: Path, out: Path) -> list[Path]:
-    """The files that were made; report-first.png only where the study has a report.html."""
+    """The files that were made."""
     if not (study / "best_config.yaml").is_file():
         raise UserError(f"{study}: holds no finished study; give: make search")
     made = [
@@ -49,8 +47,6 @@ def make_pictures(study: Path, out: Path) -> list[Path]:
         Path(shutil.copy(study / "plots" / "best_training_history.png", out / "history.png")),
         picture_of_ranks(study, out / "ranks.png"),
     ]
-    if (study / "report.html").is_file():
-        made.append(screenshot(study / "report.html", SCREEN, out / "report-first.png"))
     for file in made:
         make_small(file)
     return made
