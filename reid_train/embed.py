@@ -9,13 +9,13 @@ python -m reid_train.embed --checkpoint DIR --images DIR --out emb.npz|emb.parqu
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.sets.listing import GALLERY, QUERY, TRAIN
 from data.sets.readers import READERS
+from data.system.answers import add_json_option, answering
 from data.system.errors import UserError, exit_on_user_error, printable
 from data.system.options import (
     CommandParser,
@@ -74,13 +74,20 @@ def parse_arguments() -> argparse.Namespace:
         help="where it is kept which images are whole (for --on-bad-image skip); default: reid-tuning/pixels in "
         "$XDG_CACHE_HOME or ~/.cache",
     )
-    parser.add_argument("--json", action="store_true", help="prints the result as JSON")
+    add_json_option(parser)
     return parser.parse_args()
 
 
 @exit_on_user_error
 def main() -> None:
     arguments = parse_arguments()
+    with answering(arguments.json) as answer:
+        answer |= embed(arguments)
+
+
+def embed(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Writes the file, and gives what `--json` does: `out`, what the file says of itself, `seconds` and
+    `images_left_out`."""
     if arguments.batch_size < 1:
         raise UserError(f"--batch-size {arguments.batch_size}: at least 1")
     checkpoint, out = checkpoint_option(arguments), check_out(Path(arguments.out))
@@ -99,7 +106,7 @@ def main() -> None:
         **image_options(arguments),
         cache_dir=arguments.cache_dir,
     )
-    if images.left_out and not arguments.json:
+    if images.left_out:
         print(describe_left_out(images.left_out, "given"), flush=True)
     model = open_model(checkpoint, device=arguments.device)
     began = time.monotonic()
@@ -107,17 +114,12 @@ def main() -> None:
         options = {"batch_size": arguments.batch_size, "flip_tta": arguments.flip_tta, "told": told}
         about = write_embeddings(model, images, out, **options)
     seconds = time.monotonic() - began
-    if arguments.json:
-        left_out = [str(path) for path in images.left_out]
-        print(
-            json.dumps({"out": str(out), **about, "seconds": round(seconds, 3), "images_left_out": left_out}, indent=2)
-        )
-        return
     rate = len(images.paths) / max(seconds, 1e-9)
     print(f"{len(images.paths):,} images, {model.width} numbers each, in {seconds:.1f} s ({rate:.0f} images/s)")
     if images.shows_test_images:
         print("with test images: figures that you make of them are looks which no study counts")
     print(printable(f"written to {out}"))
+    return {"out": out, **about, "seconds": round(seconds, 3), "images_left_out": images.left_out}
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ and gallery, and the study in whose folder the checkpoint lies counts that. Prog
 """
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.sets.readers import READERS
+from data.system.answers import add_json_option, answering
 from data.system.errors import UserError, exit_on_user_error, printable
 from data.system.options import (
     CommandParser,
@@ -57,7 +57,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="FILE",
         help=f"JSON file, and beside it rank lists as a picture (.png); default: {ERRORS} in the checkpoint's folder",
     )
-    parser.add_argument("--json", action="store_true", help="prints the JSON file's content and nothing else")
+    add_json_option(parser)
     return parser.parse_args()
 
 
@@ -109,6 +109,12 @@ def _report(checkpoint: str | Path, looked_at: "LookedAt", device: str, cache: M
 @exit_on_user_error
 def main() -> None:
     arguments = parse_arguments()
+    with answering(arguments.json) as answer:
+        answer |= tell_errors(arguments)
+
+
+def tell_errors(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measures, writes and prints as the arguments say. Gives what errors.json holds, which `--json` prints, too."""
     checkpoint = checkpoint_option(arguments)
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
     out = check_out(Path(arguments.out) if arguments.out else folder / ERRORS)
@@ -122,7 +128,7 @@ def main() -> None:
 
     changes = {**_changes(arguments.data_dir, arguments.dataset), **image_options(arguments)}
     looked_at = _images(checkpoint, arguments.test, changes, arguments.cache_dir)
-    if looked_at.left_out and not arguments.json:
+    if looked_at.left_out:
         print(describe_left_out(looked_at.left_out, "test" if arguments.test else "training"), flush=True)
     report = _report(checkpoint, looked_at, arguments.device, cache_options(arguments))
     said = [*_count_told(checkpoint, arguments.test), *_keep_threshold(checkpoint, report)]
@@ -131,12 +137,10 @@ def main() -> None:
         plot_errors(report, picture)
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be written: {error.strerror}; choose another --out") from error
-    if arguments.json:
-        print(json.dumps(report, indent=2))
-        return
     print_errors(report, str(checkpoint))
     for line in ["", *said, f"rank lists: {picture}", f"written to {out}"]:
         print(printable(line))
+    return report
 
 
 def _count_told(checkpoint: Path, test: bool) -> list[str]:

@@ -4,9 +4,9 @@ python -m tuning.compare results/A results/B ... [--json]
 """
 
 import argparse
-import json
 from pathlib import Path
 
+from data.system.answers import add_json_option, answering
 from data.system.errors import UserError, exit_on_user_error
 from data.system.options import CommandParser
 
@@ -18,7 +18,7 @@ def parse_arguments() -> argparse.Namespace:
         "each search took, and the settings in which they differ. Says whether the difference can be told from chance.",
     )
     parser.add_argument("studies", nargs="+", metavar="results/NAME", help="the studies' folders; two or more")
-    parser.add_argument("--json", action="store_true", help="prints the same as JSON")
+    add_json_option(parser)
     return parser.parse_args()
 
 
@@ -35,11 +35,9 @@ def main() -> None:
     from data.system.wording import open_console
     from tuning.result.comparison import compare, print_comparison
 
-    compared = compare(folders)
-    if arguments.json:
-        print(json.dumps(compared, indent=2))
-    else:
-        print_comparison(compared, open_console())
+    with answering(arguments.json) as answer:
+        answer |= compare(folders)
+        print_comparison(answer, open_console())
 
 
 if __name__ == "__main__":
