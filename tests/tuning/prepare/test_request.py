@@ -38,9 +38,15 @@ ALL = {
 """A value of every option that a command line can name, unlike its default; --cache-dir is a path."""
 
 
-@pytest.mark.parametrize("names", [[], list(ALL), *([name] for name in ALL)], ids=str)
+NEEDS = {"config": ["search"], "json": ["plan"]}
+"""Options that go with others alone; config takes the place of a space, too."""
+SOME = [[], [name for name in ALL if name != "config"], *([name, *NEEDS.get(name, [])] for name in ALL)]
+
+
+@pytest.mark.parametrize("names", SOME, ids=str)
 def test_words_of_a_request_ask_for_the_same(names, monkeypatch, tmp_path):
-    request = SearchRequest(cache_dir=tmp_path, **{name: ALL[name] for name in names})
+    values = {name: ALL[name] for name in names} | ({"space": None} if "config" in names else {})
+    request = SearchRequest(cache_dir=tmp_path, **values)
     monkeypatch.setattr(sys, "argv", ["search", *request.words()])
     assert SearchRequest.of(parse_arguments()) == request
 

@@ -223,7 +223,7 @@ def assert_same_figures(report: EpochReport, known: EpochReport) -> None:
         if name in ("seconds", "images_per_s"):
             continue
         exact = isinstance(value, int) or value is None
-        tolerance = {"abs": 1e-6} if name.startswith("val_m") or "rank" in name else {"rel": 1e-4}
+        tolerance = {"abs": 1e-6} if name.startswith(("val_mA", "val_mI", "val_rank")) else {"rel": 1e-4}
         assert getattr(report, name) == (value if exact else pytest.approx(value, **tolerance)), name
 
 
