@@ -20,6 +20,7 @@ from data.system.errors import UserError, exit_on_user_error, printable
 from data.system.options import (
     CommandParser,
     add_checkpoint_option,
+    add_device_option,
     add_image_options,
     check_out,
     checkpoint_option,
@@ -65,7 +66,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", choices=list(READERS), help="the reader; default: detected")
     parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images at a time; default: 128")
     parser.add_argument("--flip-tta", action="store_true", help="mean of the picture's and its mirror image's features")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add_device_option(parser)
     add_image_options(parser)
     parser.add_argument(
         "--cache-dir",

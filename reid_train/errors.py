@@ -23,6 +23,7 @@ from data.system.options import (
     CommandParser,
     add_cache_options,
     add_checkpoint_option,
+    add_device_option,
     add_image_options,
     cache_options,
     check_out,
@@ -49,7 +50,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--test", action="store_true", help="query and gallery images instead; the checkpoint's study counts that"
     )
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add_device_option(parser)
     add_image_options(parser, "default: as in training")
     add_cache_options(parser)
     parser.add_argument(

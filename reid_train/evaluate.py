@@ -17,6 +17,7 @@ from data.system.options import (
     CommandParser,
     add_cache_options,
     add_checkpoint_option,
+    add_device_option,
     add_image_options,
     cache_options,
     check_out,
@@ -38,7 +39,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", choices=list(READERS), help="the reader; default: detected")
     parser.add_argument("--flip-tta", action="store_true", help="mean of the picture's and its mirror image's features")
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking (k1 20, k2 6, lambda 0.3)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add_device_option(parser)
     add_image_options(parser)
     add_cache_options(parser)
     parser.add_argument(

@@ -16,6 +16,7 @@ from data.system.errors import UserError, exit_on_user_error, printable
 from data.system.options import (
     CommandParser,
     add_checkpoint_option,
+    add_device_option,
     add_image_options,
     check_out,
     checkpoint_option,
@@ -33,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--image", required=True, metavar="FILE", help="the picture whose likes are looked for")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="images that are shown; default: 10")
     parser.add_argument("--dataset", choices=list(READERS), help="the reader; default: detected")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add_device_option(parser)
     add_image_options(parser)
     parser.add_argument(
         "--cache-dir",

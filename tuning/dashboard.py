@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from data.system.commands import install_command
 from data.system.errors import UserError, exit_on_user_error
-from data.system.options import CommandParser
+from data.system.options import CommandParser, add_study_argument
 
 if TYPE_CHECKING:
     from tuning.record.copied import Copy
@@ -30,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
         description="Opens a study in optuna-dashboard, for browsers of this machine alone. It shows a copy, which is "
         f"renewed every {EVERY_S:.0f} s; notes that are written there are not kept. Ctrl-C ends it.",
     )
-    parser.add_argument("study", metavar="results/NAME", help="the study's folder")
+    add_study_argument(parser)
     parser.add_argument("--port", type=int, default=0, metavar="N", help="default: one that is free")
     return parser.parse_args()
 

@@ -9,8 +9,9 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from data.system.commands import program
 from data.system.errors import UserError, exit_on_user_error, printable
-from data.system.options import CommandParser, check_out
+from data.system.options import CommandParser, add_study_argument, check_out
 
 LEFT_OUT = ("trials", "repeats", "ablation", "ray", "tensorboard", "mlruns", "wandb")
 """Folders that stay: weights and states of single runs, and what can be made of the record again."""
@@ -28,7 +29,7 @@ def parse_arguments() -> argparse.Namespace:
         "without training states, repeats and the weights of single trials. What is unpacked elsewhere is a study: it "
         "can be reported, retrained and embedded with.",
     )
-    parser.add_argument("study", metavar="results/NAME", help="the study's folder")
+    add_study_argument(parser)
     parser.add_argument("--out", metavar="FILE", help="default: results/NAME.zip")
     return parser.parse_args()
 
@@ -105,7 +106,8 @@ def needed_elsewhere(folder: Path) -> list[str]:
         options.append("--pretrained FILE")
     if config.teacher and Path(str(config.teacher)).exists():
         options.append("--teacher DIR")
-    return [f"elsewhere: unpack it, then tuning.report NAME; tuning.retrain NAME {' '.join(options)}"]
+    report, retrain = f"{program('tuning.report')} NAME", f"{program('tuning.retrain')} NAME {' '.join(options)}"
+    return [f"elsewhere: unpack it, then {report}; {retrain}"]
 
 
 def megabytes(size_bytes: int) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.system.errors import UserError, exit_on_user_error
-from data.system.options import CommandParser
+from data.system.options import CommandParser, add_study_argument
 
 if TYPE_CHECKING:
     from tuning.result.loggers import Target
@@ -31,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
         description="Writes a study to TensorBoard, W&B or MLflow from its record: a run for each trial, with its "
         "settings, its curve and its score, and one for the winner. Given again, it writes what is new.",
     )
-    parser.add_argument("study", metavar="results/NAME", help="the study's folder")
+    add_study_argument(parser)
     parser.add_argument("--to", required=True, choices=TO, help="where to")
     parser.add_argument(
         "--out", metavar="DIR", help="folder of event files, or of W&B's files; default: in the study's folder"

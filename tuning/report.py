@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data.system.answers import add_json_option, answering
 from data.system.errors import UserError, exit_on_user_error
-from data.system.options import CommandParser, add_images_option
+from data.system.options import CommandParser, add_images_option, add_study_argument
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -16,7 +16,7 @@ def parse_arguments() -> argparse.Namespace:
         prog="python -m tuning.report",
         description="Prints a study's results and rebuilds its tables, plots and report.html.",
     )
-    parser.add_argument("study", metavar="results/NAME", help="the study's folder")
+    add_study_argument(parser)
     parser.add_argument("--top", type=int, default=10, metavar="N", help="trials in the table; default: 10")
     add_images_option(parser)
     add_json_option(parser)

@@ -11,7 +11,14 @@ from pathlib import Path
 
 from data.system.commands import command
 from data.system.errors import UserError, exit_on_user_error
-from data.system.options import CommandParser, add_cache_options, add_image_options, cache_options, image_options
+from data.system.options import (
+    CommandParser,
+    add_cache_options,
+    add_image_options,
+    add_study_argument,
+    cache_options,
+    image_options,
+)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -21,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
         "of each is kept out for the accuracy curve. Every seed's model is evaluated on query and gallery and none is "
         "selected. The same command goes on where an interrupted one stopped.",
     )
-    parser.add_argument("study", metavar="results/NAME", help="the study's folder")
+    add_study_argument(parser)
     parser.add_argument("--epochs", type=int, metavar="N", help="length of the schedule; default: the best trial's")
     parser.add_argument("--seeds", type=int, default=1, metavar="K", help="runs, with seeds 0 to K - 1; default: 1")
     parser.add_argument(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.system.errors import exit_on_user_error
-from data.system.options import CommandParser
+from data.system.options import CommandParser, add_study_argument
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
         description="Shows how a search stands: what trains, the five best, the scores so far, when it ends. "
         "Ends with the search; of one that is over it prints the result.",
     )
-    parser.add_argument("study", metavar="results/NAME", help="the study's folder")
+    add_study_argument(parser)
     parser.add_argument("--once", action="store_true", help="prints how it stands now, and ends")
     return parser.parse_args()
 
@@ -63,8 +63,9 @@ class View:
 
     def __init__(self, folder: Path, copy: "Copy", console: "Console"):
         self.folder, self.copy, self.console = folder, copy, console
-        self._study = self._open()
-        self._saved = self._study.facts.get("elapsed_s", 0.0)
+        self.study = self._open()
+        """The record as it was seen last."""
+        self._saved = self.study.facts.get("elapsed_s", 0.0)
         self._saved_at = time.monotonic()
         self._at_once = 1
 
@@ -86,8 +87,8 @@ class View:
         """Reads the record again; False where nothing is new."""
         if not self.copy.renew():
             return False
-        self._study = self._open()
-        saved = self._study.facts.get("elapsed_s", 0.0)
+        self.study = self._open()
+        saved = self.study.facts.get("elapsed_s", 0.0)
         if saved != self._saved:
             self._saved, self._saved_at = saved, time.monotonic()
         return True
@@ -99,17 +100,12 @@ class View:
         from tuning.result.summary import repeats_of
         from tuning.run.panel import panel
 
-        study, record = self._study, repeats_of(self._study)
+        study, record = self.study, repeats_of(self.study)
         study.count_from(self._saved_at)  # the record has the time as of its last save
         running = [*study.in_state(TrialState.RUNNING), *(record.in_state(TrialState.RUNNING) if record else [])]
         self._at_once = max(self._at_once, len(running))
         plain = not self.console.encoding.lower().startswith("utf")
         return panel(Purse(study, record, self._at_once), width=self.console.width, plain=plain)
-
-    @property
-    def study(self) -> "Study":
-        """The record as it was seen last."""
-        return self._study
 
 
 def follow(view: View) -> None:

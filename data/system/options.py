@@ -191,6 +191,16 @@ def _share(text: str) -> float:
     return share
 
 
+def add_study_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds the folder of a study."""
+    parser.add_argument("study", metavar="results/NAME", help="the study's folder")
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Adds --device."""
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+
+
 def add_images_option(parser: argparse.ArgumentParser) -> None:
     """Adds --images and --no-images."""
     parser.add_argument(

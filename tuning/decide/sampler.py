@@ -73,9 +73,8 @@ def learns_from(space: SearchSpace) -> int | None:
 
 def describe_order(space: SearchSpace) -> str:
     """In which order a study tries configurations, in a line."""
-    before = len(space.first) - len(
-        space.warm_starts
-    )  # the default, which is the first of the first trials, and others
+    # The default is the first of the first trials.
+    before = len(space.first) - len(space.warm_starts)
     kinds = ("first trial", before - 1), ("warm start", len(space.warm_starts))
     first = ["the default"] if before else []
     first += [counted(count, kind) for kind, count in kinds if count > 0]

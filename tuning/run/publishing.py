@@ -37,13 +37,13 @@ def publishing(folder: Path, to: str | None) -> Iterator[None]:
     if to is None:
         yield
         return
-    command = [sys.executable, "-m", "tuning.publish", str(folder.absolute()), "--to", to, "--follow"]
+    follows = [sys.executable, "-m", "tuning.publish", str(folder.absolute()), "--to", to, "--follow"]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
-                command,
+                follows,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
