@@ -16,6 +16,7 @@ from data.system.errors import UserError
 from data.system.files import read_json
 from reid_train.checkpoints.checkpoint import DESCRIPTION, build_model, load_checkpoint
 from reid_train.inference.evaluation_count import TEST_METRICS, read_test_metrics, study_above
+from reid_train.inference.threshold import THRESHOLD
 from reid_train.settings.config import TrainConfig
 
 ENVIRONMENT = "environment.json"
@@ -68,7 +69,7 @@ def collect(folder: str | Path) -> CardFacts:
         layout=test.get("dataset") or _layout(loaded.config),
         test=test,
         looks=read_test_metrics(study).get("evaluations", []) if study else [],
-        threshold=_read(place / "threshold.json") or None,
+        threshold=_read(place / THRESHOLD) or None,
         fingerprint=of_study.get("data_fingerprint"),
         left_out=len(of_study["images_left_out"]) if "images_left_out" in of_study else None,
         versions=_read(place / DESCRIPTION).get("versions", {}),

@@ -19,13 +19,14 @@ from matplotlib.figure import Figure
 
 from data.system.commands import command
 from data.system.files import write_text
+from reid_train.errors import ERRORS
 from tuning.confirm.repeats import repeats_of
 from tuning.decide.pareto import best_trials
 from tuning.decide.ranking import repeated_scores
 from tuning.record.folders import REPORT
 from tuning.record.study import Study
 from tuning.result.ablation import ABLATION_HEADER, read_ablation
-from tuning.result.page_errors import ERRORS, Errors, errors_in_page, histogram_paths, read_errors
+from tuning.result.page_errors import Errors, errors_in_page, histogram_paths, read_errors
 from tuning.result.page_facts import cost_facts, cost_rows, data_facts, retrained, texts, versions
 from tuning.result.page_plots import in_page
 from tuning.result.page_search import explorer_data

@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 
 from data.system.errors import UserError
 from data.system.files import read_json
+from reid_train.errors import ERRORS
 
-ERRORS = "errors.json"
 THUMBNAIL = 64
 """Pixels of the longer side."""
 MOST_THUMBNAILS = 200
