@@ -27,15 +27,20 @@ _Path = str | Path
 
 
 def search(
-    space: _Path,
+    space: _Path | None = None,
     data_dir: _Path | None = None,
     *,
+    config: _Path | None = None,
+    search: Mapping[str, str] | Sequence[str] = (),
     trials: int | None = None,
     epochs: int | None = None,
     time_budget: str | float | None = None,
     name: str | None = None,
     results: _Path = "results",
     set: Mapping[str, Any] | Sequence[str] = (),
+    sampler: str | None = None,
+    study: Mapping[str, Any] | Sequence[str] = (),
+    no_test: bool = False,
     warm_start: Sequence[_Path] = (),
     cpus_per_trial: int | None = None,
     gpus_per_trial: float | None = None,
@@ -45,13 +50,17 @@ def search(
     storage: str | None = None,
     study_storage: str | None = None,
     publish: str | None = None,
+    images: bool | None = None,
+    open: bool = False,
     quiet: bool = False,
 ) -> "Result":
     """Searches a space within a budget and evaluates the winner once, as the command `reid search` does.
 
-    The arguments are the command's options: `set` fixes settings, `{"margin": 0.3}` or `["margin=0.3"]`; `time_budget`
-    is `"45m"`, or seconds; `cache_limit` is in GiB. `quiet` prints nothing. The same call goes on where an interrupted
-    one stopped, and gives the result at once when the search is over.
+    The arguments are the command's options: `set` fixes settings, `{"margin": 0.3}` or `["margin=0.3"]`, and `study`
+    study settings; `config` with `search`, `{"learning_rate": "1e-4..1e-2:log"}`, takes a space's place; without
+    either it is search_spaces/sample.yaml. `time_budget` is `"45m"`, or seconds; `cache_limit` is in GiB. `images`:
+    None puts pictures into report.html only where this project drew them. `quiet` prints nothing. The same call goes
+    on where an interrupted one stopped, and gives the result at once when the search is over.
 
     Raises UserError for what the caller can put right. After Ctrl-C KeyboardInterrupt comes out of it, with all that
     was trained on record. One search at a time in a process.
@@ -68,9 +77,16 @@ def search(
         "storage": storage,
         "study_storage": study_storage,
         "publish": publish,
+        "sampler": sampler,
+        "no_test": no_test,
+        "images": images,
+        "open": open,
     }
-    paths = {"space": space, "data_dir": data_dir, "results": results, "cache_dir": cache_dir}
-    request = asked(paths, given, assignments=set, time_budget=time_budget, warm=warm_start, cache_gib=cache_limit)
+    paths = {"space": space, "config": config, "data_dir": data_dir, "results": results, "cache_dir": cache_dir}
+    assignments = {"set": set, "search": search, "study": study}
+    request = asked(
+        paths, given, assignments=assignments, time_budget=time_budget, warm=warm_start, cache_gib=cache_limit
+    )
     return run(request, quiet=quiet)
 
 

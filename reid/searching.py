@@ -30,19 +30,17 @@ def asked(
     paths: Mapping[str, str | Path | None],
     given: Mapping[str, Any],
     *,
-    assignments: Mapping[str, Any] | Sequence[str],
+    assignments: Mapping[str, Mapping[str, Any] | Sequence[str]],
     time_budget: str | float | None,
     warm: Sequence[str | Path],
     cache_gib: float | None,
 ) -> SearchRequest:
     """The request of a call of `reid.search`. Raises UserError for a value that no option could have."""
-    if isinstance(assignments, str) or isinstance(warm, (str, Path)):
-        raise UserError("set and warm_start take several: a list such as ['margin=0.3'], or for set {'margin': 0.3}")
+    if isinstance(warm, (str, Path)):
+        raise UserError("warm_start takes several: a list of folders")
     for name in ("trials", "epochs", "cpus_per_trial"):
         if (value := given[name]) is not None and (isinstance(value, bool) or not isinstance(value, int)):
             raise UserError(f"{name}={value!r}: a whole number is needed")
-    if isinstance(assignments, Mapping):
-        assignments = [f"{name}={json.dumps(value, default=str)}" for name, value in assignments.items()]
     if cache_gib is not None and not 0 <= cache_gib < 2**30:
         raise UserError(f"cache_limit={cache_gib}: is not a number of GiB")
     if isinstance(time_budget, (int, float)):
@@ -50,16 +48,23 @@ def asked(
             raise UserError(f"time_budget={time_budget}: seconds are needed, or a text such as '45m'")
         time_budget = f"{time_budget:.3f}".rstrip("0").rstrip(".") + "s"
     cache_dir = paths["cache_dir"]
-    return SearchRequest(
-        space=str(paths["space"]),
-        data_dir=None if paths["data_dir"] is None else str(paths["data_dir"]),
-        results=str(paths["results"]),
-        cache_dir=None if cache_dir is None else Path(cache_dir),
-        limit_bytes=None if cache_gib is None else int(cache_gib * 2**30),
-        set=tuple(map(str, assignments)),
-        time_budget=time_budget,
-        warm_start=tuple(map(str, warm)),
-        **given,
+    values: dict[str, Any] = {name: None if path is None else str(path) for name, path in paths.items()}
+    values |= {name: _words(name, several) for name, several in assignments.items()}
+    values["cache_dir"] = None if cache_dir is None else Path(cache_dir)
+    values["limit_bytes"] = None if cache_gib is None else int(cache_gib * 2**30)
+    return SearchRequest(**values, **given, time_budget=time_budget, warm_start=tuple(map(str, warm)))
+
+
+def _words(option: str, values: Mapping[str, Any] | Sequence[str]) -> tuple[str, ...]:
+    """What the command line would have: name=value, where text of `search` is a range as it stands."""
+    if isinstance(values, str):
+        raise UserError(f"{option} takes several: a list such as ['margin=0.3'], or {{'margin': ...}}")
+    if not isinstance(values, Mapping):
+        return tuple(map(str, values))
+    as_it_is = option == "search"
+    return tuple(
+        f"{name}={value if as_it_is and isinstance(value, str) else json.dumps(value, default=str)}"
+        for name, value in values.items()
     )
 
 

@@ -67,9 +67,9 @@ def main() -> None:
     if arguments.int8 and arguments.format != "onnx":
         raise UserError(f"--int8: is for --format onnx, not {arguments.format}")
     from reid_train.inference.card import CARD, check_card, write_card
-    from reid_train.inference.export_formats import FORMATS, check_packages
+    from reid_train.inference.export_formats import FORMATS, check_format
 
-    check_packages(arguments.format)
+    check_format(arguments.format)
     parts = ["model", *(["float"] if arguments.input == "float" else []), *(["int8"] if arguments.int8 else [])]
     place = folder if folder.is_dir() else folder.parent
     out = Path(arguments.out or place / f"{'-'.join(parts)}{FORMATS[arguments.format].ending}")

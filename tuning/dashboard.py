@@ -12,9 +12,9 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from data.system.commands import install_command
 from data.system.errors import UserError, exit_on_user_error
 from data.system.options import CommandParser, add_study_argument
+from data.system.packages import check_packages
 
 if TYPE_CHECKING:
     from tuning.record.copied import Copy
@@ -42,7 +42,7 @@ def main() -> None:
 
     folder = Path(arguments.study)
     check_study(folder)
-    check_packages()
+    check_packages("the dashboard", ["optuna_dashboard"], "dashboard")
     server = open_server(arguments.port)
     from optuna_dashboard import wsgi
 
@@ -56,15 +56,6 @@ def main() -> None:
         print(f"a copy of {time.strftime('%H:%M:%S')}, renewed every {EVERY_S:.0f} s; Ctrl-C ends it", flush=True)
         server.serve_forever()
     print("\nclosed; the copy is removed")
-
-
-def check_packages() -> None:
-    """Raises UserError where optuna-dashboard is not installed."""
-    try:
-        import optuna_dashboard  # noqa: F401
-    except ImportError as error:
-        install = install_command("dashboard")
-        raise UserError(f"the dashboard needs {error.name}, which is not installed: {install}") from error
 
 
 class Server(ThreadingMixIn, WSGIServer):

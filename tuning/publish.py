@@ -57,9 +57,9 @@ def main() -> None:
     folder = Path(arguments.study)
     check_study(folder)
     from tuning.result.loggers import Target
-    from tuning.run.publishing import check_packages
+    from tuning.run.publishing import check_logger
 
-    check_packages(arguments.to, "--to")
+    check_logger(arguments.to, "--to")
     out = Path(arguments.out) if arguments.out else folder / arguments.to
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is no folder; choose another")

@@ -118,14 +118,6 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.json and not arguments.plan:
         raise UserError(f"--json: goes with --plan; a result: {program('tuning.report')} results/NAME --json")
-    if arguments.space and arguments.config:
-        raise UserError("--config: takes the place of --space; give one of them")
-    if arguments.config and not arguments.search:
-        raise UserError(
-            "--config: says what is fixed; say what is searched, too: --search learning_rate=1e-4..1e-2:log"
-        )
-    if not arguments.config:
-        arguments.space = arguments.space or DEFAULT_SPACE
     return arguments
 
 

@@ -4,7 +4,6 @@ python -m tuning.watch results/NAME [--once]
 """
 
 import argparse
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -75,12 +74,9 @@ class View:
         return Study(self.copy.folder)
 
     def searching(self) -> bool:
-        """Whether a process searches there. Where its lock cannot be tried, its note tells."""
+        """Whether a process searches there."""
         from tuning.record.lock import process_in
 
-        lock, holder = self.folder / "search.lock", self.folder / "search.pid"
-        if lock.is_file() and not os.access(lock, os.W_OK):
-            return holder.is_file()
         return process_in(self.folder) is not None
 
     def look(self) -> bool:

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from data.system.commands import install_command
 from data.system.errors import UserError
 from data.system.files import replacing
+from data.system.packages import check_packages
 from reid_train.checkpoints.checkpoint import Checkpoint, load_network
 from reid_train.inference.image_input import ImageInput, Kind
 from reid_train.inference.threshold import read_threshold
@@ -222,19 +222,8 @@ def check_images(count: int, height: int, width: int) -> torch.Tensor:
     return (255 * F.interpolate(coarse, (height, width), mode="bilinear")).to(torch.uint8)
 
 
-def check_packages(format: str, *, writes: bool = True) -> None:
+def check_format(format: str, *, writes: bool = True) -> None:
     """Raises UserError where what writes, or only reads, the format is not installed."""
-    if format != "onnx":
-        return
-    try:
-        import onnxruntime  # noqa: F401
-
-        if writes:
-            import onnx  # noqa: F401
-            import onnxscript  # noqa: F401
-    except ImportError as error:
-        install = install_command("export")
-        way_out = ", or choose --format pt2" if writes else ""
-        raise UserError(
-            f"--format onnx needs {error.name or 'onnx'}, which is not installed: {install}{way_out}"
-        ) from error
+    if format == "onnx":
+        packages = ["onnxruntime", "onnx", "onnxscript"] if writes else ["onnxruntime"]
+        check_packages("--format onnx", packages, "export", ", or choose --format pt2" if writes else "")

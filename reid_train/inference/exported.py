@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from data.pixels.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from data.system.errors import UserError, in_one_line
 from data.system.kept import file_digest
-from reid_train.inference.export_formats import FORMATS, Opened, check_packages, onnx_session
+from reid_train.inference.export_formats import FORMATS, Opened, check_format, onnx_session
 from reid_train.inference.image_input import ImageInput
 from reid_train.inference.pictures import PictureEmbedder
 from reid_train.inference.threshold import Threshold
@@ -82,7 +82,7 @@ class ExportedEmbedder(PictureEmbedder):
 
 def _open(file: Path) -> Opened:
     name = ENDINGS[file.suffix.lower()]
-    check_packages(name, writes=False)
+    check_format(name, writes=False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of what it will do differently one day

@@ -2,13 +2,17 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
+from dataclasses import fields
+from inspect import signature
 
 import pytest
 
 import reid
 from tests.commands import LONGEST_S, ROOT, as_it_was
+from tuning.prepare.request import SearchRequest
 from tuning.record.study import Study
 from tuning.record.trial import TrialState
 
@@ -98,7 +102,11 @@ def test_a_search_here_gives_its_study_and_leaves_the_process_as_it_was(tmp_path
         ({"trials": "8"}, "trials='8': a whole number is needed"),
         ({"time_budget": "soon"}, "--time-budget 'soon' should be a number"),
         ({"time_budget": float("nan")}, "time_budget=nan: seconds are needed"),
-        ({"set": "margin=0.3"}, "set and warm_start take several"),
+        ({"set": "margin=0.3"}, "set takes several"),
+        ({"warm_start": "results/one"}, "warm_start takes several"),
+        ({"study": {"stopp": "auto"}}, "--study stopp: study.stopp is no study setting; did you mean stop?"),
+        ({"sampler": "bayes"}, "--sampler"),
+        ({"config": "c.yaml"}, "--config: takes the place of --space"),
         ({"set": {"marginn": 0.3}}, "--set marginn: unknown setting marginn; did you mean margin?"),
         ({"name": "../else"}, "--name ../else: a folder's name is needed"),
     ],
@@ -107,6 +115,30 @@ def test_mistakes_are_exceptions_and_leave_nothing(tmp_path, tiny_data, tiny_spa
     with pytest.raises(reid.UserError, match="^" + message.replace("?", r"\?").replace("(", r"\(")):
         reid.search(tiny_space, tiny_data, results=tmp_path / "results", **options)
     assert not (tmp_path / "results").exists()
+
+
+def test_every_option_of_the_command_is_an_argument(monkeypatch):
+    """But --plan and --json, which print; against the command line's own words."""
+    given = []
+    monkeypatch.setattr("reid.searching.run", lambda request, quiet: given.append(request))
+    reid.search(
+        config="one.yaml",
+        search={"learning_rate": "1e-4..1e-2:log", "margin": [0.1, "soft"]},
+        sampler="random",
+        study={"rungs": [4, 12], "stop": "auto"},
+        no_test=True,
+        images=False,
+        open=True,
+        time_budget=90,
+        cache_limit=0.5,
+    )
+    assert shlex.join(given[0].words()) == (
+        "--config one.yaml --search learning_rate=1e-4..1e-2:log --search 'margin=[0.1, \"soft\"]' --time-budget 90s "
+        "--sampler random "
+        "--study 'rungs=[4, 12]' --study 'stop=\"auto\"' --no-test --cache-limit 0.5 --no-images --open"
+    )
+    there = {field.name for field in fields(SearchRequest)} - {"command", "plan", "json", "limit_bytes"}
+    assert set(signature(reid.search).parameters) == there | {"cache_limit", "quiet"}
 
 
 def test_importing_it_imports_nothing_heavy():

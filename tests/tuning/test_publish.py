@@ -4,6 +4,7 @@ import json
 import struct
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 
 import pytest
 
@@ -166,8 +167,9 @@ def test_wandb_offline_has_each_epoch_once(study, tmp_path):
     assert runs[SUMMARY]["summary"]["test_mAP"] == 0.4
 
 
-def test_a_missing_package_is_one_line_with_the_way_out(study, monkeypatch):
-    monkeypatch.setattr("tuning.run.publishing.find_spec", lambda name: None)
+@pytest.mark.parametrize("found", [None, ModuleSpec("wandb", None)], ids=["nothing", "a folder of that name"])
+def test_a_missing_package_is_one_line_with_the_way_out(study, monkeypatch, found):
+    monkeypatch.setattr("data.system.packages.find_spec", lambda name: found)
     done = run_here("tuning.publish", study.folder, "--to", "wandb")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "--to wandb needs wandb, which is not installed: " in done.stderr

@@ -32,7 +32,7 @@ from tuning.record.folders import DATABASE, ENVIRONMENT, WEIGHTS
 from tuning.record.job import WEIGHTS_IN, weights_file
 from tuning.record.lock import FolderLock, lock_folder
 from tuning.record.storage import Storage
-from tuning.run.publishing import check_packages
+from tuning.run.publishing import check_logger
 from tuning.run.ray_process import set_variables, start_ray, wait_for_ray
 from tuning.run.resources import Resources, note_of_gpus, plan_resources, trial_memory_bytes
 from tuning.space.batches import fit_to_data
@@ -81,7 +81,7 @@ def prepare(arguments: SearchRequest, *, trains: bool = True) -> Prepared:
     check_words()
     space = read_space_of(arguments)
     if space.study.publish is not None:
-        check_packages(space.study.publish, "--publish" if arguments.publish else "study.publish")
+        check_logger(space.study.publish, "--publish" if arguments.publish else "study.publish")
     folder = study_folder(arguments, space)
     space, remarks = start_warm(arguments, space, folder)
     config = space.base_config()

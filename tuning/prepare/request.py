@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+from data.system.errors import UserError
+
 DEFAULT_SPACE = "search_spaces/sample.yaml"
 REPEATED = ("set", "search", "study")
 """Options that are given once for each value."""
@@ -19,8 +21,8 @@ REPEATED = ("set", "search", "study")
 class SearchRequest:
     """The options of `tuning.search`, each by its name there. None: the space's value, or what the machine allows."""
 
-    space: str | None = DEFAULT_SPACE
-    """The space's file; None with `config`."""
+    space: str | None = None
+    """The space's file; where there is no `config`, DEFAULT_SPACE."""
     config: str | None = None
     """A file of the settings of one training, in the space's place; `search` says what is searched."""
     search: tuple[str, ...] = ()
@@ -61,6 +63,16 @@ class SearchRequest:
     """Where the search is published while it runs: tensorboard, wandb or mlflow."""
     command: str | None = None
     """What goes on with the study, as it can be typed; None: the command that runs now."""
+
+    def __post_init__(self) -> None:
+        if self.space is not None and self.config is not None:
+            raise UserError("--config: takes the place of --space; give one of them")
+        if self.config is not None and not self.search:
+            raise UserError(
+                "--config: says what is fixed; say what is searched, too: --search learning_rate=1e-4..1e-2:log"
+            )
+        if self.config is None and self.space is None:
+            object.__setattr__(self, "space", DEFAULT_SPACE)
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Self:

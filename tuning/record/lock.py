@@ -69,10 +69,16 @@ def lock_folder(folder: Path, doing: str = "searching") -> FolderLock:
 
 
 def process_in(folder: Path, doing: str = "searching") -> str | None:
-    """The id of the process that is `doing` this in the folder; None where none is, and where that cannot be told."""
+    """The id of the process that is `doing` this in the folder; None where none is, and where that cannot be told.
+
+    In a folder that may only be read the lock cannot be tried: there the note of a process that lives on this machine
+    tells.
+    """
     lock_file, holder = _files(folder, doing)
-    if not lock_file.is_file() or not os.access(lock_file, os.W_OK):
+    if not lock_file.is_file():
         return None
+    if not os.access(lock_file, os.W_OK):
+        return _id_in(holder) if _lives(_id_in(holder)) else None
     try:
         with lock_at(lock_file).acquire(timeout=0):
             return None
@@ -85,6 +91,16 @@ def process_in(folder: Path, doing: str = "searching") -> str | None:
 def _files(folder: Path, doing: str) -> tuple[Path, Path]:
     name = "search" if doing == "searching" else "process"
     return folder / f"{name}.lock", folder / f"{name}.pid"
+
+
+def _lives(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except PermissionError:
+        return True  # another user's
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def _id_in(holder: Path) -> str:

@@ -10,11 +10,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 
-from data.system.commands import command, install_command
-from data.system.errors import UserError, printable
+from data.system.commands import command
+from data.system.errors import printable
+from data.system.packages import check_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}
@@ -24,11 +24,9 @@ LAST_S = 120.0
 AT_ONCE_S = 2.0
 
 
-def check_packages(to: str, option: str) -> None:
+def check_logger(to: str, option: str) -> None:
     """Raises UserError that begins with the option where what the logger needs is not installed."""
-    if find_spec(PACKAGES[to]) is None:
-        install = install_command(to)
-        raise UserError(f"{option} {to} needs {PACKAGES[to]}, which is not installed: {install}")
+    check_packages(f"{option} {to}", [PACKAGES[to]], to)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -59,4 +60,17 @@ def test_a_folder_with_results_stays(tmp_path):
 def test_the_id_of_a_process_that_was_killed_is_not_taken_for_a_living_ones(tmp_path):
     (tmp_path / "search.pid").write_text("4711\n")
     (tmp_path / "search.lock").touch()
+    assert process_in(tmp_path) is None
+
+
+def test_in_a_folder_that_may_only_be_read_the_note_of_a_living_process_tells(tmp_path, monkeypatch):
+    (tmp_path / "search.lock").touch()
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    (tmp_path / "search.pid").write_text(f"{os.getpid()}\n")
+    assert process_in(tmp_path) == str(os.getpid())
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    (tmp_path / "search.pid").write_text(f"{ended.pid}\n")
+    assert process_in(tmp_path) is None
+    (tmp_path / "search.pid").unlink()
     assert process_in(tmp_path) is None
