@@ -4,6 +4,7 @@ plan_study(study, data, pixels, resources, timed=True)  # "plan: about 40 config
 """
 
 import math
+import os
 import statistics
 import sys
 from typing import Any
@@ -13,6 +14,7 @@ from data.pixels.sampler import steps_per_epoch
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UserError, in_one_line
+from data.system.limits import usable_cpus
 from data.system.processes import HelperDied, in_processes
 from data.system.wording import clock, counted, show_value
 from reid_train.settings.config import TrainConfig
@@ -28,6 +30,8 @@ FEWEST_STEPS = 18
 """Optimiser steps of the shortest schedule that is chosen. Schedules of 18 to 33 steps were seen to rank, those of 6 to
 11 were not (tests/benchmarks/README.md)."""
 PROBE_STEPS = 4
+OVERLOADED = 1.5
+"""Load a CPU from which on the machine does more than this search."""
 
 
 def plan_study(study: Study, data: TrainingData, pixels: Pixels, resources: Resources, *, timed: bool) -> str | None:
@@ -121,9 +125,15 @@ def check_room(purse: Purse, shortest: int) -> None:
         raise UserError(f"--epochs {settings.epochs}: the shortest schedule has {shortest}; give at least that")
     pace_s = purse.pace_s()
     least_s = study.elapsed_s + closing_s(pace_s) + 1.1 * shortest * pace_s
+    load = os.getloadavg()[0]
+    busy = (
+        f" (other programs are computing here, load {load:.1f}; idle, it is faster)"
+        if load > OVERLOADED * usable_cpus()
+        else ""
+    )
     raise UserError(
         f"--time-budget {show_duration(settings.time_budget or 0)}: not even one schedule of "
-        f"{counted(shortest, 'epoch')} fits, at {pace_s:.3g} s an epoch; give at least {math.ceil(least_s / 60)}m, or "
+        f"{counted(shortest, 'epoch')} fits, at {pace_s:.3g} s an epoch{busy}; give at least {math.ceil(least_s / 60)}m, or "
         "take smaller images or num_epochs"
     )
 

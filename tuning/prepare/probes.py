@@ -21,7 +21,7 @@ from tuning.record.facts import Prices
 from tuning.record.prices import architecture_key
 
 ROUNDS = 3
-SLOW_S = 15.0
+SLOW_S = 60.0
 """An epoch of a few steps that takes longer is not trained twice."""
 
 

@@ -110,12 +110,16 @@ def test_the_schedules_of_one_trial_end_within_a_time_budget(space, paced, budge
     assert sum(study.plan.lengths()) * 2.0 <= budget_s - closing_s(2.0)
 
 
-def test_a_budget_that_holds_no_schedule_is_told_with_what_would_do(space, paced):
+def test_a_budget_that_holds_no_schedule_is_told_with_what_would_do(space, paced, monkeypatch):
     paced(10.0)
+    monkeypatch.setattr("os.getloadavg", lambda: (0.2, 0.2, 0.2))
     study = Study("s", with_settings(space, time_budget=45.0), in_memory=True)
     with pytest.raises(UserError, match=r"--time-budget 45s: not even one schedule of 3 epochs fits, at 10 s") as told:
         planned(study, timed=True)
-    assert "\n" not in str(told.value) and "give at least 1m, " in str(told.value)
+    assert "\n" not in str(told.value) and "give at least 1m, " in str(told.value) and "load" not in str(told.value)
+    monkeypatch.setattr("os.getloadavg", lambda: (1000.0, 20.0, 5.0))
+    with pytest.raises(UserError, match=r"at 10 s an epoch \(other programs are computing here, load 1000\.0; idle, "):
+        planned(study, timed=True)
     enough = Study("s", with_settings(space, time_budget=closing_s(10.0) + 1.1 * 30), in_memory=True)
     assert "for 3 epochs" in planned(enough, timed=True)
     with pytest.raises(UserError, match="--epochs 2: the shortest schedule has 3; give at least that"):

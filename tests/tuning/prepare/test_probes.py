@@ -7,7 +7,7 @@ from tests.reports import epoch_report
 from tuning.prepare import probes
 
 
-@pytest.mark.parametrize(("first_s", "trained", "expected_s"), [(2.0, 2, 0.1), (60.0, 1, 0.4)])
+@pytest.mark.parametrize(("first_s", "trained", "expected_s"), [(2.0, 2, 0.1), (50.0, 2, 0.1), (90.0, 1, 0.4)])
 def test_steps_are_timed_in_a_second_epoch_unless_the_first_took_long(monkeypatch, first_s, trained, expected_s):
     begun = []
 
