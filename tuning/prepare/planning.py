@@ -125,16 +125,13 @@ def check_room(purse: Purse, shortest: int) -> None:
         raise UserError(f"--epochs {settings.epochs}: the shortest schedule has {shortest}; give at least that")
     pace_s = purse.pace_s()
     least_s = study.elapsed_s + closing_s(pace_s) + 1.1 * shortest * pace_s
-    load = os.getloadavg()[0]
-    busy = (
-        f" (other programs are computing here, load {load:.1f}; idle, it is faster)"
-        if load > OVERLOADED * usable_cpus()
-        else ""
-    )
+    load, busy = os.getloadavg()[0], ""
+    if load > OVERLOADED * usable_cpus():
+        busy = f" (other programs are computing here, load {load:.1f}; idle, it is faster)"
     raise UserError(
         f"--time-budget {show_duration(settings.time_budget or 0)}: not even one schedule of "
-        f"{counted(shortest, 'epoch')} fits, at {pace_s:.3g} s an epoch{busy}; give at least {math.ceil(least_s / 60)}m, or "
-        "take smaller images or num_epochs"
+        f"{counted(shortest, 'epoch')} fits, at {pace_s:.3g} s an epoch{busy}; give at least "
+        f"{math.ceil(least_s / 60)}m, or take smaller images or num_epochs"
     )
 
 
