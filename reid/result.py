@@ -137,7 +137,7 @@ class Result:
 
     def __repr__(self) -> str:
         best = self.best
-        what = "no score yet" if best is None else f"{best.of}, {self._study.space.study.metric} {best.score:.3f}"
+        what = "no score yet" if best is None else f"best {best.of}, {self._study.space.study.metric} {best.score:.3f}"
         return f"<study {self.folder}: {len(self._study.trials())} trials, {what}>"
 
     def _repr_html_(self) -> str:

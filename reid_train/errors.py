@@ -168,7 +168,7 @@ def _keep_threshold(checkpoint: Path, report: Mapping[str, Any]) -> list[str]:
     except OSError as error:
         return [f"the threshold is not kept with the model: {error.filename}: {error.strerror}"]
     more = "; it was chosen on the test images, so test figures made with it flatter" if report["on"] == TEST else ""
-    return [f"thresholds, which reid_train.query uses: {file}{more}"]
+    return [f"thresholds, which a query uses: {file}{more}"]
 
 
 if __name__ == "__main__":

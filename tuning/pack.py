@@ -5,6 +5,7 @@ python -m tuning.pack results/NAME [--out FILE]
 
 import argparse
 import os
+import shlex
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,7 @@ def main() -> None:
     print(printable(f"written to {out}"))
     if not (folder / BEST).is_dir():
         print(f"note: it holds no model ({BEST}/): the search has not come to its end")
-    for line in needed_elsewhere(folder):
+    for line in needed_elsewhere(folder, name):
         print(line)
 
 
@@ -93,8 +94,8 @@ def goes_along(inside: Path) -> bool:
     return not named and (len(inside.parts) == 1 or inside.parts[0] not in LEFT_OUT)
 
 
-def needed_elsewhere(folder: Path) -> list[str]:
-    """What has to be given with a retraining elsewhere, a line."""
+def needed_elsewhere(folder: Path, name: str) -> list[str]:
+    """What has to be given with a retraining elsewhere, where the study is the folder `name`; a line."""
     from reid_train.settings.config import read_config
     from tuning.record.folders import BEST_CONFIG
 
@@ -106,8 +107,9 @@ def needed_elsewhere(folder: Path) -> list[str]:
         options.append("--pretrained FILE")
     if config.teacher and Path(str(config.teacher)).exists():
         options.append("--teacher DIR")
-    report, retrain = f"{program('tuning.report')} NAME", f"{program('tuning.retrain')} NAME {' '.join(options)}"
-    return [f"elsewhere: unpack it, then {report}; {retrain}"]
+    there = shlex.quote(name)
+    report, retrain = f"{program('tuning.report')} {there}", f"{program('tuning.retrain')} {there} {' '.join(options)}"
+    return [printable(f"elsewhere: unpack it, then {report}; {retrain}")]
 
 
 def megabytes(size_bytes: int) -> str:

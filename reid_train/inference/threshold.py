@@ -107,7 +107,9 @@ class Threshold:
         if point is None:
             return f"no such identity in this gallery, probably ({self._below(similarity)})"
         by_chance = round(point.false_positive_rate * images)
-        more = f"; among {images:,} images about {by_chance:,} of others would be, too" if by_chance else ""
+        more = (
+            f"; among {images:,} images about {by_chance:,} of other identities would seem so, too" if by_chance else ""
+        )
         return f"the first is the {self.verdict(similarity)}{more}"
 
     def _below(self, similarity: float) -> str:

@@ -277,7 +277,7 @@ def test_a_verdict_names_the_strictest_threshold_that_is_reached():
     assert both.verdict(0.6).startswith("not the same, probably (0.60, threshold 0.62: 71 % of the pairs of one")
     assert both.verdict_in(0.41, 50).startswith("no such identity in this gallery, probably (0.41, threshold 0.62")
     assert both.verdict_in(0.65, 30) == "the first is the same (0.65, threshold 0.62: 1 false in 100)"
-    assert both.verdict_in(0.65, 3000).endswith("; among 3,000 images about 30 of others would be, too")
+    assert both.verdict_in(0.65, 3000).endswith("; among 3,000 images about 30 of other identities would seem so, too")
     assert both.similarity(0.001) == 0.7
     with pytest.raises(UserError, match=r"0\.0001: no threshold was measured at it; there are: 0\.01, 0\.001"):
         both.similarity(1e-4)

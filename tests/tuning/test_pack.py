@@ -48,7 +48,7 @@ def test_what_cannot_be_is_one_line(study, tmp_path, out, message):
 def test_what_is_unpacked_elsewhere_is_reported_retrained_and_embedded_with(finished_search, tiny_data, tmp_path):
     folder, _ = finished_search
     done = run_here("tuning.pack", folder, "--out", tmp_path / "sent.zip")
-    assert done.returncode == 0 and "tuning.retrain NAME --data-dir DIR" in done.stdout, done.stderr
+    assert done.returncode == 0 and f"tuning.retrain {folder.name} --data-dir DIR" in done.stdout, done.stderr
     zipfile.ZipFile(tmp_path / "sent.zip").extractall(tmp_path / "there")
     there = tmp_path / "there" / folder.name
     reported = run_here("tuning.report", there)

@@ -18,6 +18,7 @@ OUTCOMES = {
     "better than the default": "better than the default",
     "it cannot be told from the default": "not distinguishable from the default",
     "worse than the default": "worse than the default",
+    "whether that is more than luck cannot be told": "may be luck",
     "nothing that was found is expected to be better": "the default itself",
 }
 """What a verdict's sentence says of winner and default, and that in a few words."""

@@ -79,7 +79,7 @@ def plan_answer(study: Study, data: TrainingData, at_once: int) -> dict[str, Any
     the sampler's; `learns_from_trial`: the first that follows from scores, null where none does; `images`,
     `identities`: of training; `held_out`: identities of validation.
     """
-    space, purse = study.space, Purse(study, None, at_once)
+    space, purse = study.space, Purse(study, None)
     planned = None if space.searches_length else forecast_of(purse)
     return {
         "rungs": planned and planned.rungs,
@@ -152,14 +152,14 @@ def default_outside(space: SearchSpace) -> list[str]:
     return [f"note: the default lies outside of what is searched: {values}; a first trial would replace it"]
 
 
-def tried_first(study: Study) -> list[str]:
+def tried_first(study: Study, at_once: int) -> list[str]:
     """For a new study, in which order configurations are tried, and what there is to say of it."""
-    return [] if study.trials() else [describe_order(study.space), *starts_alone(study)]
+    return [] if study.trials() else [describe_order(study.space), *starts_alone(study, at_once)]
 
 
-def starts_alone(study: Study) -> list[str]:
+def starts_alone(study: Study, at_once: int) -> list[str]:
     """A line where first trials and warm starts are all that a new study tries, so that nothing is searched."""
-    space, purse = study.space, Purse(study, None)
+    space, purse = study.space, Purse(study, None, at_once)
     holds_all = purse.most_trials not in (None, space.study.most_trials)  # there is no other configuration
     if study.trials() or space.searches_length or holds_all:
         return []

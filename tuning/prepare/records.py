@@ -56,7 +56,12 @@ def open_records(arguments: SearchRequest, ready: Prepared, began: float) -> tup
         describe(study, space.source, gpus())
         plan = plan_study(study, ready.data, ready.pixels, ready.resources, timed=not arguments.address)
         prices = describe_prices(study.facts["prices"], on_cluster=bool(arguments.address))
-        for line in (*prices, *([plan] if plan else []), *default_outside(study.space), *tried_first(study)):
+        for line in (
+            *prices,
+            *([plan] if plan else []),
+            *default_outside(study.space),
+            *tried_first(study, ready.resources.concurrency),
+        ):
             print(line, flush=True)
     record = open_record(folder, study.space, server)
     record.storage = study.storage

@@ -37,7 +37,7 @@ def rehearse(arguments: SearchRequest) -> dict[str, Any]:
                 study = Study(folder, ready.space, in_memory=True)
             told = plan_study(study, ready.data, ready.pixels, ready.resources, timed=not arguments.address)
             print(told or "plan: each trial has a length of its own, num_epochs, which is searched", flush=True)
-            for line in tried_first(study):
+            for line in tried_first(study, ready.resources.concurrency):
                 print(line, flush=True)
             return {"study": folder, **plan_answer(study, ready.data, ready.resources.concurrency)}
         finally:

@@ -116,6 +116,7 @@ class MLflow:
     def __init__(self, study: Study, target: Target):
         if target.uri.startswith("file:"):
             os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it tells of its own tables
         from mlflow import MlflowClient
 
         self.study, self.place = study_key(study), f"mlflow {target.uri} {target.project}"

@@ -61,8 +61,8 @@ def cost_facts(study: Study) -> Rows:
     reports = [epoch.report for trial in study.trials() for epoch in trial.reports]
     rows = [("time on the clock", clock(study.facts.get("elapsed_s", 0)))]
     if reports:
-        rows.append(("an epoch", f"{median(report.seconds for report in reports):.1f} s, in the middle"))
-        rows.append(("training", f"{median(report.images_per_s for report in reports):,.0f} images/s, in the middle"))
+        rows.append(("an epoch, median", f"{median(report.seconds for report in reports):.1f} s"))
+        rows.append(("training, median", f"{median(report.images_per_s for report in reports):,.0f} images/s"))
     row: dict[str, Any] = (study.facts.get("confirmation", {}).get("rows") or [{}])[0]
     return rows + [(f"the winner's {cost}", show_value(row[cost])) for cost in study.space.study.costs if cost in row]
 

@@ -213,7 +213,12 @@ def _next(study: Study, record: Study | None, winner: Mapping[str, Any], found: 
     """What may be done now, the most useful first."""
     if unfinished(study):
         done = sum(trial.state in ENDED for trial in study.trials())
-        return [Step(f"The search is not finished: {counted(done, 'trial')} ended. This goes on.", _go_on(study))]
+        return [
+            Step(
+                f"The search is not finished: {counted(done, 'trial')} ended. Where it was stopped, this goes on.",
+                _go_on(study),
+            )
+        ]
     folder, best = str(study.folder), str(study.folder / BEST)
     steps = [
         Step("Train the winner on all training identities, and test each seed.", command("tuning.retrain", folder))

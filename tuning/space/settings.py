@@ -149,6 +149,7 @@ def parse_duration(text: str, what: str = "time budget") -> float:
 
 
 def show_duration(seconds: float) -> str:
-    """Seconds as `parse_duration` takes them: 90s, 45m, 2h."""
-    of, unit = next((of, unit) for of, unit in ((3600, "h"), (60, "m"), (1, "s")) if seconds % of == 0 or of == 1)
+    """Seconds as `parse_duration` takes them: 45s, 7.5m, 2h."""
+    units = ((3600, "h"), (60, "m"), (1, "s"))
+    of, unit = next((of, unit) for of, unit in units if (seconds >= of and 2 * seconds % of == 0) or of == 1)
     return f"{seconds / of:g}{unit}"

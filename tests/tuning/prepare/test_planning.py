@@ -131,11 +131,20 @@ def test_it_is_told_when_first_trials_and_warm_starts_take_all_of_the_budget(spa
     starts = tuple({"batch_size": 16, "pct_start": value} for value in (0.2, 0.3))
     study = Study("s", replace(with_settings(space, trials=trials), warm_starts=starts), in_memory=True)
     planned(study)
-    lines = starts_alone(study)
+    lines = starts_alone(study, 1)
     assert bool(lines) == told, "the default and two warm starts are three"
     assert not told or (f"the budget holds {trials} configurations" in lines[0] and "raise --trials" in lines[0])
     study.add({"batch_size": 16, "pct_start": 0.2})
-    assert starts_alone(study) == [], "it was told when the study began"
+    assert starts_alone(study, 1) == [], "it was told when the study began"
+
+
+@pytest.mark.parametrize("resources", [ONE, TWO])
+@pytest.mark.parametrize("budget_s", [400.0, 500.0, 600.0, 1000.0])
+def test_the_default_is_said_to_be_alone_where_the_plan_holds_no_other(space, paced, budget_s, resources):
+    paced(10.0)
+    study = Study("s", with_settings(space, time_budget=budget_s, rungs=(27,)), in_memory=True)
+    said = planned(study, resources, timed=True)
+    assert bool(starts_alone(study, resources.concurrency)) == said.startswith("plan: about 1 configuration "), said
 
 
 def test_steps_that_fail_are_one_line_with_the_way_out(space, monkeypatch):

@@ -97,6 +97,14 @@ def test_the_verdict_is_the_one_on_record(study):
     assert study.facts["command"] in words
 
 
+def test_what_few_scores_do_not_tell_has_no_column(tmp_path, data_dir):
+    made = made_up_study(tmp_path / "few", trials=24, data_dir=data_dir, in_memory=True)
+    assert "worth, in points" in page_of(made).words
+    few = made_up_study(tmp_path / "fewer", trials=4, data_dir=data_dir, in_memory=True)
+    words = page_of(few).words
+    assert "Settings that differ" in words and "worth, in points" not in words
+
+
 def test_the_same_record_gives_the_same_bytes(study):
     first = write_page(study, images=True).read_bytes()
     assert write_page(study, images=True).read_bytes() == first and b"<svg" in first
@@ -285,6 +293,7 @@ def test_where_no_browser_opens_the_path_is_told(study, monkeypatch, capsys):
         ("winner: trial 7, x; better than the default by +0.1", "better than the default"),
         ("winner: trial 7, x; it cannot be told from the default, from", "not distinguishable from the default"),
         ("winner: trial 7, x; worse than the default by", "worse than the default"),
+        ("winner: trial 7, x; it differs by +0.1; whether that is more than luck cannot be told: no", "may be luck"),
         ("winner: trial 7, x; the default was never trained, so that", None),
     ],
 )
