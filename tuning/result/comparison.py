@@ -38,6 +38,8 @@ class Side(NamedTuple):
     """A study to be compared, read from a copy."""
 
     folder: Path
+    name: str
+    """What tells it from the others."""
     study: Study
     record: Study | None
     """Of its repeats."""
@@ -71,7 +73,10 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
     then their scores cannot be compared.
     """
     with ExitStack() as copies:
-        sides = [_side(folder, copies.enter_context(copied_study(folder)).folder) for folder in folders]
+        sides = [
+            _side(folder, name, copies.enter_context(copied_study(folder)).folder)
+            for folder, name in zip(folders, names_of(folders), strict=True)
+        ]
         for other in sides[1:]:
             check_same(sides[0], other)
         return {
@@ -83,11 +88,17 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
         }
 
 
-def _side(folder: Path, copy: Path) -> Side:
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """The studies' names; where two have the same name, their folders as they were given."""
+    names = [folder.resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else list(map(str, folders))
+
+
+def _side(folder: Path, name: str, copy: Path) -> Side:
     study = Study(copy)
     if not study.facts.get("confirmation", {}).get("rows"):
         raise UserError(f"{folder}: its search has no winner yet; finish it first: {study.facts.get('command', '')}")
-    return Side(folder, study, repeats_of(study))
+    return Side(folder, name, study, repeats_of(study))
 
 
 def check_same(one: Side, other: Side) -> None:
@@ -185,7 +196,7 @@ def _difference(one: Side, other: Side) -> dict[str, Any]:
     better = float(stats.norm.cdf(above / sd)) if sd else float(above > 0)
     known = one.tells_noise and other.tells_noise
     apart = known and not 1 - TOLD_APART < better < TOLD_APART
-    names = [_name(side) for side in (one, other)]
+    names = [one.name, other.name]
     said = f"{names[0]} minus {names[1]}: {above:+.3f} (95% interval {above - half:+.3f} to {above + half:+.3f}): "
     if not known:
         said += "whether that is chance cannot be told: one of them trained no configuration twice"
@@ -217,14 +228,10 @@ def _identity_scores(side: Side) -> Any:
     return None
 
 
-def _name(side: Side) -> str:
-    return side.folder.resolve().name
-
-
 def print_comparison(compared: dict[str, Any], console: Console) -> None:
     """Tables and sentences for a terminal."""
     studies, metric = compared["studies"], compared["metric"].removeprefix("val_")
-    names = [Path(one["study"]).resolve().name for one in studies]
+    names = names_of([Path(one["study"]) for one in studies])
     header = ["study", "winner", f"expected {metric}", "interval", "runs", "test mAP", "test rank 1", "looks", "trials"]
     header += ["epochs", "time"]
     rows = [[name, *_cells(one)] for name, one in zip(names, studies, strict=True)]
