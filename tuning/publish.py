@@ -67,7 +67,7 @@ def main() -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is no folder; choose another")
     uri = arguments.uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(folder.resolve().parent / "mlflow.db")
-    target = Target(out, arguments.project, uri)
+    target = Target(out, arguments.project, uri, shared=bool(arguments.out))
     written = follow(folder, arguments.to, target, again=arguments.again, ends=not arguments.follow)
     place = {
         "tensorboard": shlex.join(["tensorboard", "--logdir", str(out)]),
@@ -105,7 +105,7 @@ def publish(folder: Path, copy: Path, to: str, target: "Target", *, again: bool 
     a logger that refuses."""
     from data.system.files import read_json
     from tuning.record.study import Study
-    from tuning.result.loggers import LOGGERS
+    from tuning.result.loggers import LOGGERS, TensorBoard
     from tuning.result.published import runs_of
 
     logger = LOGGERS[to](study := Study(copy), target)
@@ -113,7 +113,7 @@ def publish(folder: Path, copy: Path, to: str, target: "Target", *, again: bool 
     known, written = {} if again else notes.get(logger.place, {}), 0
     try:
         for run in runs_of(study):
-            gone = to == "tensorboard" and not (target.out / run.key).is_dir()
+            gone = isinstance(logger, TensorBoard) and not (logger.out / run.key).is_dir()
             before = known.get(run.key, {})
             if before.get("digest") != run.digest or gone:
                 logger.write(run, before.get("epochs", 0))

@@ -127,6 +127,15 @@ def test_mlflow_takes_a_study_of_any_name_in_a_folder_of_any_name(study, tmp_pat
     assert there == len(runs_of(named)), "each is there once, in the file beside the study"
 
 
+def test_studies_in_one_folder_of_event_files_do_not_replace_each_other(study, tmp_path):
+    other = Study(shutil.copytree(study.folder, tmp_path / "elsewhere" / study.folder.name))
+    other.note(storage={"folder": "made-87654321"})
+    for one in (study, other):
+        done = run_here("tuning.publish", one.folder, "--to", "tensorboard", "--out", tmp_path / "tb")
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "tb").glob("*/summary"))) == 2
+
+
 def test_a_password_in_a_uri_is_neither_shown_nor_kept(study, tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db?token=secret"
     done = run_here("tuning.publish", study.folder, "--to", "mlflow", "--uri", uri)

@@ -31,6 +31,8 @@ class Target(NamedTuple):
     """W&B's project, or MLflow's experiment."""
     uri: str = ""
     """MLflow's tracking server or store."""
+    shared: bool = False
+    """Whether other studies may be written into `out`, too: each has a folder of event files there."""
 
 
 class Logger(Protocol):
@@ -47,7 +49,8 @@ class TensorBoard:
     """A folder of event files for each run; what changed is written anew."""
 
     def __init__(self, study: Study, target: Target):
-        self.out, self.place = target.out, f"tensorboard {target.out.absolute()}"
+        self.out = target.out / study_key(study) if target.shared else target.out
+        self.place = f"tensorboard {self.out.absolute()}"
         with suppress(OSError):
             self._began = (study.folder / ENVIRONMENT).stat().st_mtime
         self.metric = study.space.study.metric
