@@ -31,7 +31,10 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = CommandParser(prog="python -m data.synthetic", description=__doc__.split("\n\n")[0])
+    parser = CommandParser(
+        prog="python -m data.synthetic",
+        description="Generates a re-identification data set, pedestrians or vehicles, in an official folder layout.",
+    )
     parser.add_argument("--layout", choices=LAYOUTS, required=True, help="market1501: pedestrians; veri: vehicles")
     parser.add_argument(
         "--out", dest="out_dir", metavar="OUT", type=Path, required=True, help="folder to make; must be absent or empty"

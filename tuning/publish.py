@@ -8,11 +8,12 @@ The same command again writes what is new since, and nothing twice. With --follo
 import argparse
 import os
 import select
+import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from data.system.errors import UserError, exit_on_user_error
+from data.system.errors import FORBIDDEN, UserError, exit_on_user_error
 from data.system.options import CommandParser, add_study_argument
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def main() -> None:
 
     folder = Path(arguments.study)
     check_study(folder)
+    from data.system.passwords import without_passwords
+    from tuning.record.place import sqlite_url
     from tuning.result.loggers import Target
     from tuning.run.publishing import check_logger
 
@@ -63,10 +66,14 @@ def main() -> None:
     out = Path(arguments.out) if arguments.out else folder / arguments.to
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is no folder; choose another")
-    uri = arguments.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.resolve().parent}/mlflow.db"
-    target = Target(out, arguments.project, uri)
+    uri = arguments.uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(folder.resolve().parent / "mlflow.db")
+    target = Target(out, arguments.project, uri, shared=bool(arguments.out))
     written = follow(folder, arguments.to, target, again=arguments.again, ends=not arguments.follow)
-    place = {"tensorboard": f"tensorboard --logdir {out}", "wandb": f"project {arguments.project}", "mlflow": uri}
+    place = {
+        "tensorboard": shlex.join(["tensorboard", "--logdir", str(out)]),
+        "wandb": f"project {arguments.project}",
+        "mlflow": without_passwords(uri),
+    }
     print(f"{written} runs written: {place[arguments.to]}")
 
 
@@ -96,9 +103,9 @@ def follow(folder: Path, to: str, target: "Target", *, again: bool, ends: bool) 
 def publish(folder: Path, copy: Path, to: str, target: "Target", *, again: bool = False) -> int:
     """Writes the runs that are new or changed since they were last written there; gives how many. Raises UserError for
     a logger that refuses."""
-    from data.system.files import read_json, write_json
+    from data.system.files import read_json
     from tuning.record.study import Study
-    from tuning.result.loggers import LOGGERS
+    from tuning.result.loggers import LOGGERS, TensorBoard
     from tuning.result.published import runs_of
 
     logger = LOGGERS[to](study := Study(copy), target)
@@ -106,15 +113,27 @@ def publish(folder: Path, copy: Path, to: str, target: "Target", *, again: bool 
     known, written = {} if again else notes.get(logger.place, {}), 0
     try:
         for run in runs_of(study):
-            gone = to == "tensorboard" and not (target.out / run.key).is_dir()
+            gone = isinstance(logger, TensorBoard) and not (logger.out / run.key).is_dir()
             before = known.get(run.key, {})
             if before.get("digest") != run.digest or gone:
                 logger.write(run, before.get("epochs", 0))
                 known[run.key], written = {"digest": run.digest, "epochs": len(run.curve)}, written + 1
     finally:
         if written:
-            write_json(folder / NOTES, {**notes, logger.place: known})
+            _note(folder / NOTES, {**notes, logger.place: known})
     return written
+
+
+def _note(file: Path, notes: dict[str, Any]) -> None:
+    """Writes what was published; says so where the study can only be read: its runs are out, and nothing is lost."""
+    from data.system.files import write_json
+
+    try:
+        write_json(file, notes)
+    except OSError as error:
+        if error.errno not in FORBIDDEN:
+            raise
+        print(f"note: {file}: {error.strerror}; the same command will write these runs again", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ python -m tuning.report results/NAME [--top 10]
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from data.system.answers import add_json_option, answering
-from data.system.errors import UserError, exit_on_user_error
+from data.system.errors import FORBIDDEN, UserError, exit_on_user_error, printable
 from data.system.options import CommandParser, add_images_option, add_study_argument
 
 
@@ -38,11 +39,20 @@ def main() -> None:
 
     study = Study(arguments.study)
     with answering(arguments.json) as answer:
-        write_results(study, images=arguments.images)
+        refused = None
+        try:
+            write_results(study, images=arguments.images)
+        except OSError as error:
+            refused = error
         if arguments.json:
             answer |= study_answer(study, arguments.top)
         else:
             print_results(study, open_console(), arguments.top, brief=False)
+    if refused is not None:
+        if refused.errno not in FORBIDDEN:
+            raise refused
+        file = printable(str(refused.filename))
+        print(f"note: the files there stay as they were: {file}: {refused.strerror}", file=sys.stderr)
 
 
 if __name__ == "__main__":

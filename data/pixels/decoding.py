@@ -124,7 +124,7 @@ def resized(image: Image.Image, height: int, width: int) -> np.ndarray:
 
 
 def _check_scans(image: Image.Image) -> None:
-    if image.format == "JPEG" and image.info.get("progressive"):
+    if image.format in ("JPEG", "MPO") and image.info.get("progressive"):  # MPO: a JPEG with others behind it
         # In compressed data a 0xFF is followed by 0 or begins a marker, so that these two bytes begin a scan.
         scans = Path(str(image.filename)).read_bytes().count(b"\xff\xda")  # type: ignore[attr-defined]
         if scans > MAXIMUM_SCANS:

@@ -24,6 +24,8 @@ NO_WINDOWS = (
 )
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What a file system answers where it may only be read."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSALS = {
     getattr(errno, name)

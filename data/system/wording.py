@@ -59,8 +59,9 @@ def in_plot(text: str) -> str:
 
 
 def in_markdown(text: object) -> str:
-    """The text as Markdown takes it: a `|` would end a table's cell, and `<b>`, `*` or `[x](y)` would be marks."""
-    return re.sub(r"([\\`*<|\[\]])", r"\\\1", printable(str(text)))
+    """The text as Markdown takes it: a `|` would end a table's cell, and `<b>`, `*`, `[x](y)`, `$x$` or `&lt;` would be
+    marks."""
+    return re.sub(r"([\\`*<|\[\]$&])", r"\\\1", printable(str(text)))
 
 
 def in_spreadsheet(value: Any) -> Any:

@@ -40,12 +40,12 @@ def load_matching(model: ReIDModel, held: Any, source: str, *, head: bool = True
     `held` is what a file holds: tensors in dictionaries. Raises UserError for a file without tensors, and for one whose
     backbone is of another architecture.
     """
-    file = named_tensors(held)
+    file, others = named_tensors(held)
     if not file:
-        raise UserError(f"pretrained={source}: holds no state dict{_keys(held)}")
+        raise UserError(f"pretrained={source}: holds no state dict{_left_out(others) or _keys(held)}")
     own = model.backbone.network.state_dict()
     found = find_backbone(model.backbone, own, file, source)
-    check_architecture(model, own, found, file, source)
+    check_architecture(model, own, found, file, source, others)
     heads = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("backbone.")}
     taken = _find_head(heads, file, found.place) if head else {}
     if not head or (model.backbone.published_alone and not taken):
@@ -85,9 +85,11 @@ def find_backbone(backbone: Backbone, own: Tensors, file: Tensors, source: str) 
     return best
 
 
-def check_architecture(model: ReIDModel, own: Tensors, found: Found, file: Tensors, source: str) -> None:
+def check_architecture(
+    model: ReIDModel, own: Tensors, found: Found, file: Tensors, source: str, others: list[str]
+) -> None:
     """Raises UserError where too little of the backbone fits, by numbers or by layers, and where the file's network has
-    more or fewer layers in a row: ResNet-101's fits all of ResNet-50."""
+    more or fewer layers in a row: ResNet-101's fits all of ResNet-50. `others` are tensors that were left out."""
     layers: dict[str, list[str]] = {}
     for name in own:
         if not name.endswith("num_batches_tracked"):  # older files have none
@@ -110,8 +112,9 @@ def check_architecture(model: ReIDModel, own: Tensors, found: Found, file: Tenso
     shares = f", {_percent(share)} of the backbone's numbers and {len(whole)} of its {len(layers)} layers"
     raise UserError(
         f"pretrained={source}: of another architecture: {count or 'none'} of the model's {every} tensors "
-        f"{'are' if count != 1 else 'is'} among its {len(file)} by name and shape{shares if count else ''}; its names: "
-        f"{_few([name[:60] for name in file])}; give weights of this backbone, or set backbone to theirs"
+        f"{'are' if count != 1 else 'is'} among its {len(file)} by name and shape{shares if count else ''}"
+        f"{_left_out(others)}; its names: {_few([name[:60] for name in file])}; give weights of this backbone, or set "
+        "backbone to theirs"
     )
 
 
@@ -138,7 +141,10 @@ def _find_head(heads: Tensors, file: Tensors, place: str) -> dict[str, str]:
 
 
 def _same_shape(theirs: torch.Tensor, ours: torch.Tensor) -> bool:
-    """GeM's exponent is a number in some toolboxes and a list of one in others."""
+    """And both or neither of them whole numbers. GeM's exponent is a number in some toolboxes and a list of one in
+    others."""
+    if theirs.is_floating_point() != ours.is_floating_point():
+        return False
     return theirs.shape == ours.shape or (theirs.numel() == ours.numel() == 1 and max(theirs.ndim, ours.ndim) == 1)
 
 
@@ -173,6 +179,14 @@ def _percent(share: float) -> str:
 
 def _few(names: list[str]) -> str:
     return ", ".join(map(printable, names[:3])) + (" ..." if len(names) > 3 else "")
+
+
+def _left_out(others: list[str]) -> str:
+    """How many tensors hold no plain numbers."""
+    if not others:
+        return ""
+    kinds = "of 8 bits, quantised, sparse, complex or without content"
+    return f"; {len(others)} tensors are {kinds}, and cannot be taken: {_few(others)}; give weights in floats"
 
 
 def _keys(held: Any) -> str:

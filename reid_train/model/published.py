@@ -1,6 +1,6 @@
 """Names and wrappings of published weights: what lies where in a file of another toolbox.
 
-    tensors = named_tensors(torch.load("moco_r50.pth.tar"))  # "state_dict.module.encoder_q.conv1.weight": ...
+    tensors, _ = named_tensors(torch.load("moco_r50.pth.tar"))  # "state_dict.module.encoder_q.conv1.weight": ...
     places(tensors, least=100)  # ["", "state_dict.", "state_dict.module.", "state_dict.module.encoder_q.", ...]
 
 A backbone is looked for by names and shapes in every place of a file. So a wrapping (DDP, Lightning, an attribute's
@@ -41,19 +41,24 @@ DEEPEST = 16
 """Parts of a name that are looked at."""
 
 
-def named_tensors(held: Any) -> dict[str, torch.Tensor]:
-    """All tensors in a file's dictionaries, lists and pickled modules, by their places: "state_dict.conv1.weight"."""
-    found, seen = dict[str, torch.Tensor](), set[int]()
+def named_tensors(held: Any) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """All tensors in a file's dictionaries, lists and pickled modules, by their places: "state_dict.conv1.weight".
+
+    And the places of those that are not plain numbers (`is_plain`), which are left out.
+    """
+    found, others, seen = dict[str, torch.Tensor](), list[str](), set[int]()
     waiting: list[tuple[tuple[str, ...], Any]] = [((), held)]
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, torch.Tensor):
             if path and is_plain(value):
                 found.setdefault(".".join(path), value)
+            elif path:
+                others.append(".".join(path))
         elif id(value) not in seen and len(path) <= DEEPEST:
             seen.add(id(value))
             waiting += reversed([(path + _parts(key), part) for key, part in _inside(value)])
-    return found
+    return found, others
 
 
 def _inside(value: Any) -> Iterable[tuple[Any, Any]]:
@@ -71,12 +76,16 @@ def _parts(key: Any) -> tuple[str, ...]:
 
 
 def is_plain(value: torch.Tensor) -> bool:
-    """Whether it is a tensor of real numbers that are all there: none that is sparse, quantised, complex or empty."""
+    """Whether it is a tensor of real numbers that are all there: none that is sparse, quantised, complex or empty.
+
+    Numbers of 8 bits are rounded weights, which mean something with their scales alone.
+    """
     return (
         type(value) in (torch.Tensor, nn.Parameter)
         and value.layout == torch.strided
         and value.device.type == "cpu"
         and not (value.is_quantized or value.is_complex())
+        and value.dtype.itemsize > 1
     )
 
 

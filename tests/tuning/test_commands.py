@@ -1,5 +1,6 @@
 """Every command: a light --help, and one clear line with exit code 2 for what a user can get wrong."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from data.drawing.datasets import draw_dataset
 from tests.commands import ROOT, run_command, run_here
 from tests.made_once import made_once
+from tests.read_only import read_only
 from tuning.record.lock import lock_folder
 
 COMMANDS = [
@@ -46,8 +48,9 @@ print(json.dumps([said, [name.split(".")[0] for name in sys.modules]]))
 """
 
 
-def test_no_help_imports_what_is_heavy():
-    program = [sys.executable, "-c", PARSES_ALL_HELP, *COMMANDS]
+@pytest.mark.parametrize("options", [(), ("-OO",)])
+def test_no_help_imports_what_is_heavy_or_needs_docstrings(options):
+    program = [sys.executable, *options, "-c", PARSES_ALL_HELP, *COMMANDS]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     said, modules = json.loads(done.stdout)
@@ -194,3 +197,21 @@ def test_a_folder_that_is_no_study_gives_one_line(command, run, tmp_path):
     done = run(command, tmp_path / "nothing")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "nothing" in done.stderr
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_study_that_can_only_be_read_is_reported(study, monkeypatch):
+    before = {file: file.read_bytes() for file in study.folder.rglob("*") if file.is_file()}
+    read_only(monkeypatch, study.folder)
+    told = run_here("tuning.report", study.folder)
+    assert told.returncode == 0 and "winner: " in told.stdout, told.stderr
+    assert "Read-only file system" in told.stderr.splitlines()[-1] and "Traceback" not in told.stderr
+    answer = run_here("tuning.report", study.folder, "--json")
+    assert answer.returncode == 0 and json.loads(answer.stdout)["winner"], answer.stderr
+    assert {file: file.read_bytes() for file in study.folder.rglob("*") if file.is_file()} == before
+
+
+def test_a_report_on_a_full_disk_is_printed_before_the_error(study, monkeypatch):
+    read_only(monkeypatch, study.folder, number=errno.ENOSPC)
+    told = run_here("tuning.report", study.folder)
+    assert told.returncode == 2 and "winner: " in told.stdout
+    assert "No space left on device" in told.stderr

@@ -69,6 +69,20 @@ def test_what_was_found_and_what_it_took_agrees_with_the_records(study, other):
     assert said["settings"] == {} and said["searches"] == {}
 
 
+def test_studies_of_the_same_name_are_told_apart_by_their_folders(study, tmp_path):
+    """Each column has its own study's values."""
+    twin = Study(shutil.copytree(study.folder, tmp_path / "elsewhere" / study.folder.name))
+    kept = twin.facts["confirmation"]
+    values = [kept["rows"][0]["margin"], "soft" if kept["rows"][0]["margin"] != "soft" else 0.1]
+    kept["rows"][0]["margin"] = values[1]
+    twin.note(confirmation=kept)
+    (difference,) = compared(study, twin)["differences"]
+    assert f"{study.folder} minus {twin.folder}: " in difference["said"]
+    shown = run_here("tuning.compare", study.folder, twin.folder, COLUMNS="400").stdout
+    (row,) = (line for line in shown.splitlines() if line.split()[:1] == ["margin"])
+    assert row.split()[1:] == [str(value) for value in values]
+
+
 def test_settings_that_differ_are_listed(study, other):
     kept = other.facts["confirmation"]
     kept["rows"][0]["margin"] = "soft" if kept["rows"][0]["margin"] != "soft" else 0.1

@@ -1,15 +1,21 @@
 """A study in TensorBoard, W&B and MLflow: what is written is read back, and written again it is there once."""
 
 import json
+import shutil
+import sqlite3
 import struct
 import subprocess
 import sys
+from contextlib import closing
 from importlib.machinery import ModuleSpec
 
 import pytest
 
 from tests.commands import run_here
+from tests.read_only import read_only
 from tests.reports import epoch_report
+from tuning.record.study import Study
+from tuning.result.loggers import run_id
 from tuning.result.published import SUMMARY, runs_of
 from tuning.run.publishing import publishing
 
@@ -93,16 +99,59 @@ def test_mlflow_finds_its_runs_again(study, tmp_path, store, monkeypatch):
     (experiment,) = (one for one in client.search_experiments() if one.name == "mine")
     runs = {run.data.tags["reid.run"]: run for run in client.search_runs([experiment.experiment_id])}
     assert len(runs) == len(study.trials()) + 1
-    run = runs[f"made-12345678/trial-{number}"]
+    run = runs[run_id("made-12345678", f"trial-{number}")]
     history = client.get_metric_history(run.info.run_id, "val_mAP")
     expected = list(enumerate(epochs_of(study, number), start=1))
     assert [(one.step, one.value) for one in sorted(history, key=lambda one: one.step)] == expected
     assert run.data.params["learning_rate"] == str(study.trial(number).parameters["learning_rate"])
     assert run.data.metrics["final_val_mAP"] == study.trial(number).score
-    assert runs["made-12345678/summary"].data.metrics["test_mAP"] == 0.4
+    assert runs[run_id("made-12345678", "summary")].data.metrics["test_mAP"] == 0.4
     ended = {name: run.info.status for name, run in runs.items()}
-    failed = [f"made-12345678/trial-{trial.number}" for trial in study.trials() if trial.cause]
+    failed = [run_id("made-12345678", f"trial-{trial.number}") for trial in study.trials() if trial.cause]
     assert all(ended[name] == "FAILED" for name in failed)
+
+
+def test_mlflow_takes_a_study_of_any_name_in_a_folder_of_any_name(study, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    results = tmp_path / "a?x=1 %20#y"
+    named = Study(shutil.copytree(study.folder, results / 'it\'s "%s" `{{7*7}}`'))
+    named.note(storage={})
+    for expected in (len(runs_of(named)), 0):
+        done = run_here("tuning.publish", named.folder, "--to", "mlflow")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"{expected} runs written")
+    again = run_here("tuning.publish", named.folder, "--to", "mlflow", "--again")
+    assert again.returncode == 0, again.stderr
+    database = results / "mlflow.db"
+    with closing(sqlite3.connect(database)) as opened:
+        (there,) = opened.execute("SELECT COUNT(*) FROM runs").fetchone()
+    assert there == len(runs_of(named)), "each is there once, in the file beside the study"
+
+
+def test_studies_in_one_folder_of_event_files_do_not_replace_each_other(study, tmp_path):
+    other = Study(shutil.copytree(study.folder, tmp_path / "elsewhere" / study.folder.name))
+    other.note(storage={"folder": "made-87654321"})
+    for one in (study, other):
+        done = run_here("tuning.publish", one.folder, "--to", "tensorboard", "--out", tmp_path / "tb")
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "tb").glob("*/summary"))) == 2
+
+
+def test_a_password_in_a_uri_is_neither_shown_nor_kept(study, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db?token=secret"
+    done = run_here("tuning.publish", study.folder, "--to", "mlflow", "--uri", uri)
+    kept = study.folder / "published.json"
+    assert "secret" not in done.stdout + done.stderr + (kept.read_text() if kept.is_file() else "")
+    refused = run_here("tuning.publish", study.folder, "--to", "mlflow", "--uri", "nosuch://ann:secret@host/x")
+    assert refused.returncode == 2 and "secret" not in refused.stdout + refused.stderr, refused.stderr
+
+
+def test_a_study_that_can_only_be_read_is_published_elsewhere(study, tmp_path, monkeypatch):
+    read_only(monkeypatch, study.folder)
+    done = run_here("tuning.publish", study.folder, "--to", "tensorboard", "--out", tmp_path / "my events")
+    assert done.returncode == 0, done.stderr
+    assert "published.json: Read-only file system; the same command will write these runs again" in done.stderr
+    assert f"tensorboard --logdir '{tmp_path / 'my events'}'" in done.stdout
 
 
 READS_WANDB = """

@@ -1,6 +1,7 @@
 """Where a study is kept: SQLite in its folder, or a PostgreSQL server; then the folder holds a copy."""
 
 import os
+import re
 import shlex
 import sqlite3
 from collections.abc import Callable
@@ -63,8 +64,9 @@ def upgrade_advice(error: Exception, url: str) -> str | None:
 
 
 def sqlite_url(file: Path) -> str:
-    """The URL of an SQLite file, for commands of Optuna's."""
-    return f"sqlite:///{quote(os.fsencode(file.absolute()))}"
+    """The URL of an SQLite file, for Optuna's commands and MLflow. Only what would mean something in it is quoted:
+    MLflow makes a folder of the quoted name."""
+    return "sqlite:///" + re.sub(r"[%?\ud800-\udfff]", lambda sign: quote(os.fsencode(sign[0])), str(file.absolute()))
 
 
 def open_storage(folder: Path, *, create: bool, team: Team | None) -> RDBStorage:

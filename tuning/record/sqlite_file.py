@@ -44,13 +44,18 @@ class HeldFile(UserError):
 def patiently(file: Path, action: Callable[[], _Result]) -> _Result:
     """The action's result; tried again while another process holds the file. Raises HeldFile after PATIENCE_S seconds.
 
-    An action that SQLite refused has changed nothing.
+    An action that SQLite refused has changed nothing. Raises UserError where the file was moved, removed or replaced.
     """
     began, told = time.monotonic(), False
     while True:
         try:
             return action()
         except Exception as error:
+            if not isinstance(error, UserError) and is_gone(error, file):
+                raise UserError(
+                    f"{file}: the study was moved, removed or replaced while this command worked in it; put it back "
+                    "where it was, and give the same command again"
+                ) from error
             if isinstance(error, HeldFile) or not is_held(error):
                 raise
             if time.monotonic() - began > PATIENCE_S:
@@ -84,6 +89,14 @@ def is_held(error: BaseException) -> bool:
         and getattr(cause, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
         for cause in causes_of(error)
     )
+
+
+def is_gone(error: BaseException, file: Path) -> bool:
+    """Whether the cause of an error, at any remove, is that an SQLite file that was open is not the file of that name
+    any more, or that its folder is not there."""
+    codes = {getattr(cause, "sqlite_errorcode", 0) for cause in causes_of(error)}
+    lost = codes & {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR_DELETE_NOENT} and not file.parent.is_dir()
+    return sqlite3.SQLITE_READONLY_DBMOVED in codes or bool(lost)
 
 
 def check_database(file: Path) -> None:

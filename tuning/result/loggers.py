@@ -15,7 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from data.system.errors import UserError
+from data.system.errors import UserError, in_one_line
+from data.system.passwords import without_passwords
 from tuning.record.folders import ENVIRONMENT
 from tuning.record.study import Study
 from tuning.result.published import Run, study_key
@@ -30,6 +31,8 @@ class Target(NamedTuple):
     """W&B's project, or MLflow's experiment."""
     uri: str = ""
     """MLflow's tracking server or store."""
+    shared: bool = False
+    """Whether other studies may be written into `out`, too: each has a folder of event files there."""
 
 
 class Logger(Protocol):
@@ -46,7 +49,8 @@ class TensorBoard:
     """A folder of event files for each run; what changed is written anew."""
 
     def __init__(self, study: Study, target: Target):
-        self.out, self.place = target.out, f"tensorboard {target.out.absolute()}"
+        self.out = target.out / study_key(study) if target.shared else target.out
+        self.place = f"tensorboard {self.out.absolute()}"
         with suppress(OSError):
             self._began = (study.folder / ENVIRONMENT).stat().st_mtime
         self.metric = study.space.study.metric
@@ -99,7 +103,7 @@ class Wandb:
                 settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, save_code=False),
             )
         except Exception as error:
-            raise UserError(f"W&B: {' '.join(str(error).split())[:200]}") from error
+            raise UserError(f"W&B: {in_one_line(error)}") from error
         begun.config.update(run.settings, allow_val_change=True)
         for point in run.curve:
             if point.epoch >= max(begun.step, behind + 1):  # an offline run does not know what is there already
@@ -117,20 +121,33 @@ class MLflow:
         if target.uri.startswith("file:"):
             os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it tells of its own tables
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 7, its default, take minutes
         from mlflow import MlflowClient
 
-        self.study, self.place = study_key(study), f"mlflow {target.uri} {target.project}"
+        self.uri = without_passwords(target.uri)
+        self.study, self.place = study_key(study), f"mlflow {self.uri} {target.project}"
         try:
             self.client = MlflowClient(tracking_uri=target.uri)
             found = self.client.get_experiment_by_name(target.project)
             self.experiment = found.experiment_id if found else self.client.create_experiment(target.project)
         except Exception as error:
-            raise UserError(f"--uri {target.uri}: {' '.join(str(error).split())[:200]}") from error
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> UserError:
+        return UserError(f"--uri {self.uri}: {without_passwords(in_one_line(error))}")
 
     def write(self, run: Run, behind: int) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._write(run)
+        except MlflowException as error:
+            raise self._refusal(error) from error
+
+    def _write(self, run: Run) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        name = f"{self.study}/{run.key}"
+        name = run_id(self.study, run.key)  # MLflow's filters take no name with both kinds of quotes
         found = self.client.search_runs([self.experiment], f"tags.`{self.TAG}` = '{name}'")
         params = {key: str(value) for key, value in run.settings.items()}
         there = found[0] if found else None
@@ -164,5 +181,5 @@ LOGGERS: dict[str, Callable[[Study, Target], Logger]] = {"tensorboard": TensorBo
 
 
 def run_id(study: str, key: str) -> str:
-    """An id for W&B, which takes letters, digits, - and _ alone."""
+    """An id of letters, digits, - and _ alone, another for each study and run."""
     return f"{re.sub(r'[^A-Za-z0-9_-]', '-', study)[:60]}-{hashlib.sha256(study.encode()).hexdigest()[:8]}-{key}"

@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,17 @@ def with_scans(scans: int) -> bytes:
     return whole[:last] + whole[last:-2] * scans + whole[-2:]
 
 
+def with_scans_in_mpo(scans: int) -> bytes:
+    """The same with another picture behind it, as cameras and telephones write a preview: Pillow calls it MPO."""
+    out = io.BytesIO()
+    picture = Image.new("RGB", (32, 48))
+    picture.save(out, "MPO", save_all=True, append_images=[picture])
+    begin = out.getvalue().index(b"MPF\0") - 4
+    (length,) = struct.unpack(">H", out.getvalue()[begin + 2 : begin + 4])
+    segment, jpeg = out.getvalue()[begin : begin + 2 + length], with_scans(scans)
+    return jpeg[:2] + segment + jpeg[2:]
+
+
 def gif_frame_beyond_its_screen() -> bytes:
     whole = bytearray(saved("GIF"))
     place = whole.index(b",\0\0\0\0") + 5
@@ -64,6 +76,7 @@ BOMBS = {
     "bmp header": saved("BMP")[:18] + struct.pack("<ii", 2**30, 2**30) + saved("BMP")[26:],
     "ppm header": b"P6\n1000000 1000000\n255\n",
     "jpeg scans": with_scans(5_000),
+    "mpo scans": with_scans_in_mpo(5_000),
 }
 
 
@@ -85,8 +98,9 @@ def test_a_bomb_beside_a_whole_picture_does_not_go_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scans", [1, 50])
-def test_a_progressive_jpeg_is_taken(scans: int, tmp_path: Path) -> None:
-    (tmp_path / "p.jpg").write_bytes(with_scans(scans))
+@pytest.mark.parametrize("made", [with_scans, with_scans_in_mpo])
+def test_a_progressive_jpeg_is_taken(made: Callable[[int], bytes], scans: int, tmp_path: Path) -> None:
+    (tmp_path / "p.jpg").write_bytes(made(scans))
     assert load_image(tmp_path / "p.jpg").size == (32, 48)
 
 

@@ -37,6 +37,7 @@ def test_a_table_in_markdown_has_the_cells_that_it_was_given():
     table = markdown_table(["name", "a|b"], [["x|y", "<b>"], ["1", "`"]])
     cells = [[cell.strip() for cell in line.replace(r"\|", "¦").strip("|").split("|")] for line in table.splitlines()]
     assert cells == [["name", "a¦b"], ["---", "---"], ["x¦y", r"\<b>"], ["1", r"\`"]]
+    assert in_markdown("$x$ &lt;b") == r"\$x\$ \&lt;b"
     assert in_markdown("[x](y) * a\nb") == r"\[x\](y) \* a\\nb"
 
 

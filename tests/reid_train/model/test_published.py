@@ -479,3 +479,18 @@ def test_endings_may_be_in_capitals(tmp_path, narrow):
     model = resnet(2)
     load_pretrained(model, str(tmp_path / "MODEL.SAFETENSORS"))
     torch.testing.assert_close(model.backbone.network.state_dict(), theirs.backbone.network.state_dict())
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.float8_e4m3fn, torch.int32, torch.complex64])
+def test_weights_whose_numbers_mean_something_else_are_refused_and_change_nothing(tmp_path, narrow, kind):
+    """Rounded weights of 8 bits are nothing without their scales; whole numbers are no weights."""
+    torch.save(
+        {name: tensor.to(kind) for name, tensor in resnet(1).backbone.network.state_dict().items()}, tmp_path / "x.pth"
+    )
+    target = resnet(2)
+    kept = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    told = "of another architecture" if kind is torch.int32 else "cannot be taken: .*; give weights in floats"
+    with pytest.raises(UserError, match=told) as caught:
+        load_pretrained(target, str(tmp_path / "x.pth"))
+    assert "\n" not in str(caught.value)
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in target.state_dict().items())

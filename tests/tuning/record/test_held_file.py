@@ -1,5 +1,6 @@
 """A study's file that others look at or hold: a dashboard, a backup, a data-base browser."""
 
+import shutil
 import sqlite3
 import threading
 import time
@@ -104,3 +105,24 @@ def test_a_file_that_is_never_let_go_ends_the_command_with_the_way_out(tmp_path,
             assert "\n" not in str(raised.value)
     study.record(0, 2, epoch_report(1))
     assert [len(trial.reports) for trial in Study(study.folder).trials()] == [1]
+
+
+@pytest.mark.parametrize("how", ["folder moved", "folder removed", "file removed", "file replaced"])
+def test_a_study_that_is_gone_meanwhile_gives_one_line_with_the_way_out(tmp_path, space, how):
+    study = Study(tmp_path / "study", space)
+    study.add({"learning_rate": 0.01})
+    file, copy = study.folder / "study.db", tmp_path / "copy.db"
+    shutil.copyfile(file, copy)
+    if how == "folder moved":
+        study.folder.rename(tmp_path / "elsewhere")
+    elif how == "folder removed":
+        shutil.rmtree(study.folder)
+    elif how == "file removed":
+        file.unlink()
+    elif how == "file replaced":
+        copy.replace(file)
+    with pytest.raises(
+        UserError, match=r"study\.db: the study was moved, removed or replaced .* put it back"
+    ) as raised:
+        study.record(0, 2, epoch_report(1, val_mAP=0.25))
+    assert "\n" not in str(raised.value)

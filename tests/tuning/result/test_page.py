@@ -1,5 +1,7 @@
 """report.html as a file: what is in it in every state of a study, its size, and that nothing in it can run."""
 
+import base64
+import io
 import json
 import re
 import webbrowser
@@ -7,9 +9,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from data.system.errors import UserError
 from tests import reported_study
 from tests.reported_study import TWO_METRICS, draw_pictures, made_up_errors, made_up_study
 from tests.reports import epoch_report
@@ -21,7 +26,7 @@ from tuning.record.trial import TrialState
 from tuning.result import live_page
 from tuning.result.live_page import LivePage, page_of_finished
 from tuning.result.page import as_json, write_page
-from tuning.result.page_errors import errors_in_page
+from tuning.result.page_errors import errors_in_page, thumbnail
 from tuning.result.page_verdict import as_yaml
 from tuning.result.plots import study_figures
 from tuning.space.read import read_space
@@ -309,3 +314,21 @@ def test_pictures_in_the_page_have_no_fixed_colours(study, figures):
     text = write_page(study, figures=figures).read_text()
     (training,) = re.findall(r'<svg [^>]*aria-label="best training history".*?</svg>', text, flags=re.DOTALL)
     assert "var(--blue)" in training and not re.search(r"(fill|stroke): #", training)
+
+
+def test_a_small_picture_is_as_bright_as_what_the_model_saw(tmp_path):
+    """Grey of 12 bits in 16, its mean in the middle: Pillow alone would show it white."""
+    grey_HW = np.linspace(0, 4095, 64 * 32).astype(np.uint16).reshape(64, 32)
+    Image.fromarray(grey_HW).save(tmp_path / "a.png")
+    written = base64.b64decode(thumbnail(tmp_path / "a.png").partition(",")[2])
+    shown_HW3 = np.asarray(Image.open(io.BytesIO(written)).convert("RGB"))
+    assert abs(shown_HW3.mean() - 127) < 4 and shown_HW3.min() < 20 and shown_HW3.max() > 235
+
+
+def test_a_small_picture_starts_no_program(tmp_path, monkeypatch):
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    (tmp_path / "a.jpg").write_bytes(postscript)
+    monkeypatch.setattr("subprocess.Popen", None)
+    monkeypatch.setattr("subprocess.check_call", None)
+    with pytest.raises(UserError, match="none of JPEG"):
+        thumbnail(tmp_path / "a.jpg")
