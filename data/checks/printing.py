@@ -39,7 +39,8 @@ def print_table(console: Console, report: Report) -> None:
         "not understood, left out": [split.left_out for split in report.splits],
     }
     for name, numbers in rows.items():
-        table.add_row(name, *(f"{number:,.6g}" for number in numbers))
+        shown = [f"{number:,.6g}" if number or name != "cameras" else "none" for number in numbers]
+        table.add_row(name, *shown)
     console.print(table)
 
 

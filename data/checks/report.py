@@ -14,6 +14,8 @@ from data.checks.findings import (
     Finding,
     Splits,
     left_out_images,
+    no_cameras,
+    remarks,
     same_pictures,
     shared_identities,
     training_findings,
@@ -38,6 +40,7 @@ class SplitSummary:
     """"train", "query" or "gallery"."""
     images: int
     cameras: int
+    """0 where none is known."""
     images_of: dict[int, int]
     """Identity -> its number of images. Distractors are left out."""
     distractors: int
@@ -106,7 +109,9 @@ def examine(
     findings += shared_identities(splits)
     findings += same_pictures(splits, set(bad_images))
     findings += unmatched_queries(splits, max_left_out)
-    findings += unlike_published(READERS[name], splits)
+    findings += unlike_published(READERS[name], place, splits)
+    findings += no_cameras(splits)
+    findings += remarks(splits)
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     summaries = tuple(_summary(split, listing) for split, listing in splits.items())
     return Report(name, place, images_per_identity, summaries, tuple(findings))
@@ -145,7 +150,7 @@ def _summary(split: str, listing: Listing) -> SplitSummary:
     return SplitSummary(
         split=split,
         images=len(listing.samples),
-        cameras=len({sample.camera for sample in listing.samples}),
+        cameras=len({sample.camera for sample in listing.samples if sample.camera >= 0}),
         images_of=dict(images_of),
         distractors=distractors,
         junk=len(listing.junk),

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.pixels.bad_images import OnBadImage, leave_out_bad
-from data.pixels.gallery import Label, dataset_above, images_below, labels_of
+from data.pixels.gallery import Label, images_below, labels_of
 from data.sets.listing import GALLERY, MAX_LEFT_OUT, QUERY, TRAIN, USUAL_SUFFIXES, some_samples
-from data.sets.readers import READERS, NoDataset, find_dataset
+from data.sets.readers import READERS, NoDataset, find_dataset, reader_above
 from data.system.errors import UserError
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
@@ -67,7 +67,7 @@ def read_collection(
         except NoDataset:
             if dataset is not None:
                 raise
-            root, above = place, dataset_above(place)
+            root, above = place, reader_above(place)
             found = dict.fromkeys(images_below(place, outside_images))
             labels = labels_of(*above) if above else {}
         paths = list(found)

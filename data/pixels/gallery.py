@@ -21,7 +21,7 @@ from data.sets.listing import (
     refuse_outside,
     some_samples,
 )
-from data.sets.readers import READERS, NoDataset, find_dataset, readers_at
+from data.sets.readers import READERS, NoDataset, find_dataset, reader_above
 from data.system.errors import UserError
 
 
@@ -47,9 +47,14 @@ class Label(NamedTuple):
         return "distractor" if self.is_distractor else f"identity {self.identity_name or self.identity}"
 
     @property
+    def described(self) -> str:
+        """`identity 7, camera 3`, as far as it is known."""
+        return f"{self.who}, camera {self.camera_shown}" if self.camera_shown else self.who
+
+    @property
     def camera_shown(self) -> str:
-        """The camera, as the data set's owner knows it."""
-        return self.camera_name or str(self.camera)
+        """The camera, as the data set's owner knows it; "" where none is known."""
+        return self.camera_name or (str(self.camera) if self.camera >= 0 else "")
 
 
 class Gallery(NamedTuple):
@@ -76,7 +81,8 @@ def read_gallery(
     on_bad_image: OnBadImage = "stop",
     cache_dir: Path | None = None,
 ) -> Gallery:
-    """The gallery of the data set in `folder`, as find_dataset finds it; all images below a folder without one.
+    """The gallery of the data set in `folder`, as find_dataset finds it; all images below a folder without one, and all
+    of a set that has no splits of its own.
 
     Labels are known for a data set, and for a folder in one (image_test, say). `dataset` names the reader; None
     detects it. Raises UserError, also where there are no images.
@@ -87,21 +93,19 @@ def read_gallery(
         found = name, root = find_dataset(place, dataset)
         listing = READERS[name].list_split(root, GALLERY, outside_images=outside_images)
         images = [sample.path for sample in some_samples(listing, max_left_out)]
+        if listing.split_is_drawn:
+            training = READERS[name].read_train(root, outside_images=outside_images, max_left_out=max_left_out)
+            images = sorted({*images, *(sample.path for sample in training)})
     except NoDataset:
         if dataset is not None:
             raise
-        found, images = dataset_above(place), images_below(place, outside_images)
+        found, images = reader_above(place), images_below(place, outside_images)
     left_out = leave_out_bad(images, on_bad_image, cache_dir=cache_dir)
     kept = [image for image in images if image not in left_out]
     if not kept:
         why = "none can be decoded" if left_out else f"no images ({', '.join(USUAL_SUFFIXES)}, ...)"
         raise UserError(f"gallery {place}: {why}")
     return Gallery(kept, labels_of(*found) if found else {}, sorted(left_out))
-
-
-def dataset_above(place: Path) -> tuple[str, Path] | None:
-    above = place.resolve().parents
-    return next(((reader.name, root) for root in above for reader in readers_at(root, [*READERS.values()])), None)
 
 
 def images_below(folder: Path, outside_images: bool) -> list[str]:

@@ -7,17 +7,41 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from data.sets.cuhk03_np import CUHK03_NP
+from data.sets.dukemtmc import DUKEMTMC
+from data.sets.folders import FOLDERS
 from data.sets.layouts import Reader
-from data.sets.listing import MAX_LEFT_OUT, is_foreign, write_manifest
+from data.sets.listing import MAX_LEFT_OUT, TRAIN, is_foreign, write_manifest
 from data.sets.manifest import MANIFEST
 from data.sets.market1501 import MARKET1501
+from data.sets.msmt17 import MSMT17, MSMT17_TRAIN
+from data.sets.protocol import TestSet
 from data.sets.samples import Sample
+from data.sets.vehicleid import VEHICLEID
 from data.sets.veri import VERI
+from data.sets.veri_wild import VERI_WILD
 from data.system.errors import UserError, printable
 
-DatasetName = Literal["market1501", "veri", "manifest"]
+DatasetName = Literal[
+    "market1501",
+    "veri",
+    "dukemtmc",
+    "cuhk03_np",
+    "msmt17",
+    "msmt17_train",
+    "vehicleid",
+    "veri_wild",
+    "manifest",
+    "folders",
+]
 """What the setting `dataset` may be."""
-READERS: dict[str, Reader] = {reader.name: reader for reader in (MARKET1501, VERI, MANIFEST)}
+READERS: dict[str, Reader] = {
+    reader.name: reader
+    for reader in (
+        *(MARKET1501, VERI, DUKEMTMC, CUHK03_NP, MSMT17, MSMT17_TRAIN, VEHICLEID, VERI_WILD),
+        *(MANIFEST, FOLDERS),
+    )
+}
 MAXIMUM_SHOWN = 300
 """How many letters of a path a message repeats."""
 
@@ -39,9 +63,10 @@ def find_dataset(data_dir: str | Path, dataset: str | None = None) -> tuple[str,
     if not os.path.exists(root):  # noqa: PTH110 - Path's raises for names that no file can have
         here = "" if root.is_absolute() else f" in {Path.cwd()}"
         raise UserError(f"data_dir {shown}: no such folder{here}; point data_dir at the data set or its parent folder")
-    readers = [READERS[dataset]] if dataset else [*READERS.values()]
+    readers = [READERS[dataset]] if dataset else [reader for reader in READERS.values() if not reader.only_named]
     try:
-        found = _places(root, readers)
+        strong = [reader for reader in readers if not reader.weak]
+        found = _places(root, strong) or _places(root, [reader for reader in readers if reader.weak])
     except OSError as error:
         raise UserError(f"data_dir {shown}: cannot be read: {error.filename}: {error.strerror}") from error
     if not found and dataset and (place := READERS[dataset].place_without_sign(root)):
@@ -63,6 +88,13 @@ def _places(root: Path, readers: list[Reader]) -> list[tuple[str, Path]]:
     children = sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else []
     children = [child for child in children if not is_foreign(child.name)]
     return [(reader.name, child) for child in children for reader in readers_at(child, readers)]
+
+
+def reader_above(place: Path) -> tuple[str, Path] | None:
+    """The data set in which something lies, as far as a folder's sign shows one: the reader's name and the place."""
+    strong = [reader for reader in READERS.values() if not reader.weak and not reader.only_named]
+    above = place.resolve().parents
+    return next(((reader.name, root) for root in above for reader in readers_at(root, strong)), None)
 
 
 def readers_at(place: Path, readers: list[Reader]) -> list[Reader]:
@@ -101,3 +133,21 @@ def read_test(
     """Query and gallery images of the data set at `data_dir`; the rest as in `read_train`."""
     name, place = find_dataset(data_dir, dataset)
     return READERS[name].read_test(place, outside_images=outside_images, max_left_out=max_left_out)
+
+
+def read_test_sets(
+    data_dir: str | Path,
+    dataset: str | None = None,
+    *,
+    outside_images: bool = False,
+    max_left_out: float = MAX_LEFT_OUT,
+) -> list[TestSet]:
+    """What a model is tested on, of the data set at `data_dir`; the rest as in `read_train`."""
+    name, place = find_dataset(data_dir, dataset)
+    return READERS[name].read_test_sets(place, outside_images=outside_images, max_left_out=max_left_out)
+
+
+def describe_dataset(data_dir: str | Path, dataset: str | None = None) -> str:
+    """What a user should know about how the data set is read, in a line; "" where nothing is particular."""
+    name, place = find_dataset(data_dir, dataset)
+    return READERS[name].list_split(place, TRAIN, outside_images=True).remark

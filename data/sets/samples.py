@@ -1,8 +1,13 @@
 """Sample: an image and who is on it. Readers give samples, all other modules take them.
 
 Sample(path="/data/VeRi/image_train/0001_c002_00030600_0.jpg", identity=1, camera=2)
+
+A set may know no cameras. Each of its images then has a camera of its own, a negative number: "same identity and same
+camera" leaves out the picture itself and nothing else.
 """
 
+import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -14,9 +19,20 @@ class Sample(NamedTuple):
     identity: int
     """Number of the person or vehicle; 0 in a gallery is a distractor that belongs to nobody."""
     camera: int
-    """Number of the camera that took it."""
+    """Number of the camera that took it; negative where none is known: this image's own number (`own_camera`)."""
 
 
 def name_of(path: str) -> str:
     """A file's name without its folder: where images lie must not change a split or a fingerprint."""
     return path.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def own_camera(name: str) -> int:
+    """The camera of an image of which no camera is known: -1 to -2^48, from its path in the data set's folder."""
+    digest = hashlib.sha256(name.replace("\\", "/").encode("utf-8", "surrogateescape")).digest()
+    return -1 - int.from_bytes(digest[:6], "big")
+
+
+def knows_cameras(samples: Iterable[Sample]) -> bool:
+    """Whether the camera of some image is known."""
+    return any(sample.camera >= 0 for sample in samples)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.pixels.bad_images import usable_test
+from data.pixels.bad_images import usable_test_sets
 from data.pixels.cache import Pixels, open_pixels
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
@@ -48,9 +48,11 @@ class LookedAt(NamedTuple):
 
 
 def test_images(checkpoint: str | Path, changes: Mapping[str, Any] | None = None, cache_dir: Any = None) -> LookedAt:
-    """Query and gallery of the data set that the checkpoint was trained on; `changes` are settings of another one."""
+    """Query and gallery of the data set that the checkpoint was trained on, of the first test set where there are
+    several, and of its first draw; `changes` are settings of another data set."""
     config = load_checkpoint(checkpoint).config.changed(**(changes or {}))
-    query, gallery, left_out = usable_test(**config.images, cache_dir=cache_dir)
+    tests, left_out = usable_test_sets(**config.images, cache_dir=cache_dir)
+    query, gallery = tests[0].rounds()[0]
     return LookedAt(config, TEST, query, gallery, left_out)
 
 

@@ -49,8 +49,8 @@ class Names(NamedTuple):
         return "distractor" if number == DISTRACTOR else self.identities.get(number, str(number))
 
     def camera(self, number: int) -> str:
-        """2, or gate."""
-        return self.cameras.get(number, str(number))
+        """2, or gate; "" where none is known."""
+        return self.cameras.get(number, str(number) if number >= 0 else "")
 
     def shown(self, sample: Sample) -> dict[str, str]:
         """An image as JSON holds it."""
@@ -89,7 +89,7 @@ def error_report(
     of_query, of_gallery = sides(embedding_ND, query, gallery)
     found = find_mistakes(of_query, of_gallery)
     metrics = found.metrics
-    cameras = {sample.camera for sample in samples}
+    cameras = {sample.camera for sample in samples if sample.camera >= 0}
     return {
         "on": on,
         "weights_sha256": model.digest,

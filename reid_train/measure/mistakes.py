@@ -85,7 +85,8 @@ def camera_pairs(query: Side, gallery: Side) -> list[CameraPair]:
     The order is by the upper end of rank 1's 95 % interval, so that a pair with two queries, both wrong, does not come
     before one with forty queries, thirty of them wrong.
     """
-    if len(torch.cat([query.shown_camera_N, gallery.shown_camera_N]).unique()) > MOST_CAMERAS:
+    cameras = torch.cat([query.shown_camera_N, gallery.shown_camera_N]).unique()
+    if len(cameras) > MOST_CAMERAS or (cameras < 0).any():  # below 0: none are known
         return []
     found = []
     for camera in gallery.shown_camera_N.unique().tolist():

@@ -62,7 +62,7 @@ class DataSettings(Settings):
 
     @property
     def images(self) -> dict[str, Any]:
-        """Which images are meant, as `usable_train` and `usable_test` take it."""
+        """Which images are meant, as `usable_train` and `usable_test_sets` take it."""
         return {name: getattr(self, name) for name in ("data_dir", "dataset", *IMAGE_RULES)}
 
 

@@ -14,7 +14,7 @@ from data.drawing.datasets import draw_dataset
 from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import Pixels, open_sizes
 from data.sets.listing import queries_without_match
-from data.sets.readers import READERS, find_dataset, read_test
+from data.sets.readers import READERS, describe_dataset, find_dataset, read_test
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UNPRINTABLE, UserError
@@ -121,7 +121,8 @@ def _prepare(
     lines = describe_pixels(space, pixels)
     lines += [describe_left_out(left_out, "training")] if left_out else []
     untested = [] if arguments.no_test else missing_test(config)
-    for line in (*lines, *starts, *remarks, *untested):
+    remark = describe_dataset(config.data_dir, config.dataset)
+    for line in filter(None, (remark, *lines, *starts, *remarks, *untested)):
         print(line, flush=True)
     prices = None
     if not (folder / DATABASE).exists():
