@@ -51,7 +51,7 @@ def main() -> None:
 
     log_to(out / "train.log")
     check_start(config, data, [out])
-    for line in filter(None, [describe_dataset(config.data_dir, config.dataset), *adapted]):
+    for line in filter(None, [describe_dataset(config.data_dir, config.dataset, config.name_pattern), *adapted]):
         logging.getLogger("reid_train.train").warning(line)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     if left_out:

@@ -8,7 +8,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never
 
 from data.pixels.decoding import check_file, decoder_name, problem_with
 from data.pixels.memos import remembered
@@ -63,6 +63,7 @@ def usable_train(
     data_dir: str | Path,
     dataset: str | None = None,
     *,
+    name_pattern: str | None = None,
     outside_images: bool = False,
     max_left_out: float = MAX_LEFT_OUT,
     on_bad_image: OnBadImage = "stop",
@@ -72,7 +73,8 @@ def usable_train(
 
     Raises UserError when they cannot be read or none is left.
     """
-    samples = read_train(data_dir, dataset, outside_images=outside_images, max_left_out=max_left_out)
+    allowed: Any = {"outside_images": outside_images, "max_left_out": max_left_out}
+    samples = read_train(data_dir, dataset, name_pattern=name_pattern, **allowed)
     return _usable(samples, "training", on_bad_image, cache_dir)
 
 
@@ -80,6 +82,7 @@ def usable_test_sets(
     data_dir: str | Path,
     dataset: str | None = None,
     *,
+    name_pattern: str | None = None,
     outside_images: bool = False,
     max_left_out: float = MAX_LEFT_OUT,
     on_bad_image: OnBadImage = "stop",
@@ -87,7 +90,8 @@ def usable_test_sets(
 ) -> tuple[list[TestSet], list[str]]:
     """What a run is tested on, and the paths of the images that it leaves out, sorted."""
     tests, left_out = [], set[str]()
-    for test in read_test_sets(data_dir, dataset, outside_images=outside_images, max_left_out=max_left_out):
+    allowed: Any = {"outside_images": outside_images, "max_left_out": max_left_out}
+    for test in read_test_sets(data_dir, dataset, name_pattern=name_pattern, **allowed):
         query, no_queries = _usable(test.query, "query", on_bad_image, cache_dir)
         gallery, not_in_gallery = _usable(test.gallery, "gallery", on_bad_image, cache_dir)
         tests.append(replace(test, query=query, gallery=gallery))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.pixels.bad_images import OnBadImage, leave_out_bad
+from data.sets.layouts import Reader
 from data.sets.listing import (
     DISTRACTOR,
     GALLERY,
@@ -21,7 +22,7 @@ from data.sets.listing import (
     refuse_outside,
     some_samples,
 )
-from data.sets.readers import READERS, NoDataset, find_dataset, reader_above
+from data.sets.readers import NoDataset, find_reader, reader_above
 from data.system.errors import UserError
 
 
@@ -76,6 +77,7 @@ def read_gallery(
     folder: str | Path,
     dataset: str | None = None,
     *,
+    name_pattern: str | None = None,
     outside_images: bool = False,
     max_left_out: float = MAX_LEFT_OUT,
     on_bad_image: OnBadImage = "stop",
@@ -88,13 +90,13 @@ def read_gallery(
     detects it. Raises UserError, also where there are no images.
     """
     place = Path(folder)
-    found: tuple[str, Path] | None
+    found: tuple[Reader, Path] | None
     try:
-        found = name, root = find_dataset(place, dataset)
-        listing = READERS[name].list_split(root, GALLERY, outside_images=outside_images)
+        found = reader, root = find_reader(place, dataset, name_pattern)
+        listing = reader.list_split(root, GALLERY, outside_images=outside_images)
         images = [sample.path for sample in some_samples(listing, max_left_out)]
         if listing.split_is_drawn:
-            training = READERS[name].read_train(root, outside_images=outside_images, max_left_out=max_left_out)
+            training = reader.read_train(root, outside_images=outside_images, max_left_out=max_left_out)
             images = sorted({*images, *(sample.path for sample in training)})
     except NoDataset:
         if dataset is not None:
@@ -120,12 +122,12 @@ def images_below(folder: Path, outside_images: bool) -> list[str]:
     return paths
 
 
-def labels_of(name: str, root: Path) -> dict[str, Label]:
+def labels_of(reader: Reader, root: Path) -> dict[str, Label]:
     """The labels of a data set's images, but for splits that cannot be read."""
     labels: dict[str, Label] = {}
     for split in (TRAIN, QUERY, GALLERY):
         try:
-            listing = READERS[name].list_split(root, split, outside_images=True)
+            listing = reader.list_split(root, split, outside_images=True)
         except UserError:
             continue
         people, cameras = listing.identity_names, listing.camera_names

@@ -114,6 +114,7 @@ def refuse_bad_images(bad: Mapping[str, str], images: int) -> None:
     if not bad:
         return
     path, why = next(iter(bad.items()))
-    _, data_dir = reader_above(Path(path)) or ("", "DIR")
+    above = reader_above(Path(path))
+    data_dir = above[1] if above else "DIR"
     count = f"{len(bad)} of {images} images cannot be decoded, the first is " if len(bad) > 1 else ""
     raise UserError(f"{count}{path}: {why}; see: {command('data.doctor', str(data_dir))}; {SKIP}")

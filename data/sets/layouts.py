@@ -162,7 +162,7 @@ class FolderReader(Reader):
             path = f"{root}{os.sep}{name}"
             match = self.pattern.match(name)
             if match is None or UNPRINTABLE.search(name):
-                listing.left_out.setdefault(NO_NAME, []).append(printable(path))
+                listing.left_out.setdefault(f"{NO_NAME} in the way of {self.title}", []).append(printable(path))
             elif int(match["identity"]) == self.junk_identity:
                 listing.junk.append(path)
             else:

@@ -14,7 +14,7 @@ import yaml
 
 from data.pixels.bad_images import usable_test_sets
 from data.pixels.cache import Pixels
-from data.sets.readers import find_dataset
+from data.sets.readers import find_reader
 from data.sets.splits import TrainingData
 from data.system.errors import UserError, printable
 from data.system.files import read_json, write_json, write_text
@@ -120,9 +120,9 @@ def test_once(study: Study, *, cache_dir: Path | None, limit_bytes: int | None =
     except UserError as error:  # a missing folder or a broken image: the search is not lost for it
         record_evaluation(study.folder, None, {"best": best, "not_evaluated": str(error)})
         return
-    name, _ = find_dataset(config.data_dir, config.dataset)
+    reader, _ = find_reader(config.data_dir, config.dataset, config.name_pattern)
     left = {"images_left_out": [Path(path).name for path in left_out]} if left_out else {}
-    figures = {"best": best, "dataset": name, **evaluated, **left}
+    figures = {"best": best, "dataset": reader.name, **evaluated, **left}
     record_evaluation(study.folder, f"search's end, {best['of']}", figures)
     if study.shared:
         study.note(test_metrics=read_test_metrics(study.folder))

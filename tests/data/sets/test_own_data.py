@@ -11,10 +11,11 @@ from data.pixels.gallery import read_gallery
 from data.sets.folders import FOLDERS
 from data.sets.listing import queries_without_match
 from data.sets.manifest import MANIFEST
-from data.sets.readers import describe_dataset, find_dataset, read_test, read_test_sets, read_train
+from data.sets.readers import describe_dataset, find_dataset, find_reader, read_test, read_test_sets, read_train
 from data.sets.samples import Sample, own_camera
 from data.sets.splits import split_identities
 from data.system.errors import UserError
+from reid_train.settings.config import make_config
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -197,6 +198,62 @@ def test_wildlifes_csv_leaves_unknown_out(tmp_path: Path) -> None:
 def test_what_flags_and_columns_may_not_say(header: str, row: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=words):
         MANIFEST.read_train(write_csv(tmp_path, f"{header}\n{row}\n"))
+
+
+# --- a pattern of names ---
+
+PATTERN = r"(?P<camera>gate|yard)-(?P<identity>[a-z]+[0-9]+)"
+
+
+def vans(root: Path) -> Path:
+    """11 vans by 2 cameras, 2 images each."""
+    names = [f"{camera}-van{n} ({shot}).jpg" for n in range(11) for camera in ("gate", "yard") for shot in (1, 2)]
+    return touch(root, *names)
+
+
+def test_a_flat_folder_is_read_by_a_pattern_of_names(tmp_path: Path) -> None:
+    train = read_train(vans(tmp_path), name_pattern=PATTERN)
+    (test,) = read_test_sets(tmp_path, name_pattern=PATTERN)
+    assert len(train) == 36 and len(test.query) == 8 and test.query == test.gallery
+    by_hand = {f"gate-van{n} ({shot}).jpg" for n in range(11) for shot in (1, 2)}
+    assert all((s.camera == 1) == (Path(s.path).name in by_hand) for s in (*train, *test.gallery))
+    listing = find_reader(tmp_path, None, PATTERN)[0].list_split(tmp_path, "train")
+    assert all(listing.identity_names[s.identity] == Path(s.path).name.split()[0].split("-")[1] for s in train)
+    assert listing.camera_names == {1: "gate", 2: "yard"}
+    assert len(read_gallery(tmp_path, name_pattern=PATTERN).images) == 44
+
+
+def test_names_that_the_pattern_does_not_match_are_left_out_and_told(tmp_path: Path) -> None:
+    touch(vans(tmp_path), "holiday.jpg", "holiday2.jpg")
+    with pytest.raises(
+        UserError, match=r"2 images left out, as the name does not tell identity and camera, e\.g\. hol"
+    ):
+        read_train(tmp_path, name_pattern=PATTERN)
+
+
+def test_a_pattern_without_a_camera_knows_none(tmp_path: Path) -> None:
+    train = read_train(vans(tmp_path), name_pattern=r"\w+-(?P<identity>\w+)")
+    assert len({s.camera for s in train}) == len(train) and max(s.camera for s in train) < 0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("(?P<identity>", "is no regular expression"),
+        (r"(\d+)_c(\d+)", "must have the group identity"),
+        (r"(?P<identity>\d+)_(?P<split>\w+)", "must have the group identity, may have camera and no other"),
+    ],
+)
+def test_what_is_no_pattern_is_told_by_reader_and_setting(tmp_path: Path, pattern: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        read_train(tmp_path, name_pattern=pattern)
+    with pytest.raises(UserError, match=words):
+        make_config({"name_pattern": pattern}, "test")
+
+
+def test_a_pattern_and_a_kind_exclude_one_another(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="name_pattern and dataset=veri exclude one another"):
+        read_train(tmp_path, "veri", name_pattern=PATTERN)
 
 
 # --- the doctor ---
