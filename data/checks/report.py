@@ -59,8 +59,6 @@ class Report:
 
     dataset: str
     """Name of the reader."""
-    layout: str
-    """What people call such a set."""
     place: Path
     """The set's folder or CSV file."""
     images_per_identity: int
@@ -69,6 +67,8 @@ class Report:
     """The splits that are there."""
     findings: tuple[Finding, ...]
     """Errors first."""
+    layout: str = ""
+    """What people call such a set."""
 
     @property
     def title(self) -> str:
@@ -117,7 +117,7 @@ def examine(
     findings += remarks(splits)
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     summaries = tuple(_summary(split, listing) for split, listing in splits.items())
-    return Report(reader.name, reader.title, place, images_per_identity, summaries, tuple(findings))
+    return Report(reader.name, place, images_per_identity, summaries, tuple(findings), reader.title)
 
 
 def _read_splits(reader: Reader, place: Path, outside_images: bool) -> tuple[Splits, list[Finding]]:

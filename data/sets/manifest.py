@@ -13,7 +13,8 @@ out for the test (data/sets/rows.py). An image of the split `test` (or val, vali
 
 The CSV files of OML (open-metric-learning: label, split, is_query, is_gallery, path, sequence) and of wildlife-datasets
 (image_id, identity, path) are read as they are: `label` is the identity, `sequence` the camera, and the two flags say
-which of the images that are not for training are queries and which gallery.
+which of the images that are not for training are queries and which gallery. Boxes (OML's x_1, x_2, y_1, y_2;
+wildlife's bbox [x, y, width, height]; pixels of the upright picture) are cut out when a picture is decoded.
 
 What Excel and Windows write is taken, too: semicolons or tabs between cells, capitals in the columns' names and in
 splits, UTF-16, empty lines at the end, back slashes in paths, and accents in one character or in two.
@@ -31,10 +32,12 @@ from pathlib import Path
 from data.sets.layouts import Reader
 from data.sets.listing import GALLERY, QUERY, TRAIN, Listing, is_foreign, refuse_outside, write_manifest
 from data.sets.rows import Row, list_rows
+from data.sets.samples import Box
 from data.system.errors import UNPRINTABLE, UserError, printable
 
 NEEDED = ("path", "identity")
-COLUMNS = (*NEEDED, "camera", "split", "is_query", "is_gallery")
+CORNERS = ("x_1", "x_2", "y_1", "y_2")
+COLUMNS = (*NEEDED, "camera", "split", "is_query", "is_gallery", "bbox", *CORNERS)
 """The columns that are read; others may be there."""
 ALSO_CALLED = {"label": "identity", "sequence": "camera"}
 """A column's name in others' files -> the one that it stands for where that is missing."""
@@ -136,7 +139,29 @@ def _checked(row: Mapping[str, str], where: str) -> Row:
             raise UserError(f"{where}: {column} has {len(text):,} letters, more than {MAXIMUM_LETTERS:,}")
         if UNPRINTABLE.search(text):
             raise UserError(f"{where}: {column} '{printable(text[:80])}' holds control characters")
-    return Row(row["path"], row["identity"], row.get("camera", ""), _splits(row, where), where)
+    return Row(row["path"], row["identity"], row.get("camera", ""), _splits(row, where), _box(row, where), where)
+
+
+def _box(row: Mapping[str, str], where: str) -> Box | None:
+    """The box of a line, where it has one. Raises UserError."""
+    corners = [row.get(name, "") for name in CORNERS]
+    texts = corners if any(corners) else row.get("bbox", "").strip("[]()").split(",")
+    if {text.strip().lower() for text in texts} <= {"", "nan", "none"}:
+        return None
+    try:
+        numbers = [float(text) for text in texts]
+        left, top, right, bottom = (
+            (numbers[0], numbers[2], numbers[1], numbers[3])
+            if texts is corners
+            else (numbers[0], numbers[1], numbers[0] + numbers[2], numbers[1] + numbers[3])
+        )
+        x, y = max(0, round(left)), max(0, round(top))
+        width, height = round(right) - x, round(bottom) - y
+    except (ValueError, IndexError, OverflowError) as error:
+        raise UserError(f"{where}: a box is x_1, x_2, y_1, y_2 or a bbox [x, y, width, height], in pixels") from error
+    if width < 1 or height < 1:
+        raise UserError(f"{where}: the box has no pixels: {', '.join(texts)[:80]}")
+    return x, y, width, height
 
 
 def _splits(row: Mapping[str, str], where: str) -> tuple[str, ...] | None:

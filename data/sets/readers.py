@@ -112,7 +112,7 @@ def _places(root: Path, readers: list[Reader]) -> list[tuple[str, Path]]:
 def reader_above(place: Path) -> tuple[Reader, Path] | None:
     """The data set in which something lies, as far as a folder's sign shows one: its reader and its place."""
     strong = [reader for reader in READERS.values() if not reader.weak and not reader.only_named]
-    above = place.resolve().parents
+    above = Path(os.path.realpath(place)).parents  # resolve() raises for a link to itself
     return next(((reader, root) for root in above for reader in readers_at(root, strong)), None)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from data.sets.listing import DISTRACTOR, GALLERY, QUERY, TRAIN, Listing
-from data.sets.samples import Sample, own_camera
+from data.sets.samples import Box, Sample, own_camera, with_box
 from data.system.errors import UserError
 
 JUNK = -1
@@ -34,6 +34,8 @@ class Row(NamedTuple):
     """"" where none is known."""
     splits: tuple[str, ...] | None = None
     """The splits that it is in; None where the set does not tell. A test image may be query and gallery at once."""
+    box: Box | None = None
+    """The part of the picture that is meant; None: the whole picture."""
     where: str = ""
     """Where this is written, for messages: FILE:LINE."""
 
@@ -58,11 +60,11 @@ def list_rows(rows: Sequence[Row], split: str, where: str, path_of: Callable[[Ro
     for row in rows:
         if split not in (row.splits or ()):
             continue
-        path = path_of(row)
+        path = with_box(path_of(row), row.box)
         if (earlier := first.setdefault(path, row)) is not row:
             line = earlier.where.rpartition(":")[2]
             raise UserError(f"{row.where}: {row.name} is listed for {split} in line {line} already; keep one line")
-        camera = cameras[row.camera] if row.camera else own_camera(row.name)
+        camera = cameras[row.camera] if row.camera else own_camera(with_box(row.name, row.box))
         if (identity := identities[row.identity]) == JUNK:
             listing.junk.append(path)
         else:
@@ -97,7 +99,7 @@ def with_splits(rows: Sequence[Row]) -> tuple[Sequence[Row], str]:
         return rows, ""
     views: dict[str, set[str]] = defaultdict(set)  # identity -> cameras, or images without a camera
     for row in rows:
-        views[row.identity].add(row.camera or row.name)
+        views[row.identity].add(row.camera or with_box(row.name, row.box))
     people = [identity for identity in views if identity.lower() not in NOBODY]
     matched = sorted((identity for identity in people if len(views[identity]) > 1), key=_order)
     tested = set(matched[: max(1, round(TEST_SHARE * len(matched)))])

@@ -7,15 +7,18 @@ camera" leaves out the picture itself and nothing else.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
+
+BOX = re.compile(r"#xywh=(\d+),(\d+),(\d+),(\d+)$", re.ASCII)
 
 
 class Sample(NamedTuple):
     """An image file and what is known about it."""
 
     path: str
-    """Absolute path of the image file."""
+    """Absolute path of the image file; for a part of the picture with its box after it, as `with_box` writes it."""
     identity: int
     """Number of the person or vehicle; 0 in a gallery is a distractor that belongs to nobody."""
     camera: int
@@ -36,3 +39,20 @@ def own_camera(name: str) -> int:
 def knows_cameras(samples: Iterable[Sample]) -> bool:
     """Whether the camera of some image is known."""
     return any(sample.camera >= 0 for sample in samples)
+
+
+Box = tuple[int, int, int, int]
+"""Left, top, width, height, in pixels of the upright picture."""
+
+
+def with_box(path: str, box: Box | None) -> str:
+    """What stands for a part of a picture in place of its path: `a.jpg#xywh=5,0,64,128` (W3C, Media Fragments URI)."""
+    return path if box is None else f"{path}#xywh={','.join(map(str, box))}"
+
+
+def split_box(path: str) -> tuple[str, Box | None]:
+    """The image file and, where a part of the picture is meant, its box."""
+    if (match := BOX.search(path)) is None:
+        return path, None
+    left, top, width, height = map(int, match.groups())
+    return path[: match.start()], (left, top, width, height)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image
 
+from data.pixels.decoding import load_image
 from data.system.errors import UserError
 from data.system.files import read_json
 from reid_train.errors import ERRORS
@@ -132,8 +133,7 @@ def _pictures(data_dir: Path, paths: Sequence[str]) -> Iterator[tuple[str, str]]
 
 def thumbnail(file: Path) -> str:
     """A small WebP picture as a data URI."""
-    with Image.open(file) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGB")
+    picture = load_image(file)
     picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     written = io.BytesIO()
     picture.save(written, "WEBP", quality=72, method=4)

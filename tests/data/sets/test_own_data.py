@@ -3,10 +3,15 @@
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from data.checks.report import examine
+from data.pixels.cache import open_pixels
 from data.pixels.collection import read_collection
+from data.pixels.decoding import load_image
+from data.pixels.digests import content_digests
 from data.pixels.gallery import read_gallery
 from data.sets.folders import FOLDERS
 from data.sets.listing import queries_without_match
@@ -200,6 +205,57 @@ def test_what_flags_and_columns_may_not_say(header: str, row: str, words: str, t
         MANIFEST.read_train(write_csv(tmp_path, f"{header}\n{row}\n"))
 
 
+# --- boxes ---
+
+
+def quarters(root: Path) -> Image.Image:
+    """A picture whose four quarters are red, green, blue and white, as a.png."""
+    picture = Image.new("RGB", (20, 10))
+    colours = ("red", "lime", "blue", "white")
+    for colour, corner in zip(colours, ((0, 0), (10, 0), (0, 5), (10, 5)), strict=True):
+        picture.paste(colour, (*corner, corner[0] + 10, corner[1] + 5))
+    picture.save(root / "a.png")
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("x_1,x_2,y_1,y_2", ("0,10,0,5", "10.0,20.0,0,5", "0,10,5,10", ",,,")),
+        ("bbox", ('"[0, 0, 10, 5]"', '"[10.2, 0, 9.8, 5]"', '"(0, 5, 10, 50)"', "")),
+    ],
+)
+def test_boxes_are_cut_out_when_a_picture_is_decoded(header: str, rows: tuple[str, ...], tmp_path: Path) -> None:
+    whole = np.asarray(quarters(tmp_path))
+    lines = "".join(f"a.png,{number},train,{row}\n" for number, row in enumerate(rows, start=1))
+    (tmp_path / "manifest.csv").write_text(f"path,identity,split,{header}\n{lines}")
+    samples = sorted(read_train(tmp_path), key=lambda sample: sample.identity)
+    assert len({sample.camera for sample in samples}) == len({sample.path for sample in samples}) == 4
+    expected = [whole[:5, :10], whole[:5, 10:], whole[5:, :10], whole]
+    for sample, part in zip(samples, expected, strict=True):
+        assert np.array_equal(np.asarray(load_image(sample.path)), part)
+    pixels = open_pixels(samples, height=2, width=2, cache_dir=tmp_path / "cache")
+    assert np.array_equal(pixels.read([samples[1].path])[0], np.full((2, 2, 3), (0, 255, 0)))
+    assert len(set(content_digests([sample.path for sample in samples], cache_dir=tmp_path / "cache"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [("1,2,3", "a box is x_1, x_2, y_1, y_2 or a bbox"), ("1,2,x,4", "a box is"), ("5,5,0,4", "the box has no pixels")],
+)
+def test_what_is_no_box_is_told_with_its_line(box: str, words: str, tmp_path: Path) -> None:
+    quarters(tmp_path)
+    (tmp_path / "manifest.csv").write_text(f'path,identity,split,bbox\na.png,1,train,"[{box}]"\n')
+    with pytest.raises(UserError, match=rf"manifest\.csv:2: {words}"):
+        read_train(tmp_path)
+
+
+def test_a_box_beside_the_picture_is_an_image_that_cannot_be_decoded(tmp_path: Path) -> None:
+    quarters(tmp_path)
+    with pytest.raises(UserError, match=r"the box 30,0,5,5 shows nothing of 20 x 10"):
+        load_image(f"{tmp_path}/a.png#xywh=30,0,5,5")
+
+
 # --- a pattern of names ---
 
 PATTERN = r"(?P<camera>gate|yard)-(?P<identity>[a-z]+[0-9]+)"
@@ -260,8 +316,6 @@ def test_a_pattern_and_a_kind_exclude_one_another(tmp_path: Path) -> None:
 
 
 def test_the_doctor_says_no_cameras_and_warns_of_near_duplicates(tmp_path: Path) -> None:
-    from PIL import Image
-
     colours = defaultdict(int)
     for path in sorted(cats(tmp_path / "cats").rglob("*.jpg")):
         colours["n"] += 1
