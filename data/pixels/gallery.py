@@ -131,7 +131,7 @@ def labels_of(reader: Reader, root: Path) -> dict[str, Label]:
         except UserError:
             continue
         people, cameras = listing.identity_names, listing.camera_names
-        for path, identity, camera in listing.samples:
+        for path, identity, camera, _ in listing.samples:
             names = people.get(identity, ""), cameras.get(camera, "")
             labels[os.path.realpath(path)] = Label(identity, camera, split, *names)
     return labels

@@ -12,9 +12,10 @@ one identity are too alike to count as matches: a session, a day, a video. Where
 out for the test (data/sets/rows.py). An image of the split `test` (or val, validation) is query and gallery.
 
 The CSV files of OML (open-metric-learning: label, split, is_query, is_gallery, path, sequence) and of wildlife-datasets
-(image_id, identity, path) are read as they are: `label` is the identity, `sequence` the camera, and the two flags say
-which of the images that are not for training are queries and which gallery. Boxes (OML's x_1, x_2, y_1, y_2;
-wildlife's bbox [x, y, width, height]; pixels of the upright picture) are cut out when a picture is decoded.
+(image_id, identity, path) are read as they are: `label` is the identity, and the two flags say which of the images that
+are not for training are queries and which gallery. For a query of a `sequence` all images of that sequence are left
+out, whomever they show; a sequence is a camera, too. Boxes (OML's x_1, x_2, y_1, y_2; wildlife's bbox [x, y, width,
+height]; pixels of the upright picture) are cut out when a picture is decoded.
 
 What Excel and Windows write is taken, too: semicolons or tabs between cells, capitals in the columns' names and in
 splits, UTF-16, empty lines at the end, back slashes in paths, and accents in one character or in two.
@@ -37,9 +38,9 @@ from data.system.errors import UNPRINTABLE, UserError, printable
 
 NEEDED = ("path", "identity")
 CORNERS = ("x_1", "x_2", "y_1", "y_2")
-COLUMNS = (*NEEDED, "camera", "split", "is_query", "is_gallery", "bbox", *CORNERS)
+COLUMNS = (*NEEDED, "camera", "sequence", "split", "is_query", "is_gallery", "bbox", *CORNERS)
 """The columns that are read; others may be there."""
-ALSO_CALLED = {"label": "identity", "sequence": "camera"}
+ALSO_CALLED = {"label": "identity"}
 """A column's name in others' files -> the one that it stands for where that is missing."""
 SPLITS = {
     **{split: (split,) for split in (TRAIN, QUERY, GALLERY)},
@@ -139,7 +140,9 @@ def _checked(row: Mapping[str, str], where: str) -> Row:
             raise UserError(f"{where}: {column} has {len(text):,} letters, more than {MAXIMUM_LETTERS:,}")
         if UNPRINTABLE.search(text):
             raise UserError(f"{where}: {column} '{printable(text[:80])}' holds control characters")
-    return Row(row["path"], row["identity"], row.get("camera", ""), _splits(row, where), _box(row, where), where)
+    sequence = row.get("sequence", "")
+    camera = sequence or row.get("camera", "")
+    return Row(row["path"], row["identity"], camera, _splits(row, where), sequence, _box(row, where), where)
 
 
 def _box(row: Mapping[str, str], where: str) -> Box | None:

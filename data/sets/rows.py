@@ -34,6 +34,8 @@ class Row(NamedTuple):
     """"" where none is known."""
     splits: tuple[str, ...] | None = None
     """The splits that it is in; None where the set does not tell. A test image may be query and gallery at once."""
+    sequence: str = ""
+    """"" where it is from none; else `camera` says the same."""
     box: Box | None = None
     """The part of the picture that is meant; None: the whole picture."""
     where: str = ""
@@ -45,6 +47,7 @@ def list_rows(rows: Sequence[Row], split: str, where: str, path_of: Callable[[Ro
     image that is twice in the split."""
     identities = numbers([row.identity for row in rows], NOBODY)
     cameras = numbers([row.camera for row in rows if row.camera])
+    sequences = {text: number for number, text in enumerate(sorted({row.sequence for row in rows} - {""}), start=1)}
     rows, remark = with_splits(rows)
     listing = Listing(
         where,
@@ -68,7 +71,7 @@ def list_rows(rows: Sequence[Row], split: str, where: str, path_of: Callable[[Ro
         if (identity := identities[row.identity]) == JUNK:
             listing.junk.append(path)
         else:
-            listing.samples.append(Sample(path, identity, camera))
+            listing.samples.append(Sample(path, identity, camera, sequences.get(row.sequence, 0)))
     listing.samples.sort()
     return listing
 

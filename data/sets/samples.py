@@ -23,6 +23,9 @@ class Sample(NamedTuple):
     """Number of the person or vehicle; 0 in a gallery is a distractor that belongs to nobody."""
     camera: int
     """Number of the camera that took it; negative where none is known: this image's own number (`own_camera`)."""
+    sequence: int = 0
+    """Number of the sequence that it is from: for a query in it, all of its images are left out, whomever they show. 0:
+    of none. Images of one sequence have one camera."""
 
 
 def name_of(path: str) -> str:

@@ -43,9 +43,19 @@ def score(
         return numbers[:, 0], numbers[:, 1]
 
     query_QD, gallery_GD = embedding_ND[: len(query)], embedding_ND[len(query) :]
+    sequences = sequences_of(query, gallery)
     if rerank:
-        return evaluate_distances(rerank_distances(query_QD, gallery_GD), *labels(query), *labels(gallery))
-    return evaluate_retrieval(query_QD, *labels(query), gallery_GD, *labels(gallery))
+        distances_QG = rerank_distances(query_QD, gallery_GD)
+        return evaluate_distances(distances_QG, *labels(query), *labels(gallery), sequences=sequences)
+    return evaluate_retrieval(query_QD, *labels(query), gallery_GD, *labels(gallery), sequences=sequences)
+
+
+def sequences_of(query: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The sequences of both sides, as the evaluator takes them; None where no query is of one."""
+    if not any(sample.sequence for sample in query):
+        return None
+    of_query, of_gallery = (torch.tensor([sample.sequence for sample in side]) for side in (query, gallery))
+    return of_query, of_gallery
 
 
 def score_tests(

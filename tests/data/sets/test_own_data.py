@@ -180,6 +180,7 @@ def test_omls_csv(tmp_path: Path) -> None:
     query, gallery = MANIFEST.read_test(tmp_path)
     assert described(MANIFEST.read_train(tmp_path)) == [("a/1.jpg", 0, 4), ("a/2.jpg", 0, 5)]
     assert described(query) == [("b/1.jpg", 1, 7), ("b/2.jpg", 1, 8)]
+    assert [sample.sequence for sample in query] == [3, 4] and gallery[1].sequence == 0
     assert described(gallery) == [("b/1.jpg", 1, 7), ("c/1.jpg", 2, own_camera("c/1.jpg"))]
 
 

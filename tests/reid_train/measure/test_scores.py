@@ -5,6 +5,7 @@ import torch
 
 from data.sets.protocol import TestSet, images_of
 from data.sets.samples import Sample
+from reid_train.measure.mistakes import find_mistakes, ranking, sides
 from reid_train.measure.scores import score_tests
 
 
@@ -56,6 +57,42 @@ def test_ten_draws_are_the_mean_of_a_plain_loop(images: list[Sample], embedding_
     assert (figures["draws"], figures["queries"], figures["identities"]) == (10, 20, 10)
     low, high = figures["intervals"]["mAP"]
     assert low < figures["mAP"] < high
+
+
+def plain_loop(images: list[Sample], embedding_ND: torch.Tensor) -> tuple[list[float], list[bool]]:
+    """AP and rank 1 of each image, with its sequence left out, whomever it shows."""
+    precisions, first = [], []
+    for place, query in enumerate(images):
+        order = sorted(range(len(images)), key=lambda other: -float(embedding_ND[place] @ embedding_ND[other]))
+        others = [images[other] for other in order if images[other].sequence != query.sequence]
+        ranks = [rank for rank, other in enumerate(others, start=1) if other.identity == query.identity]
+        precisions.append(sum(number / rank for number, rank in enumerate(ranks, start=1)) / len(ranks))
+        first.append(ranks[0] == 1)
+    return precisions, first
+
+
+def test_a_querys_sequence_is_left_out_whomever_it_shows(images: list[Sample], embedding_ND: torch.Tensor) -> None:
+    images = [s._replace(camera=1 + n // 6, sequence=1 + n // 6) for n, s in enumerate(images)]
+    figures = score_tests(embedding_ND, images, [TestSet(images, images)])
+    precisions, first = plain_loop(images, embedding_ND)
+    assert figures["mAP"] == pytest.approx(sum(precisions) / 30)
+    assert figures["rank1"] == pytest.approx(sum(first) / 30)
+    query, gallery = sides(torch.cat([embedding_ND, embedding_ND]), images, images)
+    told = find_mistakes(query, gallery)
+    assert told.metrics.mAP == pytest.approx(figures["mAP"])
+    assert sorted(told.wrong_at_1) == [place for place, right in enumerate(first) if not right]
+    for place, wrong in told.wrong_at_1.items():
+        order_G, _ = ranking(query, gallery, place)
+        assert order_G[0] == wrong and all(images[other].sequence != images[place].sequence for other in order_G)
+
+
+def test_without_sequences_only_the_identitys_images_by_its_camera_are_left_out(
+    images: list[Sample], embedding_ND: torch.Tensor
+) -> None:
+    of_sequences = [s._replace(camera=1 + n // 6, sequence=1 + n // 6) for n, s in enumerate(images)]
+    of_cameras = [s._replace(sequence=0) for s in of_sequences]
+    with_them, without = (score_tests(embedding_ND, s, [TestSet(s, s)])["mAP"] for s in (of_sequences, of_cameras))
+    assert with_them > without
 
 
 def test_each_test_set_has_its_figures_and_the_first_ones_come_first(
