@@ -1,4 +1,4 @@
-"""Generates a re-identification data set, pedestrians or vehicles, in an official folder layout.
+"""Generates a re-identification data set, pedestrians or vehicles, in the layout of an official set.
 
     python -m data.synthetic --layout market1501 --out data/synthetic_market
 
@@ -23,7 +23,7 @@ def main() -> None:
     if settings["test_identities"] is None:
         settings["test_identities"] = half(settings["identities"])
     draw_dataset(**settings)
-    images = sum(1 for _ in settings["out_dir"].rglob("*.jpg"))
+    images = sum(path.suffix in (".jpg", ".png") for path in settings["out_dir"].rglob("*"))
     print(
         f"drew {images} images of {settings['identities']} training and {settings['test_identities']} test identities "
         f"into {settings['out_dir']} in {time.perf_counter() - start:.1f} s"
@@ -35,7 +35,10 @@ def parse_arguments() -> argparse.Namespace:
         prog="python -m data.synthetic",
         description="Generates a re-identification data set, pedestrians or vehicles, in an official folder layout.",
     )
-    parser.add_argument("--layout", choices=LAYOUTS, required=True, help="market1501: pedestrians; veri: vehicles")
+    vehicles = ", ".join(name for name, layout in LAYOUTS.items() if layout.subject == "vehicle")
+    parser.add_argument(
+        "--layout", choices=LAYOUTS, required=True, help=f"{vehicles}: vehicles; the others: pedestrians"
+    )
     parser.add_argument(
         "--out", dest="out_dir", metavar="OUT", type=Path, required=True, help="folder to make; must be absent or empty"
     )
@@ -45,9 +48,7 @@ def parse_arguments() -> argparse.Namespace:
         type=int,
         help="identities of query and gallery, others than the training ones (default: half of --identities)",
     )
-    parser.add_argument(
-        "--cameras", type=int, default=4, help="1 to 9 for market1501, 1 to 999 for veri (default %(default)s)"
-    )
+    parser.add_argument("--cameras", type=int, default=4, help="at least 1 (default %(default)s)")
     parser.add_argument(
         "--images-per-camera",
         type=int,

@@ -82,8 +82,8 @@ def find_errors(
 
 def _changes(data_dir: str | None, dataset: str | None) -> dict[str, Any]:
     """The settings of a data set that is another one, or elsewhere: its reader is detected anew."""
-    changes: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir, "dataset": None}
-    return changes if dataset is None else {**changes, "dataset": dataset}
+    changes: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir, "dataset": None, "name_pattern": None}
+    return changes if dataset is None else {**changes, "dataset": dataset, "name_pattern": None}
 
 
 def _images(checkpoint: str | Path, test: bool, changes: Mapping[str, Any], cache_dir: Path | None) -> "LookedAt":

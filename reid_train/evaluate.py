@@ -66,39 +66,40 @@ def main() -> None:
 
 def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Evaluates, writes and prints as the arguments say. Gives what `--json` does: `checkpoint`, what the file holds
-    (the figures of `reid_train/measure/scores.py` `summary`, `data_dir`, `flip_tta`, `rerank`, `images_left_out` where
-    there are any), `file`, and `evaluations`, how often the study's test images were looked at; null for others."""
+    (the figures of `reid_train/measure/scores.py` `score_tests`, `data_dir`, `flip_tta`, `rerank`, `images_left_out`
+    where there are any), `file`, and `evaluations`, how often the study's test images were looked at; null for
+    others."""
     folder = checkpoint_option(arguments)
     own = folder.is_dir() or folder.suffix == ".safetensors"
     name = "evaluation.json" if own else f"evaluation-{folder.name}.json"
     out = Path(arguments.out) if arguments.out else (folder if folder.is_dir() else folder.parent) / name
     check_out(out)
 
-    from data.pixels.bad_images import describe_left_out, usable_test
+    from data.pixels.bad_images import describe_left_out, usable_test_sets
+    from data.sets.protocol import images_of
     from data.system.files import write_json
-    from reid_train.inference.checkpoint_scores import evaluate_checkpoint, print_summary, weights_of
+    from reid_train.inference.checkpoint_scores import evaluate_tests, print_summary, weights_of
     from reid_train.inference.evaluation_count import (
         describe_count,
         read_test_metrics,
         record_evaluation,
         study_tested_on,
     )
-    from reid_train.measure.scores import summary
 
-    query, gallery, left_out = usable_test(
+    tests, left_out = usable_test_sets(
         arguments.data_dir, arguments.dataset, **image_options(arguments), cache_dir=arguments.cache_dir
     )
     if left_out:
         print(describe_left_out(left_out, "test"), flush=True)
     options = {name: getattr(arguments, name) for name in ("flip_tta", "rerank", "device")}
     options |= {"given": given_input(arguments), **cache_options(arguments)}
-    figures = summary(evaluate_checkpoint(folder, query, gallery, **options))
+    figures = evaluate_tests(folder, tests, **options)
     settings = {"data_dir": arguments.data_dir, "flip_tta": arguments.flip_tta, "rerank": arguments.rerank}
     settings |= {"weights_sha256": weights_of(folder)}
     settings |= {"images_left_out": [Path(path).name for path in left_out]} if left_out else {}
     ways = [*(["flipped too"] if arguments.flip_tta else []), *(["re-ranked"] if arguments.rerank else [])]
     title = ", ".join([f"{folder} on {arguments.data_dir}", *ways])
-    study = study_tested_on(folder, [sample.path for sample in (*query, *gallery)], arguments.cache_dir)
+    study = study_tested_on(folder, [image.path for image in images_of(tests)], arguments.cache_dir)
     if study is not None:
         record_evaluation(study, f"evaluate, {title}")
     print_summary(figures, title)

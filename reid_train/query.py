@@ -82,7 +82,7 @@ def query(arguments: argparse.Namespace) -> dict[str, Any]:
         raise UserError(f"gallery {arguments.gallery}: holds nothing that {arguments.image} can be compared with")
     shown, own = ranked[: arguments.top], gallery.label(arguments.image)
     counted = count_search(arguments.checkpoint, arguments.image, arguments.gallery, shown, arguments.cache_dir)
-    known = f" ({own.who}, camera {own.camera_shown})" if own else ""
+    known = f" ({own.described})" if own else ""
     print_ranking(shown, f"{Path(arguments.image).name}{known} in {arguments.gallery}", arguments.gallery, threshold)
     if threshold:
         print(threshold.verdict_in(ranked[0].similarity, len(ranked)))
@@ -98,7 +98,7 @@ def query(arguments: argparse.Namespace) -> dict[str, Any]:
             "path": image.path,
             "similarity": image.similarity,
             "identity": image.label.who.removeprefix("identity ") if image.label else None,
-            "camera": image.label.camera_shown if image.label else None,
+            "camera": image.label.camera_shown or None if image.label else None,
             "right": image.right,
         }
         for image in shown

@@ -45,12 +45,13 @@ def main() -> None:
 
     from data.pixels.bad_images import describe_left_out
     from data.pixels.cache import open_pixels
+    from data.sets.readers import describe_dataset
     from reid_train.training.check import check_start
     from reid_train.training.folder import log_to, train_into
 
     log_to(out / "train.log")
     check_start(config, data, [out])
-    for line in adapted:
+    for line in filter(None, [describe_dataset(config.data_dir, config.dataset, config.name_pattern), *adapted]):
         logging.getLogger("reid_train.train").warning(line)
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache_options(arguments))
     if left_out:

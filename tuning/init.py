@@ -45,7 +45,8 @@ def main() -> None:
     if report.breaks_training:
         examined = command("data.doctor", arguments.data_dir)
         raise UserError(f"{arguments.data_dir}: cannot be trained and tested on as it is; mend that; more: {examined}")
-    facts = look_at(arguments.data_dir, report.dataset, given, gpu=bool(gpus()))
+    dataset = None if "name_pattern" in given else report.dataset
+    facts = look_at(arguments.data_dir, dataset, given, gpu=bool(gpus()))
     with console.status("looking for ImageNet's weights"):
         pretrained = starting_weights(facts.gpu)
     write_text(out, draft(facts, pretrained, f"A search for {report.title}, as {program('tuning.init')} wrote it."))

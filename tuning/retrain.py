@@ -114,7 +114,7 @@ def changed_settings(arguments: argparse.Namespace) -> list[str]:
     changes += [f"data_dir={json.dumps(arguments.data_dir)}"] if arguments.data_dir is not None else []
     changes += [f"teacher={json.dumps(arguments.teacher)}"] if arguments.teacher is not None else []
     changes += [f"pretrained={json.dumps(arguments.pretrained)}"] if arguments.pretrained is not None else []
-    return changes + [f"{name}={value}" for name, value in image_options(arguments).items()]
+    return changes + [f"{name}={json.dumps(value)}" for name, value in image_options(arguments).items()]
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """What data.doctor can find wrong with a data set: a function for each kind of mistake."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, get_args
 
 from data.pixels.bad_images import OnBadImage
 from data.pixels.digests import content_digests
 from data.sets.layouts import Reader
 from data.sets.listing import DISTRACTOR, GALLERY, QUERY, TRAIN, Listing, allow, queries_without_match, too_many
-from data.sets.samples import Sample
+from data.sets.samples import Sample, knows_cameras
 from data.sets.splits import MINIMUM_VALIDATION_IDENTITIES
 
 Severity = Literal["error", "warning", "note"]
@@ -81,17 +82,43 @@ def training_findings(splits: Splits, images_per_identity: int) -> list[Finding]
         text = f"{_identities(groups.values())}, at least {needed} are needed: {needed - 2} are held out for validation"
         findings.append(Finding("error", text))
     one_camera = [group for group in groups.values() if len({sample.camera for sample in group}) == 1]
+    known = knows_cameras(samples)
     if len(one_camera) == len(groups):
-        text = "no training identity is seen by two cameras, so no validation query could have a match"
+        twice = "is seen by two cameras" if known else "has two images"
+        text = f"no training identity {twice}, so no validation query could have a match"
         findings.append(Finding("error", text))
     elif one_camera:
-        text = f"{_identities(one_camera)} seen by a single camera: nothing to learn or validate across cameras"
+        alone = "seen by a single camera" if known else "with a single image"
+        across = "cameras" if known else "images"
+        text = f"{_identities(one_camera)} {alone}: nothing to learn or validate across {across}"
         findings.append(Finding("warning", text, _paths(sample for group in one_camera for sample in group)))
     small = [group for group in groups.values() if len(group) < images_per_identity]
     if small:
         text = f"{_identities(small)} with fewer than {_some(images_per_identity, 'image')}: batches repeat some"
         findings.append(Finding("warning", text, _paths(sample for group in small for sample in group)))
     return findings
+
+
+def no_cameras(splits: Splits) -> list[Finding]:
+    """What follows where no image's camera is known."""
+    samples = [sample for listing in splits.values() for sample in listing.samples]
+    unknown = [sample for sample in samples if sample.camera < 0]
+    if not unknown:
+        return []
+    if knows_cameras(samples):
+        text = f"{_some(len(set(unknown)), 'image')} without a camera: each counts as taken by one of its own"
+        return [Finding("warning", text, _paths(unknown))]
+    text = (
+        "no cameras: every other image of an identity is a match, so near-duplicates (of one video, one day) make "
+        "results look better than they are; a manifest's column `camera` may hold any grouping: video, day"
+    )
+    return [Finding("warning", text)]
+
+
+def remarks(splits: Splits) -> list[Finding]:
+    """What the reader says about how the set is read."""
+    told = dict.fromkeys(listing.remark for listing in splits.values() if listing.remark)
+    return [Finding("note", remark) for remark in told]
 
 
 def shared_identities(splits: Splits) -> list[Finding]:
@@ -113,7 +140,7 @@ def same_pictures(splits: Splits, bad_images: Collection[str]) -> list[Finding]:
     findings = []
     for one_side, other_side, both in (
         (train, query + gallery, "training and test"),
-        (query, gallery, "query and gallery"),
+        (query, tuple({*gallery} - {*query}), "query and gallery"),  # an image may be both
     ):
         common = {digest_of[path] for path in one_side} & {digest_of[path] for path in other_side}
         files = sorted((digest_of[path], path) for path in {*one_side, *other_side} if digest_of[path] in common)
@@ -146,25 +173,36 @@ def unmatched_queries(splits: Splits, max_left_out: float) -> list[Finding]:
         return []
     refused = len(alone) == len(query) or too_many(len(alone), len(query), max_left_out)
     queries = _some(len(alone), "query", "queries")
-    text = f"{queries} without a match, left out of the results: the gallery has no other camera's image"
+    text = f"{queries} without a match, left out of the results: the gallery has no other camera's image of them"
     if refused:
         way_out = "" if len(alone) == len(query) else f", unless {allow(len(alone), len(query))}"
         text = f"{text}, so the final evaluation would fail{way_out}"
     return [Finding("error" if refused else "warning", text, _paths(alone))]
 
 
-def unlike_published(reader: Reader, splits: Splits) -> list[Finding]:
-    differences = []
-    for split, (images, identities) in reader.published.items():
-        if split in splits:
-            samples = splits[split].samples
-            here = (len(samples), len({sample.identity for sample in samples}))
-            if here != (images, identities):
-                differences.append(f"{split} {here[0]:,} of {here[1]:,} (published {images:,} of {identities:,})")
-    if not differences:
+def unlike_published(reader: Reader, place: Path, splits: Splits) -> list[Finding]:
+    """A note where the counts are not those of what was published in the set's layout: how far they are from the
+    nearest. Where several were published and this is one, a note that says which."""
+    if not reader.published or not splits:
         return []
-    text = f"this is not the published {reader.title}; images of identities: {', '.join(differences)}"
-    return [Finding("note", text)]
+    sides = {split: listing.samples for split, listing in splits.items()} | reader.test_images(place)
+    here = {side: (len(set(samples)), len({s.identity for s in samples})) for side, samples in sides.items()}
+    nearest = min(reader.published, key=lambda title: _distance(here, reader.published[title]))
+    differences = [
+        f"{side} {here[side][0]:,} of {here[side][1]:,} (published {images:,} of {identities:,})"
+        for side, (images, identities) in reader.published[nearest].items()
+        if side in here and here[side] != (images, identities)
+    ]
+    if differences:
+        text = f"this is not the published {nearest}; images of identities: {', '.join(differences)}"
+        return [Finding("note", text)]
+    return [Finding("note", f"this is {nearest} as published")] if len(reader.published) > 1 else []
+
+
+def _distance(here: Mapping[str, tuple[int, int]], published: Mapping[str, tuple[int, int]]) -> int:
+    """By how many images and identities the splits that are here differ."""
+    pairs = [(here[side], counts) for side, counts in published.items() if side in here]
+    return sum(abs(one - other) for both in pairs for one, other in zip(*both, strict=True))
 
 
 def _test(splits: Splits) -> list[Sample]:

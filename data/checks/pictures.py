@@ -11,6 +11,7 @@ from PIL import Image
 
 from data.checks.findings import Finding, Splits
 from data.pixels.decoding import FORMATS, UnreadableImage, full_scale, load_image
+from data.sets.samples import split_box
 from data.system.threads import in_threads
 
 DARK = 64
@@ -39,7 +40,7 @@ def look_at(path: str) -> Look:
         pixels_HW3 = np.asarray(load_image(path))
     except UnreadableImage as error:
         return Look(str(error).removeprefix(f"{path}: "))
-    with Image.open(path, formats=FORMATS) as image:
+    with Image.open(split_box(path)[0], formats=FORMATS) as image:
         white = full_scale(image)
     high_3, low_3 = pixels_HW3.max(axis=(0, 1)).astype(int), pixels_HW3.min(axis=(0, 1)).astype(int)
     return Look(None, white, int(high_3.max()), int((high_3 - low_3).max()))

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from data.checks.findings import Finding
 from data.checks.report import Report
-from data.sets.readers import READERS
 from data.system.errors import printable
 
 SHOWN_FILES = 3
@@ -22,7 +21,7 @@ COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 def print_table(console: Console, report: Report) -> None:
     """What each split holds."""
-    table = Table(title=printable(f"{report.title}, laid out as {READERS[report.dataset].title}"), title_justify="left")
+    table = Table(title=printable(f"{report.title}, laid out as {report.layout}"), title_justify="left")
     table.add_column()
     for split in report.splits:
         table.add_column(split.split, justify="right")
@@ -39,7 +38,8 @@ def print_table(console: Console, report: Report) -> None:
         "not understood, left out": [split.left_out for split in report.splits],
     }
     for name, numbers in rows.items():
-        table.add_row(name, *(f"{number:,.6g}" for number in numbers))
+        shown = [f"{number:,.6g}" if number or name != "cameras" else "none" for number in numbers]
+        table.add_row(name, *shown)
     console.print(table)
 
 

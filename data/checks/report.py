@@ -14,6 +14,8 @@ from data.checks.findings import (
     Finding,
     Splits,
     left_out_images,
+    no_cameras,
+    remarks,
     same_pictures,
     shared_identities,
     training_findings,
@@ -24,9 +26,9 @@ from data.checks.findings import (
 )
 from data.checks.pictures import look_at_all, odd_pictures
 from data.pixels.bad_images import OnBadImage
-from data.sets.layouts import NoSplit
+from data.sets.layouts import NoSplit, Reader
 from data.sets.listing import DISTRACTOR, GALLERY, MAX_LEFT_OUT, QUERY, TRAIN, Listing
-from data.sets.readers import READERS, find_dataset
+from data.sets.readers import find_reader
 from data.system.errors import UserError
 
 
@@ -38,6 +40,7 @@ class SplitSummary:
     """"train", "query" or "gallery"."""
     images: int
     cameras: int
+    """0 where none is known."""
     images_of: dict[int, int]
     """Identity -> its number of images. Distractors are left out."""
     distractors: int
@@ -64,6 +67,8 @@ class Report:
     """The splits that are there."""
     findings: tuple[Finding, ...]
     """Errors first."""
+    layout: str = ""
+    """What people call such a set."""
 
     @property
     def title(self) -> str:
@@ -82,6 +87,7 @@ def examine(
     dataset: str | None = None,
     images_per_identity: int = 4,
     *,
+    name_pattern: str | None = None,
     outside_images: bool = False,
     max_left_out: float = MAX_LEFT_OUT,
     on_bad_image: OnBadImage = "stop",
@@ -93,8 +99,8 @@ def examine(
     """
     if images_per_identity < 1:
         raise UserError(f"images_per_identity={images_per_identity} must be at least 1")
-    name, place = find_dataset(data_dir, dataset)
-    splits, findings = _read_splits(name, place, outside_images)
+    reader, place = find_reader(data_dir, dataset, name_pattern)
+    splits, findings = _read_splits(reader, place, outside_images)
     looks = look_at_all(splits)
     bad_images = {path: look.problem for path, look in looks.items() if look.problem}
     findings += undecodable_images(splits, bad_images, on_bad_image)
@@ -106,19 +112,21 @@ def examine(
     findings += shared_identities(splits)
     findings += same_pictures(splits, set(bad_images))
     findings += unmatched_queries(splits, max_left_out)
-    findings += unlike_published(READERS[name], splits)
+    findings += unlike_published(reader, place, splits)
+    findings += no_cameras(splits)
+    findings += remarks(splits)
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     summaries = tuple(_summary(split, listing) for split, listing in splits.items())
-    return Report(name, place, images_per_identity, summaries, tuple(findings))
+    return Report(reader.name, place, images_per_identity, summaries, tuple(findings), reader.title)
 
 
-def _read_splits(name: str, place: Path, outside_images: bool) -> tuple[Splits, list[Finding]]:
+def _read_splits(reader: Reader, place: Path, outside_images: bool) -> tuple[Splits, list[Finding]]:
     """The splits that can be used, and why the others cannot."""
     splits: Splits = {}
     findings: list[Finding] = []
     for split in (TRAIN, QUERY, GALLERY):
         try:
-            listing = READERS[name].list_split(place, split, outside_images=outside_images)
+            listing = reader.list_split(place, split, outside_images=outside_images)
         except UserError as error:
             if any(str(error).startswith(told.text) for told in findings):  # a broken manifest says so once
                 continue
@@ -145,7 +153,7 @@ def _summary(split: str, listing: Listing) -> SplitSummary:
     return SplitSummary(
         split=split,
         images=len(listing.samples),
-        cameras=len({sample.camera for sample in listing.samples}),
+        cameras=len({sample.camera for sample in listing.samples if sample.camera >= 0}),
         images_of=dict(images_of),
         distractors=distractors,
         junk=len(listing.junk),

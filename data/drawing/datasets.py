@@ -1,4 +1,4 @@
-"""Draws a whole data set, pedestrians or vehicles, in an official folder layout.
+"""Draws a whole data set, pedestrians or vehicles, in the layout of an official set.
 
     draw_dataset("market1501", "data/sample", identities=48, cameras=4, images_per_camera=3, seed=0)
 
@@ -7,36 +7,23 @@ tells identities apart survives from camera to camera; colour cast, exposure, vi
 obstructions do not.
 """
 
+import io
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from data.drawing.cameras import Camera, make_camera, photograph_person, photograph_vehicle
-from data.drawing.layouts import LAYOUTS, Layout
+from data.drawing.layouts import DISTRACTOR, GALLERY, JUNK, LAYOUTS, QUERY, TRAIN, Layout, Shot
 from data.drawing.people import person_look
 from data.drawing.vehicle_looks import vehicle_look
 from data.system.errors import UserError
 from data.system.own_folder import OwnFolder
 
-DISTRACTOR, JUNK = 0, -1
-"""Market-1501's numbers for people who belong to no query and for bad boxes."""
 MAX_IDENTITIES = 9999
-"""Both layouts write an identity with four digits."""
+"""Most layouts write an identity with four digits."""
 MAX_IMAGES = 999_999
 """Market-1501 writes a frame with six digits."""
-
-
-class Shot(NamedTuple):
-    """One picture to take."""
-
-    folder: str
-    identity: int
-    """1 or more, or DISTRACTOR or JUNK."""
-    camera: int
-    """1 or more."""
-    number: int
-    """1 or more, different for every picture; it stands in the name as the frame."""
 
 
 def draw_dataset(
@@ -115,12 +102,12 @@ def _plan(
         for camera in _seeing(rng, cameras):
             spread = images_per_camera // 2
             count = images_per_camera + int(rng.integers(-spread, spread + 1))
-            folders = [layout.query] + [layout.gallery] * max(1, count - 1) if tested else [layout.train] * count
-            wanted += [(folder, identity, camera) for folder in folders]
-    labelled = sum(folder == layout.gallery for folder, _, _ in wanted)
+            splits = [QUERY] + [GALLERY] * max(1, count - 1) if tested else [TRAIN] * count
+            wanted += [(split, identity, camera) for split in splits]
+    labelled = sum(split == GALLERY for split, _, _ in wanted)
     extra = max(2, round(layout.unlabelled * labelled)) if layout.unlabelled else 0
     for identity in (DISTRACTOR, JUNK):
-        wanted += [(layout.gallery, identity, int(rng.integers(1, cameras + 1))) for _ in range(extra)]
+        wanted += [(GALLERY, identity, int(rng.integers(1, cameras + 1))) for _ in range(extra)]
     return [Shot(*shot, number) for number, shot in enumerate(wanted, 1)]
 
 
@@ -132,39 +119,43 @@ def _seeing(rng: np.random.Generator, cameras: int) -> list[int]:
 
 
 def _draw_all(layout: str, shots: list[Shot], folder: Path, seed: int) -> None:
-    """Draws every shot into its folder and writes the layout's lists."""
-    official, take = LAYOUTS[layout], TAKE[layout]
-    for name in (official.train, official.query, official.gallery):
-        (folder / name).mkdir(parents=True)
+    """Draws every shot to its place and writes the layout's lists."""
+    official = LAYOUTS[layout]
     cameras = {number: make_camera(_rng(seed, "camera", number)) for number in sorted({shot.camera for shot in shots})}
-    names: dict[str, list[str]] = {name: [] for name in official.lists.values()}
+    named = []
     for shot in shots:
         # a distractor or a bad box shows somebody new every time
         who = ("identity", shot.identity) if shot.identity > 0 else ("stranger", shot.number)
-        name, picture = take(shot, _rng(seed, *who), cameras[shot.camera], _rng(seed, "shot", shot.number))
-        (folder / shot.folder / name).write_bytes(picture)
-        names.setdefault(shot.folder, []).append(name)
-    for file, listed in official.lists.items():
-        (folder / file).write_text("".join(f"{name}\n" for name in sorted(names[listed])))
+        looks, rng = _rng(seed, *who), _rng(seed, "shot", shot.number)
+        name = official.name(shot, *_drawn_in_name(official, rng))
+        picture = (_person if official.subject == "person" else _vehicle)(shot, looks, cameras[shot.camera], rng)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(_as_png(picture) if name.endswith(".png") else picture)
+        named.append((shot, name))
+    for file, text in official.lists(named).items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text)
 
 
-def _person(shot: Shot, looks: np.random.Generator, camera: Camera, rng: np.random.Generator) -> tuple[str, bytes]:
-    """Market-1501's name and picture of a pedestrian."""
-    identity = f"{shot.identity:04d}" if shot.identity >= 0 else "-1"
-    name = f"{identity}_c{shot.camera}s{rng.integers(1, 7)}_{shot.number:06d}_{rng.integers(1, 5):02d}.jpg"
+def _drawn_in_name(layout: Layout, rng: np.random.Generator) -> tuple[int, int]:
+    """Sequence and box, which Market-1501 writes into a pedestrian's name."""
+    return (int(rng.integers(1, 7)), int(rng.integers(1, 5))) if layout.subject == "person" else (1, 1)
+
+
+def _person(shot: Shot, looks: np.random.Generator, camera: Camera, rng: np.random.Generator) -> bytes:
     empty = shot.identity == JUNK and rng.random() < 0.3
     look = None if empty else person_look(looks)
-    return name, photograph_person(look, camera, rng, part=shot.identity == JUNK)
+    return photograph_person(look, camera, rng, part=shot.identity == JUNK)
 
 
-def _vehicle(shot: Shot, looks: np.random.Generator, camera: Camera, rng: np.random.Generator) -> tuple[str, bytes]:
-    """VeRi-776's name and picture of a vehicle."""
-    name = f"{shot.identity:04d}_c{shot.camera:03d}_{shot.number:08d}_0.jpg"
-    return name, photograph_vehicle(vehicle_look(looks), camera, rng)
+def _vehicle(_: Shot, looks: np.random.Generator, camera: Camera, rng: np.random.Generator) -> bytes:
+    return photograph_vehicle(vehicle_look(looks), camera, rng)
 
 
-TAKE = {"market1501": _person, "veri": _vehicle}
-"""Layout -> what names and takes one of its pictures."""
+def _as_png(jpeg: bytes) -> bytes:
+    png = io.BytesIO()
+    Image.open(io.BytesIO(jpeg)).save(png, "png")
+    return png.getvalue()
 
 
 def _rng(seed: int, purpose: str, number: int = 0) -> np.random.Generator:

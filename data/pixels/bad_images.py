@@ -6,13 +6,15 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never
 
 from data.pixels.decoding import check_file, decoder_name, problem_with
 from data.pixels.memos import remembered
 from data.sets.listing import MAX_LEFT_OUT
-from data.sets.readers import read_test, read_train
+from data.sets.protocol import TestSet
+from data.sets.readers import read_test_sets, read_train
 from data.sets.samples import Sample
 from data.system.errors import UserError
 from data.system.kept import default_cache_dir
@@ -61,6 +63,7 @@ def usable_train(
     data_dir: str | Path,
     dataset: str | None = None,
     *,
+    name_pattern: str | None = None,
     outside_images: bool = False,
     max_left_out: float = MAX_LEFT_OUT,
     on_bad_image: OnBadImage = "stop",
@@ -70,24 +73,30 @@ def usable_train(
 
     Raises UserError when they cannot be read or none is left.
     """
-    samples = read_train(data_dir, dataset, outside_images=outside_images, max_left_out=max_left_out)
+    allowed: Any = {"outside_images": outside_images, "max_left_out": max_left_out}
+    samples = read_train(data_dir, dataset, name_pattern=name_pattern, **allowed)
     return _usable(samples, "training", on_bad_image, cache_dir)
 
 
-def usable_test(
+def usable_test_sets(
     data_dir: str | Path,
     dataset: str | None = None,
     *,
+    name_pattern: str | None = None,
     outside_images: bool = False,
     max_left_out: float = MAX_LEFT_OUT,
     on_bad_image: OnBadImage = "stop",
     cache_dir: Path | None = None,
-) -> tuple[list[Sample], list[Sample], list[str]]:
-    """The query and gallery images that a run uses, and the paths of those that it leaves out, sorted."""
-    query, gallery = read_test(data_dir, dataset, outside_images=outside_images, max_left_out=max_left_out)
-    query, no_queries = _usable(query, "query", on_bad_image, cache_dir)
-    gallery, not_in_gallery = _usable(gallery, "gallery", on_bad_image, cache_dir)
-    return query, gallery, sorted({*no_queries, *not_in_gallery})
+) -> tuple[list[TestSet], list[str]]:
+    """What a run is tested on, and the paths of the images that it leaves out, sorted."""
+    tests, left_out = [], set[str]()
+    allowed: Any = {"outside_images": outside_images, "max_left_out": max_left_out}
+    for test in read_test_sets(data_dir, dataset, name_pattern=name_pattern, **allowed):
+        query, no_queries = _usable(test.query, "query", on_bad_image, cache_dir)
+        gallery, not_in_gallery = _usable(test.gallery, "gallery", on_bad_image, cache_dir)
+        tests.append(replace(test, query=query, gallery=gallery))
+        left_out |= {*no_queries, *not_in_gallery}
+    return tests, sorted(left_out)
 
 
 def describe_left_out(left_out: Sequence[str], where: str) -> str:

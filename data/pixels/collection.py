@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.pixels.bad_images import OnBadImage, leave_out_bad
-from data.pixels.gallery import Label, dataset_above, images_below, labels_of
+from data.pixels.gallery import Label, images_below, labels_of
+from data.sets.layouts import Reader
 from data.sets.listing import GALLERY, MAX_LEFT_OUT, QUERY, TRAIN, USUAL_SUFFIXES, some_samples
-from data.sets.readers import READERS, NoDataset, find_dataset
+from data.sets.readers import NoDataset, find_reader, reader_above
 from data.system.errors import UserError
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
@@ -43,6 +44,7 @@ def read_collection(
     dataset: str | None = None,
     *,
     splits: Sequence[str] = (TRAIN, QUERY, GALLERY),
+    name_pattern: str | None = None,
     outside_images: bool = False,
     max_left_out: float = MAX_LEFT_OUT,
     on_bad_image: OnBadImage = "stop",
@@ -51,7 +53,8 @@ def read_collection(
     """The images of these splits of the data set at `place`, as find_dataset finds it; all images below a folder
     without one; or those whose paths a text file lists, a line each, relative to its folder.
 
-    `dataset` names the reader; None detects it. Raises UserError, also where there are no images.
+    `dataset` names the reader; None detects it. `name_pattern` is as in find_reader. Raises UserError, also where
+    there are no images.
     """
     place = Path(place)
     labels: dict[str, Label] = {}
@@ -60,14 +63,14 @@ def read_collection(
         paths = [str(place.parent.absolute() / name) for name in names]
     else:
         try:
-            reader, root = find_dataset(place, dataset)
+            reader, root = find_reader(place, dataset, name_pattern)
             found = dict.fromkeys(_of_dataset(reader, root, splits, outside_images, max_left_out))
             labels = labels_of(reader, root)
             root = root if root.is_dir() else root.parent
         except NoDataset:
             if dataset is not None:
                 raise
-            root, above = place, dataset_above(place)
+            root, above = place, reader_above(place)
             found = dict.fromkeys(images_below(place, outside_images))
             labels = labels_of(*above) if above else {}
         paths = list(found)
@@ -85,8 +88,10 @@ def read_collection(
     )
 
 
-def _of_dataset(reader: str, root: Path, splits: Sequence[str], outside_images: bool, max_left_out: float) -> list[str]:
-    listings = [READERS[reader].list_split(root, split, outside_images=outside_images) for split in splits]
+def _of_dataset(
+    reader: Reader, root: Path, splits: Sequence[str], outside_images: bool, max_left_out: float
+) -> list[str]:
+    listings = [reader.list_split(root, split, outside_images=outside_images) for split in splits]
     return [sample.path for listing in listings for sample in some_samples(listing, max_left_out)]
 
 

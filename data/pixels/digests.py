@@ -10,22 +10,28 @@ from pathlib import Path
 
 from data.pixels.decoding import SKIP
 from data.pixels.memos import remembered
-from data.sets.samples import Sample, name_of
+from data.sets.samples import Sample, name_of, split_box
 from data.system.errors import UserError
 from data.system.kept import default_cache_dir, file_digest
 
 
 def content_digests(paths: Sequence[str], *, cache_dir: Path | None = None, threads: int | None = None) -> list[str]:
-    """The SHA-256 of each image file's bytes, in hex, in order.
+    """The SHA-256 of each image file's bytes (of its digest and the box, for a part of a picture), in hex, in order.
 
     `cache_dir` remembers them by path, size and modification time, so that a second call reads changed files only.
     Raises UserError when a file cannot be read.
     """
     try:
-        digests = remembered(file_digest, paths, (cache_dir or default_cache_dir()) / "digests", threads)
+        digests = remembered(_digest, paths, (cache_dir or default_cache_dir()) / "digests", threads)
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror or error}); {SKIP}") from error
     return [digests[path] for path in paths]
+
+
+def _digest(path: str) -> str:
+    file, box = split_box(path)
+    digest = file_digest(file)
+    return digest if box is None else hashlib.sha256(f"{digest} {box}".encode()).hexdigest()
 
 
 def fingerprint(samples: Sequence[Sample], *, cache_dir: Path | None = None) -> str:

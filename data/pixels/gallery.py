@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.pixels.bad_images import OnBadImage, leave_out_bad
+from data.sets.layouts import Reader
 from data.sets.listing import (
     DISTRACTOR,
     GALLERY,
@@ -21,7 +22,7 @@ from data.sets.listing import (
     refuse_outside,
     some_samples,
 )
-from data.sets.readers import READERS, NoDataset, find_dataset, readers_at
+from data.sets.readers import NoDataset, find_reader, reader_above
 from data.system.errors import UserError
 
 
@@ -47,9 +48,14 @@ class Label(NamedTuple):
         return "distractor" if self.is_distractor else f"identity {self.identity_name or self.identity}"
 
     @property
+    def described(self) -> str:
+        """`identity 7, camera 3`, as far as it is known."""
+        return f"{self.who}, camera {self.camera_shown}" if self.camera_shown else self.who
+
+    @property
     def camera_shown(self) -> str:
-        """The camera, as the data set's owner knows it."""
-        return self.camera_name or str(self.camera)
+        """The camera, as the data set's owner knows it; "" where none is known."""
+        return self.camera_name or (str(self.camera) if self.camera >= 0 else "")
 
 
 class Gallery(NamedTuple):
@@ -71,37 +77,37 @@ def read_gallery(
     folder: str | Path,
     dataset: str | None = None,
     *,
+    name_pattern: str | None = None,
     outside_images: bool = False,
     max_left_out: float = MAX_LEFT_OUT,
     on_bad_image: OnBadImage = "stop",
     cache_dir: Path | None = None,
 ) -> Gallery:
-    """The gallery of the data set in `folder`, as find_dataset finds it; all images below a folder without one.
+    """The gallery of the data set in `folder`, as find_dataset finds it; all images below a folder without one, and all
+    of a set that has no splits of its own.
 
     Labels are known for a data set, and for a folder in one (image_test, say). `dataset` names the reader; None
     detects it. Raises UserError, also where there are no images.
     """
     place = Path(folder)
-    found: tuple[str, Path] | None
+    found: tuple[Reader, Path] | None
     try:
-        found = name, root = find_dataset(place, dataset)
-        listing = READERS[name].list_split(root, GALLERY, outside_images=outside_images)
+        found = reader, root = find_reader(place, dataset, name_pattern)
+        listing = reader.list_split(root, GALLERY, outside_images=outside_images)
         images = [sample.path for sample in some_samples(listing, max_left_out)]
+        if listing.split_is_drawn:
+            training = reader.read_train(root, outside_images=outside_images, max_left_out=max_left_out)
+            images = sorted({*images, *(sample.path for sample in training)})
     except NoDataset:
         if dataset is not None:
             raise
-        found, images = dataset_above(place), images_below(place, outside_images)
+        found, images = reader_above(place), images_below(place, outside_images)
     left_out = leave_out_bad(images, on_bad_image, cache_dir=cache_dir)
     kept = [image for image in images if image not in left_out]
     if not kept:
         why = "none can be decoded" if left_out else f"no images ({', '.join(USUAL_SUFFIXES)}, ...)"
         raise UserError(f"gallery {place}: {why}")
     return Gallery(kept, labels_of(*found) if found else {}, sorted(left_out))
-
-
-def dataset_above(place: Path) -> tuple[str, Path] | None:
-    above = place.resolve().parents
-    return next(((reader.name, root) for root in above for reader in readers_at(root, [*READERS.values()])), None)
 
 
 def images_below(folder: Path, outside_images: bool) -> list[str]:
@@ -116,16 +122,16 @@ def images_below(folder: Path, outside_images: bool) -> list[str]:
     return paths
 
 
-def labels_of(name: str, root: Path) -> dict[str, Label]:
+def labels_of(reader: Reader, root: Path) -> dict[str, Label]:
     """The labels of a data set's images, but for splits that cannot be read."""
     labels: dict[str, Label] = {}
     for split in (TRAIN, QUERY, GALLERY):
         try:
-            listing = READERS[name].list_split(root, split, outside_images=True)
+            listing = reader.list_split(root, split, outside_images=True)
         except UserError:
             continue
         people, cameras = listing.identity_names, listing.camera_names
-        for path, identity, camera in listing.samples:
+        for path, identity, camera, _ in listing.samples:
             names = people.get(identity, ""), cameras.get(camera, "")
             labels[os.path.realpath(path)] = Label(identity, camera, split, *names)
     return labels

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from data.pixels.decoding import SKIP, UnreadableImage, decode, decoder_name
-from data.sets.readers import READERS
+from data.sets.readers import reader_above
 from data.system.commands import command
 from data.system.errors import UserError
 from data.system.kept import PAGE_BYTES, is_intact, kept_file, read_or_make, read_page, stamp_of, write_kept
@@ -114,6 +114,7 @@ def refuse_bad_images(bad: Mapping[str, str], images: int) -> None:
     if not bad:
         return
     path, why = next(iter(bad.items()))
-    data_dir = next((p for p in Path(path).parents if any(r.is_here(p) for r in READERS.values())), "DIR")
+    above = reader_above(Path(path))
+    data_dir = above[1] if above else "DIR"
     count = f"{len(bad)} of {images} images cannot be decoded, the first is " if len(bad) > 1 else ""
     raise UserError(f"{count}{path}: {why}; see: {command('data.doctor', str(data_dir))}; {SKIP}")

@@ -17,7 +17,8 @@ Other kinds derive from Reader, as data/sets/manifest.py does. A new one gets it
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from data.sets.listing import (
     refuse_outside,
     some_samples,
 )
+from data.sets.protocol import TestSet
 from data.sets.samples import Sample
 from data.system.errors import UNPRINTABLE, UserError, printable
 
@@ -47,8 +49,14 @@ class Reader(ABC):
     """What the setting `dataset` calls it."""
     title: str
     """What people call it."""
-    published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Split -> images and identities as published; junk is left out, a gallery's distractors count as an identity."""
+    only_named: bool = False
+    """Whether it is meant only where the setting `dataset` names it: another kind has the same sign."""
+    weak: bool = False
+    """Whether other folders look like such a set, too: it is looked for where no other kind is found, and what lies in
+    a folder of it does not show it."""
+    published: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
+    """What was published in this layout (Market-1501, say) -> split -> images and identities; junk is left out, a
+    gallery's distractors count as an identity. A test set's name (800) may stand for a split."""
 
     @property
     @abstractmethod
@@ -82,15 +90,28 @@ class Reader(ABC):
         `max_left_out` of them would be left out."""
         return some_samples(self.list_split(place, TRAIN, outside_images=outside_images), max_left_out)
 
-    def read_test(
+    def read_test_sets(
         self, place: Path, *, outside_images: bool = False, max_left_out: float = MAX_LEFT_OUT
-    ) -> tuple[list[Sample], list[Sample]]:
-        """Query and gallery images. Raises UserError when they cannot be read, there are none in one of the two, or
-        more than the share `max_left_out` of the images, or of the queries for want of a match, would be left out."""
+    ) -> list[TestSet]:
+        """What a model is tested on, in the order of its report; most sets have one. Raises UserError when query or
+        gallery cannot be read, there are no images in one of the two, or more than the share `max_left_out` of the
+        images, or of the queries for want of a match, would be left out."""
         listings = [self.list_split(place, split, outside_images=outside_images) for split in (QUERY, GALLERY)]
         query, gallery = (some_samples(listing, max_left_out) for listing in listings)
         check_queries(listings[0].where, query, gallery, max_left_out)
-        return query, gallery
+        return [TestSet(query, gallery, remark=listings[0].remark)]
+
+    def test_images(self, place: Path) -> dict[str, list[Sample]]:
+        """The images of each test set by its name, where there are several and they can be read."""
+        return {}
+
+    def read_test(
+        self, place: Path, *, outside_images: bool = False, max_left_out: float = MAX_LEFT_OUT
+    ) -> tuple[list[Sample], list[Sample]]:
+        """Query and gallery images, of all test sets together. Raises UserError as read_test_sets."""
+        tests = self.read_test_sets(place, outside_images=outside_images, max_left_out=max_left_out)
+        query = dict.fromkeys(sample for test in tests for sample in test.query)
+        return list(query), list(dict.fromkeys(sample for test in tests for sample in test.gallery))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +135,7 @@ class FolderReader(Reader):
         return (place / self.folders[TRAIN]).is_dir()
 
     def names_fit(self, place: Path) -> bool:
-        names = _images_in(place / self.folders[TRAIN])
+        names = images_in(place / self.folders[TRAIN])
         return sum(self.pattern.match(name) is not None for name in names) > len(names) / 2
 
     def folders_in(self, place: Path) -> list[Path]:
@@ -127,8 +148,8 @@ class FolderReader(Reader):
         that leads out of it and of `place`, unless `outside_images` allows that.
         """
         folder = place / self.folders[split]
-        links = _images_in(folder)
-        listed = _listed_names(place / self.name_lists[split]) if split in self.name_lists else None
+        links = images_in(folder)
+        listed = listed_names(place / self.name_lists[split]) if split in self.name_lists else None
         names = sorted(links if listed is None else set(listed))
         if missing := [name for name in names if name not in links]:
             first = printable(missing[0])
@@ -141,14 +162,14 @@ class FolderReader(Reader):
             path = f"{root}{os.sep}{name}"
             match = self.pattern.match(name)
             if match is None or UNPRINTABLE.search(name):
-                listing.left_out.setdefault(NO_NAME, []).append(printable(path))
+                listing.left_out.setdefault(f"{NO_NAME} in the way of {self.title}", []).append(printable(path))
             elif int(match["identity"]) == self.junk_identity:
                 listing.junk.append(path)
             else:
                 if links[name] and not outside_images:
                     refuse_outside(path, path, [root, str(folder.parent.resolve())])
                 listing.samples.append(Sample(path, int(match["identity"]), int(match["camera"])))
-        if deeper := _images_in_folders(folder):
+        if deeper := images_in_folders(folder):
             listing.left_out[IN_FOLDERS] = deeper
         if unlisted := sorted(links.keys() - set(names)):
             why = f"as {self.name_lists[split]} does not list them"
@@ -160,18 +181,30 @@ class NoSplit(UserError):
     """A split whose folder is not there, as in a set without test images."""
 
 
-def _images_in(folder: Path) -> dict[str, bool]:
+def images_in(folder: Path) -> dict[str, bool]:
     """Names of the image files directly in a folder -> whether they are links."""
     if not folder.is_dir():
         raise NoSplit(f"{folder}: no such folder")
+    with _readable(folder), os.scandir(folder) as entries:
+        return {entry.name: entry.is_symlink() for entry in entries if is_image(entry.name)}
+
+
+def folders_in(folder: Path) -> list[str]:
+    """The names of the folders in a folder, sorted."""
+    with _readable(folder), os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not is_foreign(entry.name))
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Raises UserError for a folder that the system does not let us read."""
     try:
-        with os.scandir(folder) as entries:
-            return {entry.name: entry.is_symlink() for entry in entries if is_image(entry.name)}
+        yield
     except OSError as error:
         raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
 
 
-def _images_in_folders(folder: Path) -> list[str]:
+def images_in_folders(folder: Path) -> list[str]:
     """The image files in the folders of a folder, at any depth, sorted."""
     found: list[str] = []
     for place, folders, names in os.walk(folder):
@@ -181,7 +214,7 @@ def _images_in_folders(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _listed_names(name_list: Path) -> list[str] | None:
+def listed_names(name_list: Path) -> list[str] | None:
     """The names in a text file, one a line; None where there is no such file."""
     if not name_list.is_file():
         return None

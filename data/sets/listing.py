@@ -47,6 +47,10 @@ class Listing:
     """Identity -> what the data set calls it, where that is no number of its own."""
     camera_names: Mapping[int, str] = field(default_factory=dict)
     """The same of cameras."""
+    remark: str = ""
+    """What a user should know about how the set is read: which identities are held out for the test, say."""
+    split_is_drawn: bool = False
+    """Whether the set tells no splits, so that they were drawn."""
 
     @property
     def count_left_out(self) -> int:
@@ -84,7 +88,7 @@ def write_manifest(folder: str | Path) -> str:
     """The way out for images in `folder` that no reader understands."""
     return (
         f"write {Path(folder) / 'manifest.csv'}: the line path,identity,camera,split, then a line for each image, such "
-        "as cars/a17.jpg,a17,gate,train (split: train, query or gallery)"
+        "as cars/a17.jpg,a17,gate,train (split: train, query or gallery; camera and split may be missing)"
     )
 
 

@@ -1,11 +1,21 @@
-"""Anybody's own data: a CSV file with the columns path, identity, camera and split (train, query or gallery).
+"""Anybody's own data: a CSV file that lists images, with the columns path, identity, camera and split.
 
     path,identity,camera,split
     cars/a17_front.jpg,a17,gate,train
 
 Paths are relative to the CSV's folder, and stay in it unless images outside are allowed. Identities and cameras may
 be any text: where one of them is no whole number, or two are the same number (7 and 007), all are numbered in sorted
-order from 1. In the gallery identity 0 is a distractor; images of identity -1 are left out.
+order from 1. In the gallery identity 0 is a distractor; images of identity -1 or `unknown` are left out.
+
+`camera` may be missing or empty: then each image has a camera of its own. A camera may be any grouping whose images of
+one identity are too alike to count as matches: a session, a day, a video. Where `split` is missing, identities are held
+out for the test (data/sets/rows.py). An image of the split `test` (or val, validation) is query and gallery.
+
+The CSV files of OML (open-metric-learning: label, split, is_query, is_gallery, path, sequence) and of wildlife-datasets
+(image_id, identity, path) are read as they are: `label` is the identity, and the two flags say which of the images that
+are not for training are queries and which gallery. For a query of a `sequence` all images of that sequence are left
+out, whomever they show; a sequence is a camera, too. Boxes (OML's x_1, x_2, y_1, y_2; wildlife's bbox [x, y, width,
+height]; pixels of the upright picture) are cut out when a picture is decoded.
 
 What Excel and Windows write is taken, too: semicolons or tabs between cells, capitals in the columns' names and in
 splits, UTF-16, empty lines at the end, back slashes in paths, and accents in one character or in two.
@@ -22,17 +32,27 @@ from pathlib import Path
 
 from data.sets.layouts import Reader
 from data.sets.listing import GALLERY, QUERY, TRAIN, Listing, is_foreign, refuse_outside, write_manifest
-from data.sets.samples import Sample
+from data.sets.rows import Row, list_rows
+from data.sets.samples import Box
 from data.system.errors import UNPRINTABLE, UserError, printable
 
-COLUMNS = ("path", "identity", "camera", "split")
+NEEDED = ("path", "identity")
+CORNERS = ("x_1", "x_2", "y_1", "y_2")
+COLUMNS = (*NEEDED, "camera", "sequence", "split", "is_query", "is_gallery", "bbox", *CORNERS)
+"""The columns that are read; others may be there."""
+ALSO_CALLED = {"label": "identity"}
+"""A column's name in others' files -> the one that it stands for where that is missing."""
+SPLITS = {
+    **{split: (split,) for split in (TRAIN, QUERY, GALLERY)},
+    **dict.fromkeys(("test", "val", "validation"), (QUERY, GALLERY)),
+}
+"""What `split` may say -> the splits that an image is in."""
+FLAGS = {**dict.fromkeys(("true", "1", "1.0"), True), **dict.fromkeys(("", "false", "0", "0.0", "none", "nan"), False)}
 DEFAULT_NAME = "manifest.csv"
 MAXIMUM_FILE_BYTES = 2**28
 """Largest CSV file; a million images need a quarter of this."""
 MAXIMUM_LETTERS = 4096
 """Longest text in a column; systems take no longer paths."""
-JUNK = -1
-"""The identity of images that are left out."""
 
 
 def find_manifest(location: Path) -> Path:
@@ -45,26 +65,6 @@ def find_manifest(location: Path) -> Path:
         return (named or candidates)[0]
     found = f"expected {DEFAULT_NAME} or a single CSV file, found {len(candidates)} CSV files"
     raise UserError(f"{location}: {found}; {'name one of them' if candidates else write_manifest(location)}")
-
-
-def _numbers(texts: list[str]) -> dict[str, int]:
-    """Text -> number: its own value where all are different whole numbers, else its place in sorted order, from 1.
-
-    0 and -1, the identities of distractors and junk, keep their values in either case.
-    """
-    distinct = sorted(set(texts))
-    # int() would also take 1_2 for 12, and more digits than a tensor's numbers have.
-    if all(re.fullmatch(r"[0-9]{1,18}|-[1-9][0-9]{0,17}", text) for text in distinct):
-        values = {text: int(text) for text in distinct}
-        if len(set(values.values())) == len(values):
-            return values
-    named = [text for text in distinct if text not in ("0", "-1")]
-    return {"0": 0, "-1": -1, **{text: number for number, text in enumerate(named, start=1)}}
-
-
-def _names(numbers: Mapping[str, int]) -> dict[int, str]:
-    """Number -> text, where they differ."""
-    return {number: text for text, number in numbers.items() if text != str(number)}
 
 
 def _read_text(manifest: Path) -> str:
@@ -86,13 +86,13 @@ def _read_text(manifest: Path) -> str:
         ) from error
 
 
-def _read_rows(manifest: Path) -> list[dict[str, str]]:
-    """The four columns of each row, and its line."""
+def _read_rows(manifest: Path) -> list[Row]:
+    """The file's lines, each checked."""
     text = _read_text(manifest)
     begin = text.lstrip("\r\n")[:MAXIMUM_LETTERS].partition("\n")[0]
     delimiter = begin[4] if re.match(r"sep=.", begin) else max(",;\t", key=begin.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    rows: list[dict[str, str]] = []
+    rows: list[Row] = []
     columns: list[str] = []
     line = 0
     try:
@@ -105,46 +105,84 @@ def _read_rows(manifest: Path) -> list[dict[str, str]]:
                 continue
             if any(cell.strip() for cell in cells[len(columns) :]):
                 raise UserError(f"{where}: {len(cells)} cells; put text that holds {delimiter!r} into quotation marks")
-            row = {column: cell.strip() for column, cell in zip(columns, cells, strict=False)}
-            rows.append({**_checked(row, where), "line": str(line)})
+            row = dict.fromkeys(columns, "") | dict(zip(columns, map(str.strip, cells), strict=False))
+            rows.append(_checked({column: row[column] for column in COLUMNS if column in row}, where))
     except csv.Error as error:
         raise UserError(
             f"{manifest}:{line + 1}: not readable as a CSV file ({error}; is a quotation mark missing?)"
         ) from error
     if not columns:
-        raise UserError(f"{manifest}:1: column 'path' is missing, the file is empty; needed are {','.join(COLUMNS)}")
+        raise UserError(f"{manifest}:1: column 'path' is missing, the file is empty; needed are {','.join(NEEDED)}")
     return rows
 
 
 def _columns(cells: list[str], where: str) -> list[str]:
-    """The names of the columns in the header. Raises UserError, which begins with `where`."""
+    """The names of the columns in the header, as COLUMNS has them. Raises UserError, which begins with `where`."""
     columns = [cell.strip().lower() for cell in cells]
+    columns = [ALSO_CALLED[name] if ALSO_CALLED.get(name, name) not in columns else name for name in columns]
     for column in COLUMNS:
-        if (times := columns.count(column)) != 1:
+        times = columns.count(column)
+        if times > 1 or (not times and column in NEEDED):
             problem = "is missing" if not times else f"is there {times} times"
             header = printable(",".join(columns)[:80])
             raise UserError(
-                f"{where}: column {column!r} {problem}; needed are {','.join(COLUMNS)}, the header is {header}"
+                f"{where}: column {column!r} {problem}; needed are {','.join(NEEDED)}, the header is {header}"
             )
     return columns
 
 
-def _checked(row: Mapping[str, str], where: str) -> dict[str, str]:
-    """The four columns of a row. Raises UserError, which begins with `where`, for a row that says nothing usable."""
-    for column in COLUMNS:
-        text = row.get(column, "")
-        if not text:
+def _checked(row: Mapping[str, str], where: str) -> Row:
+    """A line's row. Raises UserError, which begins with `where`, for a line that says nothing usable."""
+    for column, text in row.items():
+        if not text and column in (*NEEDED, "split"):
             raise UserError(f"{where}: {column} is empty")
         if len(text) > MAXIMUM_LETTERS:
             raise UserError(f"{where}: {column} has {len(text):,} letters, more than {MAXIMUM_LETTERS:,}")
         if UNPRINTABLE.search(text):
             raise UserError(f"{where}: {column} '{printable(text[:80])}' holds control characters")
-    if (split := row["split"].lower()) not in (TRAIN, QUERY, GALLERY):
-        raise UserError(
-            f"{where}: split {row['split'][:80]!r} is none of train, query, gallery; test images are queries or lie in "
-            "the gallery that is looked through"
+    sequence = row.get("sequence", "")
+    camera = sequence or row.get("camera", "")
+    return Row(row["path"], row["identity"], camera, _splits(row, where), sequence, _box(row, where), where)
+
+
+def _box(row: Mapping[str, str], where: str) -> Box | None:
+    """The box of a line, where it has one. Raises UserError."""
+    corners = [row.get(name, "") for name in CORNERS]
+    texts = corners if any(corners) else row.get("bbox", "").strip("[]()").split(",")
+    if {text.strip().lower() for text in texts} <= {"", "nan", "none"}:
+        return None
+    try:
+        numbers = [float(text) for text in texts]
+        left, top, right, bottom = (
+            (numbers[0], numbers[2], numbers[1], numbers[3])
+            if texts is corners
+            else (numbers[0], numbers[1], numbers[0] + numbers[2], numbers[1] + numbers[3])
         )
-    return {column: row[column] for column in COLUMNS} | {"split": split}
+        x, y = max(0, round(left)), max(0, round(top))
+        width, height = round(right) - x, round(bottom) - y
+    except (ValueError, IndexError, OverflowError) as error:
+        raise UserError(f"{where}: a box is x_1, x_2, y_1, y_2 or a bbox [x, y, width, height], in pixels") from error
+    if width < 1 or height < 1:
+        raise UserError(f"{where}: the box has no pixels: {', '.join(texts)[:80]}")
+    return x, y, width, height
+
+
+def _splits(row: Mapping[str, str], where: str) -> tuple[str, ...] | None:
+    """The splits that a line puts its image in; None where the file does not tell. Raises UserError."""
+    flags = {split: row[f"is_{split}"].lower() for split in (QUERY, GALLERY) if f"is_{split}" in row}
+    for split, flag in flags.items():
+        if flag not in FLAGS:
+            raise UserError(f"{where}: is_{split} {flag[:80]!r} is neither true nor false")
+    flagged = tuple(split for split, flag in flags.items() if FLAGS[flag])
+    if "split" not in row:
+        return (flagged or (TRAIN,)) if flags else None
+    if (said := row["split"].lower()) not in SPLITS:
+        raise UserError(f"{where}: split {row['split'][:80]!r} is none of {', '.join(SPLITS)}")
+    if not flags or len(SPLITS[said]) == 1:
+        return SPLITS[said]
+    if not flagged:
+        raise UserError(f"{where}: split {said}, and neither is_query nor is_gallery is true; set one of them")
+    return flagged
 
 
 def _image(folder: Path, path: str) -> Path:
@@ -174,32 +212,17 @@ class ManifestReader(Reader):
         """The rows of one split. UserError names file and line, also of an image that lies outside of the CSV's folder
         (links followed), unless `outside_images` allows that."""
         manifest = find_manifest(place)
-        rows = _read_rows(manifest)
-        identities = _numbers([row["identity"] for row in rows])
-        cameras = _numbers([row["camera"] for row in rows])
-        listing = Listing(
-            f"{manifest} ({split})", [], {}, [], identity_names=_names(identities), camera_names=_names(cameras)
-        )
-        root, lines = os.path.realpath(manifest.parent), dict[str, str]()
-        for row in rows:
-            if row["split"] != split:
-                continue
-            path, where = _image(manifest.parent, row["path"]), f"{manifest}:{row['line']}"
+        root = os.path.realpath(manifest.parent)
+
+        def path_of(row: Row) -> str:
+            path = _image(manifest.parent, row.name)
             if not outside_images:
-                refuse_outside(f"{where}: {row['path']}", str(path), [root])
+                refuse_outside(f"{row.where}: {row.name}", str(path), [root])
             if not os.path.isfile(path):  # noqa: PTH113 - Path's raises for names that are too long
-                raise UserError(f"{where}: no such image: {path}")
-            sample = Sample(str(path.absolute()), identities[row["identity"]], cameras[row["camera"]])
-            if (earlier := lines.setdefault(sample.path, row["line"])) != row["line"]:
-                raise UserError(
-                    f"{where}: {row['path']} is listed for {split} in line {earlier} already; keep one line"
-                )
-            if sample.identity == JUNK:
-                listing.junk.append(sample.path)
-            else:
-                listing.samples.append(sample)
-        listing.samples.sort()
-        return listing
+                raise UserError(f"{row.where}: no such image: {path}")
+            return str(path.absolute())
+
+        return list_rows(_read_rows(manifest), split, f"{manifest} ({split})", path_of)
 
 
 MANIFEST = ManifestReader(name="manifest", title="manifest")

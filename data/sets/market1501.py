@@ -16,5 +16,5 @@ MARKET1501 = FolderReader(
     folders={TRAIN: "bounding_box_train", QUERY: "query", GALLERY: "bounding_box_test"},
     pattern=re.compile(r"(?P<identity>-1|\d{1,18})_c(?P<camera>\d{1,18})s\d+_\d+_\d+", re.ASCII),
     junk_identity=-1,
-    published={TRAIN: (12_936, 751), QUERY: (3_368, 750), GALLERY: (15_913, 751)},
+    published={"Market-1501": {TRAIN: (12_936, 751), QUERY: (3_368, 750), GALLERY: (15_913, 751)}},
 )

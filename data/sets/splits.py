@@ -89,7 +89,10 @@ def split_identities(samples: list[Sample], *, fraction: float = 0.2, seed: int 
     shuffled = sorted(groups, key=lambda identity: _order(seed, "identity", identity))
     usable = [identity for identity in shuffled if len({sample.camera for sample in groups[identity]}) > 1]
     if not usable:
-        raise UserError("no training identity is seen by two cameras, so no validation query could have a match")
+        raise UserError(
+            "no training identity is seen by two cameras (without cameras: in two images), so no validation "
+            "query could have a match"
+        )
     seen_twice = set(usable)
     rest = [identity for identity in shuffled if identity not in seen_twice]
     spared = max(len(usable) // 2, len(usable) - held_out)

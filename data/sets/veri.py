@@ -15,5 +15,5 @@ VERI = FolderReader(
     folders={TRAIN: "image_train", QUERY: "image_query", GALLERY: "image_test"},
     pattern=re.compile(r"(?P<identity>\d{1,18})_c(?P<camera>\d{1,18})_", re.ASCII),
     name_lists={TRAIN: "name_train.txt", QUERY: "name_query.txt", GALLERY: "name_test.txt"},
-    published={TRAIN: (37_778, 576), QUERY: (1_678, 200), GALLERY: (11_579, 200)},
+    published={"VeRi-776": {TRAIN: (37_778, 576), QUERY: (1_678, 200), GALLERY: (11_579, 200)}},
 )

@@ -141,7 +141,7 @@ def cache_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_image_options(parser: argparse.ArgumentParser, default: str = "default: stop") -> None:
-    """Adds --on-bad-image, --outside-images and --max-left-out, for commands that take no settings.
+    """Adds --on-bad-image, --outside-images, --name-pattern and --max-left-out, for commands that take no settings.
 
     None where they are not given.
     """
@@ -157,6 +157,12 @@ def add_image_options(parser: argparse.ArgumentParser, default: str = "default: 
         help="allows images outside of the data folder, by links or a manifest's paths",
     )
     parser.add_argument(
+        "--name-pattern",
+        metavar="REGEX",
+        help="how the images of a flat folder are named: a regular expression with the groups identity and, where "
+        "cameras are known, camera",
+    )
+    parser.add_argument(
         "--max-left-out",
         type=_share,
         metavar="SHARE",
@@ -167,7 +173,9 @@ def add_image_options(parser: argparse.ArgumentParser, default: str = "default: 
 
 def image_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options that were given, by the names of the settings that they stand for."""
-    given = {name: getattr(arguments, name) for name in ("on_bad_image", "outside_images", "max_left_out")}
+    given = {
+        name: getattr(arguments, name) for name in ("on_bad_image", "outside_images", "name_pattern", "max_left_out")
+    }
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from data.sets.readers import find_dataset
+from data.sets.readers import find_reader
 from data.system.errors import UserError
 from data.system.files import read_json
 from reid_train.checkpoints.checkpoint import DESCRIPTION, build_model, load_checkpoint
@@ -91,7 +91,7 @@ def _test_figures(place: Path, study: Path | None, digest: str) -> dict[str, Any
 
 def _layout(config: TrainConfig) -> str:
     with suppress(UserError):
-        return config.dataset or find_dataset(config.data_dir)[0]
+        return find_reader(config.data_dir, config.dataset, config.name_pattern)[0].name
     return "unknown"
 
 

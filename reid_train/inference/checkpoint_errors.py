@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.pixels.bad_images import usable_test
+from data.pixels.bad_images import usable_test_sets
 from data.pixels.cache import Pixels, open_pixels
+from data.sets.listing import GALLERY, TRAIN
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.commands import command
@@ -48,9 +49,11 @@ class LookedAt(NamedTuple):
 
 
 def test_images(checkpoint: str | Path, changes: Mapping[str, Any] | None = None, cache_dir: Any = None) -> LookedAt:
-    """Query and gallery of the data set that the checkpoint was trained on; `changes` are settings of another one."""
+    """Query and gallery of the data set that the checkpoint was trained on, of the first test set where there are
+    several, and of its first draw; `changes` are settings of another data set."""
     config = load_checkpoint(checkpoint).config.changed(**(changes or {}))
-    query, gallery, left_out = usable_test(**config.images, cache_dir=cache_dir)
+    tests, left_out = usable_test_sets(**config.images, cache_dir=cache_dir)
+    query, gallery = tests[0].rounds()[0]
     return LookedAt(config, TEST, query, gallery, left_out)
 
 
@@ -90,14 +93,16 @@ def errors_on(model: Embedder, looked_at: LookedAt, cache: Mapping[str, Any]) ->
     config = looked_at.config
     samples = [*looked_at.query, *looked_at.gallery]
     pixels = open_pixels(samples, height=config.image_height, width=config.image_width, **cache)
-    names = names_of_set(config.data_dir, config.dataset)
+    split = GALLERY if looked_at.on == TEST else TRAIN
+    names = names_of_set(config.data_dir, config.dataset, config.name_pattern, split=split)
     return error_report(model, pixels, looked_at.query, looked_at.gallery, names, on=looked_at.on)
 
 
 def errors_on_validation(model: Embedder, data: TrainingData, pixels: Pixels) -> dict[str, Any]:
     """The same of the validation images of a training that was just made, of opened pixels."""
     pixels = pixels.at(model.config.image_height, model.config.image_width)
-    names = names_of_set(model.config.data_dir, model.config.dataset)
+    config = model.config
+    names = names_of_set(config.data_dir, config.dataset, config.name_pattern)
     return error_report(model, pixels, data.query, data.gallery, names, on=VALIDATION)
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from data.pixels.cache import Pixels
 from data.sets.listing import DISTRACTOR, TRAIN
-from data.sets.readers import READERS, find_dataset
+from data.sets.readers import find_reader
 from data.sets.samples import Sample
 from reid_train.inference.embedder import Embedder
 from reid_train.inference.embedding_map import embedding_map
@@ -49,8 +49,8 @@ class Names(NamedTuple):
         return "distractor" if number == DISTRACTOR else self.identities.get(number, str(number))
 
     def camera(self, number: int) -> str:
-        """2, or gate."""
-        return self.cameras.get(number, str(number))
+        """2, or gate; "" where none is known."""
+        return self.cameras.get(number, str(number) if number >= 0 else "")
 
     def shown(self, sample: Sample) -> dict[str, str]:
         """An image as JSON holds it."""
@@ -58,10 +58,12 @@ class Names(NamedTuple):
         return {"path": self.path(sample), "identity": who, "camera": camera}
 
 
-def names_of_set(data_dir: str, dataset: str | None = None) -> Names:
-    """The names in the data set at `data_dir`, which may be a folder or a manifest's file."""
-    name, place = find_dataset(data_dir, dataset)
-    listing = READERS[name].list_split(place, TRAIN, outside_images=True)
+def names_of_set(
+    data_dir: str, dataset: str | None = None, name_pattern: str | None = None, *, split: str = TRAIN
+) -> Names:
+    """The names in a split of the data set at `data_dir`, which may be a folder or a manifest's file."""
+    reader, place = find_reader(data_dir, dataset, name_pattern)
+    listing = reader.list_split(place, split, outside_images=True)
     folder = Path(os.path.expanduser(data_dir))  # noqa: PTH111 - Path's raises for users that there are not
     return Names(folder if folder.is_dir() else folder.parent, listing.identity_names, listing.camera_names)
 
@@ -89,7 +91,7 @@ def error_report(
     of_query, of_gallery = sides(embedding_ND, query, gallery)
     found = find_mistakes(of_query, of_gallery)
     metrics = found.metrics
-    cameras = {sample.camera for sample in samples}
+    cameras = {sample.camera for sample in samples if sample.camera >= 0}
     return {
         "on": on,
         "weights_sha256": model.digest,
@@ -160,7 +162,7 @@ def choose_queries(precision_C: np.ndarray, seed: int) -> dict[str, list[int]]:
 def _by_identity(
     found: Mistakes, query: Sequence[Sample], gallery: Sequence[Sample], names: Names
 ) -> list[dict[str, Any]]:
-    images = Counter(sample.identity for sample in (*query, *gallery))
+    images = Counter(sample.identity for sample in {*query, *gallery})
     precisions = defaultdict[int, list[float]](list)
     for identity, precision in zip(
         found.metrics.identity.tolist(), found.metrics.average_precision.tolist(), strict=True
@@ -200,8 +202,11 @@ def _confused(
 
 
 def _map(embedding_ND: np.ndarray, samples: Sequence[Sample], names: Names, seed: int) -> list[dict[str, Any]]:
-    """Distractors are not on it: they are nobody."""
-    known = [place for place, sample in enumerate(samples) if sample.identity != DISTRACTOR]
+    """Distractors are not on it: they are nobody. An image that is query and gallery is there once."""
+    first: dict[Sample, int] = {}
+    for place, sample in enumerate(samples):
+        first.setdefault(sample, place)
+    known = [place for sample, place in first.items() if sample.identity != DISTRACTOR]
     identity_N = np.array([samples[place].identity for place in known], dtype=np.int64)
     place_M, at_M2 = embedding_map(embedding_ND[known], identity_N, seed=seed)
     return [

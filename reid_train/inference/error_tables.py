@@ -26,7 +26,7 @@ def print_errors(report: Mapping[str, Any], title: str) -> None:
     """Prints what is worst first: cameras, identities, confusions, queries; then the thresholds."""
     console = open_console()
     whose = "the identities held out for validation" if report["on"] == VALIDATION else "the test images"
-    cameras = counted(report["cameras"], "camera")
+    cameras = counted(report["cameras"], "camera") if report["cameras"] else "no cameras"
     console.print(
         printable(f"{title} on {whose}: mAP {_percent(report['mAP'])}, rank 1 {_percent(report['rank1'])}"),
         f"({report['queries']} queries of {report['identities']} identities, {cameras})",

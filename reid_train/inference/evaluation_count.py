@@ -44,8 +44,7 @@ def _shows_own_test(study: Path, paths: Sequence[str], cache_dir: Path | None) -
     """By what the files hold, wherever they lie."""
     try:
         config = read_config(str(study / BEST_CONFIG))
-        allowed: dict[str, Any] = {"outside_images": config.outside_images, "max_left_out": config.max_left_out}
-        query, gallery = read_test(config.data_dir, config.dataset, **allowed)
+        query, gallery = read_test(**{name: value for name, value in config.images.items() if name != "on_bad_image"})
         own = content_digests([sample.path for sample in (*query, *gallery)], cache_dir=cache_dir)
         return not set(own).isdisjoint(content_digests(paths, cache_dir=cache_dir))
     except UserError:

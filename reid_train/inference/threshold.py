@@ -18,7 +18,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
 from data.sets.listing import DISTRACTOR
-from data.sets.samples import Sample, name_of
+from data.sets.samples import Sample, knows_cameras, name_of
 from data.system.errors import UserError
 from data.system.files import read_json, write_json
 from reid_train.measure.pairs import Pairs
@@ -167,7 +167,8 @@ def threshold_of(
     found = measure_threshold(Pairs(embedding_ND[kept], identity_N, camera_N)) if kept else None
     if found is None:
         return None
-    same = "two images of one identity" + (" (one camera took all)" if one_camera else ", by two cameras")
+    by = " (one camera took all)" if one_camera else ", by two cameras" if knows_cameras(samples) else ""
+    same = f"two images of one identity{by}"
     pairs = f"{same}; images of two identities, by whatever cameras"
     return {"measured_on": on, "weights_sha256": weights, "pairs": pairs, **found}
 

@@ -75,6 +75,7 @@ def evaluate_retrieval(
     gallery_identities: Tensor,
     gallery_cameras: Tensor,
     *,
+    sequences: tuple[Tensor, Tensor] | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> RetrievalMetrics:
     """Ranks the gallery for each query by cosine similarity and scores it; protocol: head of the module.
@@ -83,6 +84,9 @@ def evaluate_retrieval(
     of zeros is at similarity 0 to everything. Similarities are float32 whatever the features' type, without
     TF32 and autocast; features are converted block by block, so that a memory-mapped float16 gallery never
     exists in float32. Identities and cameras are integers, (Q,) and (G,), on any device.
+
+    sequences are those of queries (Q,) and gallery (G,), 0 for none: the images of a query's sequence are left out of
+    its ranking, whomever they show. Images of one identity and one sequence must have one camera.
 
     memory_bytes bounds what is allocated beyond the features, but for what it takes at least: a query's row
     (4 G bytes) and the labels' order (about 100 bytes an image). More of it: fewer passes over the gallery.
@@ -109,7 +113,7 @@ def evaluate_retrieval(
             for start in range(0, len(gallery_features), block):
                 columns = slice(start, start + block)
                 torch.mm(query_RD, gallery_features[columns].float().T, out=similarity_RG[:, columns])
-            return similarity_RG.mul_(gallery_scale_G)
+            return _without_sequence(similarity_RG.mul_(gallery_scale_G), queries_R, sequences)
 
         labels = (query_identities, query_cameras, gallery_identities, gallery_cameras)
         truth = _truth(*(label.to(query_features.device) for label in labels))
@@ -124,6 +128,7 @@ def evaluate_distances(
     gallery_identities: Tensor,
     gallery_cameras: Tensor,
     *,
+    sequences: tuple[Tensor, Tensor] | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> RetrievalMetrics:
     """Scores given distances (Q, G), smaller is closer: those of re-ranking, for instance.
@@ -140,11 +145,21 @@ def evaluate_distances(
         bad = int((~similarity_RG.isfinite().all(dim=1)).sum())
         if bad:
             raise UserError(f"the distances of {bad} queries are not finite: look at the features they come from")
-        return similarity_RG
+        return _without_sequence(similarity_RG, queries_R, sequences)
 
     labels = (query_identities, query_cameras, gallery_identities, gallery_cameras)
     truth = _truth(*(label.to(distances_QG.device) for label in labels))
     return _evaluate(similarity_rows, truth, 2 * wide_enough.itemsize * distances_QG.shape[1], memory_bytes)
+
+
+def _without_sequence(similarity_RG: Tensor, queries_R: Tensor, sequences: tuple[Tensor, Tensor] | None) -> Tensor:
+    """The same tensor, with the images of each query's sequence farther away than all others."""
+    if sequences is None:
+        return similarity_RG
+    query_R1, gallery_G = (
+        side.to(similarity_RG.device) for side in (sequences[0][queries_R.cpu(), None], sequences[1])
+    )
+    return similarity_RG.masked_fill_((query_R1 == gallery_G) & (query_R1 > 0), -torch.inf)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,12 @@ class Side(NamedTuple):
     """What the evaluation goes by: images of the query's identity with the query's number are left out."""
     shown_camera_N: torch.Tensor
     """The camera itself."""
+    sequence_N: torch.Tensor
+    """0: of none."""
+
+    def in_sequence_of(self, sequences: torch.Tensor) -> torch.Tensor:
+        """Which of these images are left out for queries of these sequences (R or R x 1), whomever they show."""
+        return (self.sequence_N == sequences) & (sequences > 0)
 
 
 class CameraPair(NamedTuple):
@@ -65,10 +71,8 @@ def sides(embedding_ND: torch.Tensor, query: Sequence[Sample], gallery: Sequence
         number_of = {name: number for number, name in enumerate(dict.fromkeys(name_of(s.path) for s in samples))}
         cameras = [number_of[name_of(sample.path)] for sample in samples]
     device = embedding_ND.device
-    identity_N, camera_N, shown_N = (
-        torch.tensor(numbers, device=device) for numbers in ([s.identity for s in samples], cameras, shown)
-    )
-    whole = Side(embedding_ND, identity_N, camera_N, shown_N)
+    columns = ([s.identity for s in samples], cameras, shown, [s.sequence for s in samples])
+    whole = Side(embedding_ND, *(torch.tensor(numbers, device=device) for numbers in columns))
     return Side(*(part[: len(query)] for part in whole)), Side(*(part[len(query) :] for part in whole))
 
 
@@ -85,7 +89,8 @@ def camera_pairs(query: Side, gallery: Side) -> list[CameraPair]:
     The order is by the upper end of rank 1's 95 % interval, so that a pair with two queries, both wrong, does not come
     before one with forty queries, thirty of them wrong.
     """
-    if len(torch.cat([query.shown_camera_N, gallery.shown_camera_N]).unique()) > MOST_CAMERAS:
+    cameras = torch.cat([query.shown_camera_N, gallery.shown_camera_N]).unique()
+    if len(cameras) > MOST_CAMERAS or (cameras < 0).any():  # below 0: none are known
         return []
     found = []
     for camera in gallery.shown_camera_N.unique().tolist():
@@ -116,13 +121,15 @@ def ranking(query: Side, gallery: Side, place: int) -> tuple[np.ndarray, np.ndar
         similarity_G = (gallery.embedding_ND @ query.embedding_ND[place]).cpu().numpy()
     right_G = (gallery.identity_N == query.identity_N[place]).cpu().numpy()
     left_out_G = right_G & (gallery.camera_N == query.camera_N[place]).cpu().numpy()
+    left_out_G |= gallery.in_sequence_of(query.sequence_N[place]).cpu().numpy()
     order_G = np.lexsort((right_G, -similarity_G))
     order_G = order_G[~left_out_G[order_G]]
     return order_G, similarity_G[order_G]
 
 
 def _evaluate(query: Side, gallery: Side) -> RetrievalMetrics:
-    return evaluate_retrieval(*query[:3], *gallery[:3])
+    sequences = (query.sequence_N.cpu(), gallery.sequence_N) if query.sequence_N.any() else None
+    return evaluate_retrieval(*query[:3], *gallery[:3], sequences=sequences)
 
 
 def _any_match(query: Side, gallery: Side) -> bool:
@@ -143,5 +150,6 @@ def _nearest_other(query: Side, gallery: Side, query_C: torch.Tensor) -> list[in
         with full_float32(rows_R.device):
             similarity_RG = query.embedding_ND[rows_R] @ gallery.embedding_ND.T
         own_RG = query.identity_N[rows_R, None] == gallery.identity_N
+        own_RG |= gallery.in_sequence_of(query.sequence_N[rows_R, None])
         found += similarity_RG.masked_fill_(own_RG, -torch.inf).argmax(dim=1).tolist()
     return found

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from data.sets.protocol import TestSet
 from data.sets.samples import Sample
 from reid_train.measure.intervals import bootstrap_intervals
 from reid_train.measure.metrics import RetrievalMetrics, evaluate_distances, evaluate_retrieval
@@ -42,9 +43,59 @@ def score(
         return numbers[:, 0], numbers[:, 1]
 
     query_QD, gallery_GD = embedding_ND[: len(query)], embedding_ND[len(query) :]
+    sequences = sequences_of(query, gallery)
     if rerank:
-        return evaluate_distances(rerank_distances(query_QD, gallery_GD), *labels(query), *labels(gallery))
-    return evaluate_retrieval(query_QD, *labels(query), gallery_GD, *labels(gallery))
+        distances_QG = rerank_distances(query_QD, gallery_GD)
+        return evaluate_distances(distances_QG, *labels(query), *labels(gallery), sequences=sequences)
+    return evaluate_retrieval(query_QD, *labels(query), gallery_GD, *labels(gallery), sequences=sequences)
+
+
+def sequences_of(query: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The sequences of both sides, as the evaluator takes them; None where no query is of one."""
+    if not any(sample.sequence for sample in query):
+        return None
+    of_query, of_gallery = (torch.tensor([sample.sequence for sample in side]) for side in (query, gallery))
+    return of_query, of_gallery
+
+
+def score_tests(
+    embedding_ND: torch.Tensor, images: Sequence[Sample], tests: Sequence[TestSet], *, rerank: bool = False
+) -> dict[str, Any]:
+    """The figures of each test set, from the embeddings of `images`: those of the first as `summary` has them, its
+    `protocol`, and where there are several `test_sets`, each one's figures and protocol by its name.
+
+    Where a gallery is drawn several times each figure is the mean of the draws; `sd` has the standard deviation of each
+    among the draws, and `draws` their number.
+    """
+    place_of = {sample: place for place, sample in enumerate(images)}
+    of_tests: dict[str, dict[str, Any]] = {}
+    for test in tests:
+        rounds = []
+        for query, gallery in test.rounds():
+            places = torch.tensor([place_of[sample] for sample in (*query, *gallery)], device=embedding_ND.device)
+            rounds.append(score(embedding_ND[places], query, gallery, rerank=rerank))
+        of_tests[test.name] = {**summary_of_draws(rounds), "protocol": test.protocol}
+    first = next(iter(of_tests.values()))
+    return {**first, "test_sets": of_tests} if len(tests) > 1 else first
+
+
+def summary_of_draws(rounds: Sequence[RetrievalMetrics]) -> dict[str, Any]:
+    """`summary` of the mean over draws with as many queries each; an interval resamples identities, with all draws."""
+    if len(rounds) == 1:
+        return summary(rounds[0])
+    figures = [summary(metrics) for metrics in rounds]
+    shares = [name for name in LABELS if name not in COUNTS]
+    values_RF = np.array([[of_round[name] for name in shares] for of_round in figures])
+    queries_F = [query_figures(metrics) for metrics in rounds]
+    pooled_CF = np.concatenate([np.stack([f.double().numpy() for f in one.values()], axis=1) for one in queries_F])
+    bounds_F2 = bootstrap_intervals(pooled_CF, np.concatenate([metrics.identity.numpy() for metrics in rounds]))
+    return {
+        **dict(zip(shares, values_RF.mean(axis=0).tolist(), strict=True)),
+        **{name: figures[0][name] for name in COUNTS},
+        "intervals": None if bounds_F2 is None else dict(zip(shares, bounds_F2.tolist(), strict=True)),
+        "draws": len(rounds),
+        "sd": dict(zip(shares, values_RF.std(axis=0, ddof=1).tolist(), strict=True)),
+    }
 
 
 def query_figures(metrics: RetrievalMetrics) -> dict[str, torch.Tensor]:

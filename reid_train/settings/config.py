@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from data.pixels.bad_images import OnBadImage
 from data.pixels.sampler import check_batch, images_per_identity_for, steps_per_epoch
 from data.sets.listing import MAX_LEFT_OUT
+from data.sets.names import name_reader
 from data.sets.readers import DatasetName
 from data.sets.splits import TrainingData
 from data.system.errors import UserError, printable, suggestion
@@ -36,6 +37,9 @@ class DataSettings(Settings):
     """The data set's folder or its parent, or a manifest's CSV file."""
     dataset: DatasetName | None = None
     """Which reader is meant; null detects it."""
+    name_pattern: str | None = None
+    """How the images of a flat folder are named, in place of `dataset`: a regular expression with the groups identity
+    and, where cameras are known, camera. Identities are then held out for the test."""
     outside_images: bool = False
     """Whether images may lie outside of the data folder, led to by links or a manifest's paths."""
     max_left_out: Fraction = MAX_LEFT_OUT
@@ -60,10 +64,17 @@ class DataSettings(Settings):
         check_batch(self.batch_size, self.images_per_identity)
         return self
 
+    @field_validator("name_pattern")
+    @classmethod
+    def _check_pattern(cls, name_pattern: str | None) -> str | None:
+        if name_pattern is not None:
+            name_reader(name_pattern)
+        return name_pattern
+
     @property
     def images(self) -> dict[str, Any]:
-        """Which images are meant, as `usable_train` and `usable_test` take it."""
-        return {name: getattr(self, name) for name in ("data_dir", "dataset", *IMAGE_RULES)}
+        """Which images are meant, as `usable_train` and `usable_test_sets` take it."""
+        return {name: getattr(self, name) for name in ("data_dir", "dataset", "name_pattern", *IMAGE_RULES)}
 
 
 class AugmentationSettings(Settings):

@@ -132,8 +132,8 @@ METHODS = {
 
 def measure(method: str, data_dir: Path, seconds: float, seed: int) -> dict[str, Any]:
     """One search of one side: its test mAP, and the time that the whole of it took."""
-    from data.pixels.bad_images import usable_test
-    from reid_train.inference.checkpoint_scores import evaluate_checkpoint
+    from data.pixels.bad_images import usable_test_sets
+    from reid_train.inference.checkpoint_scores import evaluate_tests
     from reid_train.settings.config import TrainConfig
 
     with tempfile.TemporaryDirectory() as place:
@@ -145,8 +145,8 @@ def measure(method: str, data_dir: Path, seconds: float, seed: int) -> dict[str,
         if method == "ours":
             found = read_json(best.parent / "test_metrics.json")["mAP"]
         else:
-            query, gallery, _ = usable_test(**TrainConfig(data_dir=str(data_dir)).images)
-            found = float(evaluate_checkpoint(best, query, gallery, num_threads=AT_ONCE).mAP)
+            tests, _ = usable_test_sets(**TrainConfig(data_dir=str(data_dir)).images)
+            found = float(evaluate_tests(best, tests, num_threads=AT_ONCE)["mAP"])
             took_s = time.monotonic() - began_s
         return {"method": method, "seed": seed, "mAP": round(found, 4), "seconds": round(took_s, 1)}
 

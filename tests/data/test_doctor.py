@@ -92,7 +92,7 @@ def test_summary_counts_what_is_there(market: Path) -> None:
 
 
 def test_published_counts_give_no_note(market: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    published = {"train": (48, 12), "query": (3, 3), "gallery": (7, 4)}
+    published = {"Yard-12": {"train": (48, 12), "query": (3, 3), "gallery": (7, 4)}}
     monkeypatch.setitem(READERS, "market1501", replace(READERS["market1501"], published=published))
     assert examine(market).findings == ()
 
@@ -314,11 +314,11 @@ def test_command_says_what_it_found_and_where_the_plot_is(
 def test_where_there_is_no_image_only_the_reason_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "manifest.csv").write_text("path,identity,split\na.jpg,1,train\n")
+    (tmp_path / "manifest.csv").write_text("path,camera,split\na.jpg,1,train\n")
     monkeypatch.chdir(tmp_path)
     assert run([tmp_path], monkeypatch) == 1
     shown = capsys.readouterr().out
-    assert shown.startswith("error: ") and "column 'camera' is missing" in shown and shown.count("\n") == 1
+    assert shown.startswith("error: ") and "column 'identity' is missing" in shown and shown.count("\n") == 1
     assert not (tmp_path / "results").exists()
 
 

@@ -75,7 +75,7 @@ def test_without_the_test_images_the_winner_is_handed_over_untested_and_going_on
     (tmp_path / "small.yaml").write_text(SMALL)
     command = ["--space", tmp_path / "small.yaml", "--data-dir", tiny_data, "--results", tmp_path / "results"]
     folder = tmp_path / "results" / "small"
-    monkeypatch.setattr("tuning.result.conclude.usable_test", None)  # no image is looked at
+    monkeypatch.setattr("tuning.result.conclude.usable_test_sets", None)  # no image is looked at
     monkeypatch.setattr("tuning.prepare.begin.read_test", None)  # the names are not even listed
     for more in (["--no-test"], ["--no-test"], []):  # the second and the third time it is finished
         done = run_here("tuning.search", *command, *more)
@@ -98,7 +98,7 @@ def test_figures_of_an_earlier_winner_do_not_stay_where_the_test_images_are_left
     looks = len(read_test_metrics(folder)["evaluations"])
     study = Study(folder)
     study.note(test_left_alone=True)
-    monkeypatch.setattr("tuning.result.conclude.usable_test", None)
+    monkeypatch.setattr("tuning.result.conclude.usable_test_sets", None)
     conclude.test_once(study, cache_dir=None)
     left = read_test_metrics(folder)
     assert "mAP" not in left and len(left["evaluations"]) == looks, "the look is counted, its figures are gone"

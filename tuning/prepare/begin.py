@@ -14,7 +14,7 @@ from data.drawing.datasets import draw_dataset
 from data.pixels.bad_images import describe_left_out
 from data.pixels.cache import Pixels, open_sizes
 from data.sets.listing import queries_without_match
-from data.sets.readers import READERS, find_dataset, read_test
+from data.sets.readers import describe_dataset, find_reader, read_test
 from data.sets.samples import Sample
 from data.sets.splits import TrainingData
 from data.system.errors import UNPRINTABLE, UserError
@@ -108,7 +108,7 @@ def _prepare(
 ) -> Prepared:
     """`prepare` in the study's folder. What is quick to check comes before the images are decoded."""
     config = space.base_config()
-    find_dataset(config.data_dir, config.dataset)  # a wrong path is told at once
+    find_reader(config.data_dir, config.dataset, config.name_pattern)  # a wrong path is told at once
     resources, storage = find_machines(arguments, space, folder)
     samples, data, left_out = read_training(config, arguments.cache_dir)
     space, note = fit_to_data(space, data)
@@ -121,7 +121,8 @@ def _prepare(
     lines = describe_pixels(space, pixels)
     lines += [describe_left_out(left_out, "training")] if left_out else []
     untested = [] if arguments.no_test else missing_test(config)
-    for line in (*lines, *starts, *remarks, *untested):
+    remark = describe_dataset(config.data_dir, config.dataset, config.name_pattern)
+    for line in filter(None, (remark, *lines, *starts, *remarks, *untested)):
         print(line, flush=True)
     prices = None
     if not (folder / DATABASE).exists():
@@ -226,14 +227,15 @@ def describe_pixels(space: SearchSpace, pixels: Pixels) -> list[str]:
 
 def missing_test(config: TrainConfig) -> list[str]:
     """A line when there will be nothing to test on. Lists the test images' names, and looks into none of them."""
-    name, place = find_dataset(config.data_dir, config.dataset)
-    missing = [str(folder) for folder in READERS[name].folders_in(place) if not folder.is_dir()]
+    reader, place = find_reader(config.data_dir, config.dataset, config.name_pattern)
+    missing = [str(folder) for folder in reader.folders_in(place) if not folder.is_dir()]
     why = f"{', '.join(missing)} is missing" if missing else ""
     if not missing:
         try:
             query, gallery = read_test(
                 config.data_dir,
                 config.dataset,
+                name_pattern=config.name_pattern,
                 outside_images=config.outside_images,
                 max_left_out=config.max_left_out,
             )

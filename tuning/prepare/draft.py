@@ -54,7 +54,7 @@ class Facts(NamedTuple):
     gpu: bool
 
 
-def look_at(data_dir: str, dataset: str, given: dict[str, Any], *, gpu: bool) -> Facts:
+def look_at(data_dir: str, dataset: str | None, given: dict[str, Any], *, gpu: bool) -> Facts:
     """Reads the data set's training images. Raises UserError as a training would."""
     config = TrainConfig(data_dir=data_dir, dataset=dataset, holdout_images_per_identity=0, **given)
     samples, data, _ = read_training(config)
@@ -115,7 +115,7 @@ def draft(facts: Facts, pretrained: str, title: str) -> str:
     machine = "this machine's GPU" if gpu else "a machine without a GPU; with one, take resnet50 and twice the size"
     fixed: list[tuple[str, Any, str]] = [
         ("data_dir", facts.config.data_dir, "where the images are"),
-        ("dataset", facts.config.dataset, "how they are laid out"),
+        *([("dataset", facts.config.dataset, "how they are laid out")] if facts.config.dataset else []),
         *((name, value, "as it was asked for") for name, value in facts.given.items()),
         ("image_height", height, f"the pictures have {facts.height} x {facts.width} pixels, in the median"),
         ("image_width", width, "in their proportions"),

@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 import torch
 import yaml
 
-from data.pixels.bad_images import usable_test
+from data.pixels.bad_images import usable_test_sets
 from data.pixels.cache import Pixels
-from data.sets.readers import find_dataset
+from data.sets.readers import find_reader
 from data.sets.splits import TrainingData
 from data.system.errors import UserError, printable
 from data.system.files import read_json, write_json, write_text
@@ -24,11 +24,10 @@ from reid_train.checkpoints.checkpoint import build_model
 from reid_train.checkpoints.pretrained import load_pretrained
 from reid_train.errors import ERRORS
 from reid_train.inference.checkpoint_errors import errors_on_validation
-from reid_train.inference.checkpoint_scores import evaluate_checkpoint
+from reid_train.inference.checkpoint_scores import evaluate_tests
 from reid_train.inference.embedder import load_model
 from reid_train.inference.evaluation_count import TEST_METRICS, read_test_metrics, record_evaluation
 from reid_train.inference.threshold import threshold_file, write_threshold
-from reid_train.measure.scores import summary
 from reid_train.model.device import choose_device
 from reid_train.training.inputs import Pictures
 from reid_train.training.validation import validate
@@ -109,11 +108,10 @@ def test_once(study: Study, *, cache_dir: Path | None, limit_bytes: int | None =
         return
     config = study.space.base_config()
     try:
-        query, gallery, left_out = usable_test(**config.images, cache_dir=cache_dir)
-        evaluated = evaluate_checkpoint(
+        tests, left_out = usable_test_sets(**config.images, cache_dir=cache_dir)
+        evaluated = evaluate_tests(
             study.folder / BEST,
-            query,
-            gallery,
+            tests,
             device=config.device,
             num_threads=usable_cpus(),
             cache_dir=cache_dir,
@@ -122,9 +120,9 @@ def test_once(study: Study, *, cache_dir: Path | None, limit_bytes: int | None =
     except UserError as error:  # a missing folder or a broken image: the search is not lost for it
         record_evaluation(study.folder, None, {"best": best, "not_evaluated": str(error)})
         return
-    name, _ = find_dataset(config.data_dir, config.dataset)
+    reader, _ = find_reader(config.data_dir, config.dataset, config.name_pattern)
     left = {"images_left_out": [Path(path).name for path in left_out]} if left_out else {}
-    figures = {"best": best, "dataset": name, **summary(evaluated), **left}
+    figures = {"best": best, "dataset": reader.name, **evaluated, **left}
     record_evaluation(study.folder, f"search's end, {best['of']}", figures)
     if study.shared:
         study.note(test_metrics=read_test_metrics(study.folder))

@@ -37,6 +37,7 @@ def data_facts(study: Study) -> Rows:
         ("drawn", "yes: the pictures are synthetic" if study.space.sample_data is not None else ""),
         ("validation", str(facts.get("validation_split", ""))),
         ("test", tested),
+        ("protocol", str(test.get("protocol", ""))),
         ("left out", f"{counted(len(left_out), 'training image')}: {named}" if left_out else ""),
         ("fingerprint", str(facts.get("data_fingerprint", ""))),
     ]

@@ -173,6 +173,8 @@ def test_rows(study: Study) -> tuple[str, list[tuple[str, str, str]]]:
     labels |= {"rank10": "rank 10", "mINP": "mINP", "mAP_trapezoid": "mAP, trapezoid rule"}
     bounds = {name: " to ".join(f"{100 * bound:.1f}" for bound in intervals.get(name, ())) for name in labels}
     rows = [(label, percent(test[name]), bounds[name]) for name, label in labels.items() if name in test]
+    for name, of_test in list(test.get("test_sets", {}).items())[1:]:
+        rows += [(f"{labels[key]}, test set {name}", percent(of_test[key]), "") for key in ("mAP", "rank1")]
     return describe_count(test["evaluations"]) if test.get("evaluations") else "", rows
 
 

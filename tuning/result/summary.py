@@ -202,6 +202,10 @@ def test_lines(test: dict[str, Any]) -> list[str]:
             figures.append(f"{LABELS[key]} {test[key]:.1%}" + (f" ({interval})" if interval else ""))
         over = f"; in brackets: 95 % intervals over {test['identities']} identities" if intervals else ""
         lines[-1] += f": {', '.join(figures)}{over}"
+        for name, of_test in test.get("test_sets", {}).items():
+            shown = ", ".join(f"{LABELS[key]} {of_test[key]:.1%}" for key in ("mAP", "rank1", "rank5"))
+            lines.append(f"test set {name}: {shown}")
+        lines += [f"test protocol: {test['protocol']}"] if "protocol" in test else []
         lines += filter(None, [describe_left_out(test.get("images_left_out", []), "test")])
     elif "not_evaluated" in test:
         lines.append(f"test: not evaluated: {test['not_evaluated']}; mend it and give the search's command again")

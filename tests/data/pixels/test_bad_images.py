@@ -8,7 +8,7 @@ from PIL import Image
 
 import data.pixels.bad_images
 from data.checks.report import examine
-from data.pixels.bad_images import bad_images, describe_left_out, usable_test, usable_train
+from data.pixels.bad_images import bad_images, describe_left_out, usable_test_sets, usable_train
 from data.pixels.cache import open_pixels
 from data.pixels.digests import fingerprint
 from data.pixels.memos import remembered
@@ -33,8 +33,8 @@ def test_skip_leaves_out_and_names_what_cannot_be_decoded(root: Path, tmp_path: 
     samples, left_out = usable_train(root, on_bad_image="skip", cache_dir=tmp_path / "cache")
     assert (len(samples), [Path(path).name for path in left_out]) == (23, ["0012_c2s1_000001_00.png"])
     assert open_pixels(samples, height=4, width=4, cache_dir=tmp_path / "cache").read([22]).shape == (1, 4, 4, 3)
-    query, gallery, left_out = usable_test(root, on_bad_image="skip", cache_dir=tmp_path / "cache")
-    assert (len(query), len(gallery), len(left_out)) == (23, 23, 2)
+    (test,), left_out = usable_test_sets(root, on_bad_image="skip", cache_dir=tmp_path / "cache")
+    assert (len(test.query), len(test.gallery), len(left_out)) == (23, 23, 2)
     told = describe_left_out(left_out, "test")
     assert told == "2 test images left out, as they cannot be decoded: " + ", ".join(["0012_c2s1_000001_00.png"] * 2)
 
@@ -72,7 +72,7 @@ def test_nothing_left_is_an_error(root: Path, tmp_path: Path) -> None:
     for file in (root / "query").iterdir():
         file.write_text("no picture")
     with pytest.raises(UserError, match=r"none of the 24 query images can be decoded, the first is .*/0001_c1s1"):
-        usable_test(root, on_bad_image="skip", cache_dir=tmp_path / "cache")
+        usable_test_sets(root, on_bad_image="skip", cache_dir=tmp_path / "cache")
 
 
 def test_the_fingerprint_is_that_of_the_images_that_are_left(root: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_another_encoding_is_named_with_its_line_and_the_command_that_helps(tmp_
         ("file,id,cam,set\n", "column 'path' is missing; .* the header is file,id,cam,set"),
         ("path,identity,camera,split,Path\n", "column 'path' is there 2 times"),
         ("path,identity,camera,split\ndeep/a,b.jpg,7,1,train\n", r"manifest\.csv:2: 5 cells; .*quotation marks"),
-        ("path,identity,camera,split\ndeep/a.jpg,7,1,Test\n", r"manifest\.csv:2: split 'Test' is none of"),
+        ("path,identity,camera,split\ndeep/a.jpg,7,1,Tests\n", r"manifest\.csv:2: split 'Tests' is none of"),
         ("path,identity,camera,split\n..\\..\\a.jpg,7,1,train\n", r"manifest\.csv:2: .*leads out of the data folder"),
         ("", "column 'path' is missing, the file is empty"),
     ],

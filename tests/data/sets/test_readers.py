@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +19,7 @@ from data.sets.readers import READERS, DatasetName, find_dataset, read_test, rea
 from data.sets.samples import Sample
 from data.sets.veri import VERI
 from data.system.errors import UserError
+from tests.data.sets.on_disk import lay_out
 
 MARKET_TRAIN = ["0002_c1s1_000451_03.jpg", "0002_c2s3_000801_01.jpg", "1499_c6s4_002202_01.jpg"]
 MARKET_QUERY = ["0001_c1s1_001051_00.jpg"]
@@ -42,6 +44,12 @@ def make_market(root: Path) -> Path:
 def make_veri(root: Path) -> Path:
     for split, names in ((TRAIN, VERI_TRAIN), (QUERY, VERI_QUERY), (GALLERY, VERI_GALLERY)):
         touch(root / VERI.folders[split], names)
+    return root
+
+
+def make_folders(root: Path) -> Path:
+    touch(root / "train" / "tom", ["1.jpg", "2.jpg"])
+    touch(root / "test" / "kitty", ["7.jpg", "8.jpg"])
     return root
 
 
@@ -320,11 +328,11 @@ def test_manifest_forgives_spaces_blank_lines_other_columns_and_a_mark(tmp_path:
     ("rows", "words"),
     [
         ("a.jpg,1,1,train\ngone.jpg,1,1,train\n", ["manifest.csv:3", "gone.jpg"]),
-        ("a.jpg,1,1,test\n", ["manifest.csv:2", "'test'", "train, query, gallery"]),
+        ("a.jpg,1,1,tests\n", ["manifest.csv:2", "'tests'", "train, query, gallery"]),
         ("a.jpg,1,1,train\na.jpg,1,1,query\n./a.jpg,1,1,train\n", ["manifest.csv:4", "train in line 2 already"]),
         ("a.jpg,,1,train\n", ["manifest.csv:2", "identity is empty"]),
-        ("a.jpg,1, ,train\n", ["manifest.csv:2", "camera is empty"]),
-        ("a.jpg,1,1,train\n\na.jpg,1\n", ["manifest.csv:4", "camera is empty"]),
+        ("a.jpg,1,1, \n", ["manifest.csv:2", "split is empty"]),
+        ("a.jpg,1,1,train\n\na.jpg,1\n", ["manifest.csv:4", "split is empty"]),
         ("", ["manifest.csv", "no usable images"]),
         ("a.jpg,1,1,query\n", ["manifest.csv", "train", "no usable images"]),
     ],
@@ -338,8 +346,8 @@ def test_manifest_error_names_file_and_line(tmp_path: Path, rows: str, words: li
 
 def test_manifest_without_a_column_or_in_another_encoding_is_a_user_error(tmp_path: Path) -> None:
     file = tmp_path / "manifest.csv"
-    file.write_text("path,identity,split\na.jpg,1,train\n")
-    with pytest.raises(UserError, match="'camera' is missing"):
+    file.write_text("path,camera,split\na.jpg,1,train\n")
+    with pytest.raises(UserError, match="'identity' is missing"):
         MANIFEST.read_train(tmp_path)
     file.write_bytes("path,identity,camera,split\nä.jpg,1,1,train\n".encode("latin-1"))
     with pytest.raises(UserError, match="UTF-8"):
@@ -362,7 +370,10 @@ def test_find_manifest_takes_the_file_its_usual_name_or_the_only_csv(tmp_path: P
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "market1501": make_market,
     "veri": make_veri,
+    **{kind: partial(lay_out, kind) for kind in ("dukemtmc", "cuhk03_np", "msmt17", "msmt17_train")},
+    **{kind: partial(lay_out, kind) for kind in ("vehicleid", "veri_wild")},
     "manifest": lambda root: make_manifest(root, "a.jpg,1,1,train\nb.jpg,1,1,query\nc.jpg,1,2,gallery\n"),
+    "folders": make_folders,
 }
 
 
@@ -373,6 +384,7 @@ def test_set_is_found_by_its_folder_or_its_parent(tmp_path: Path, kind: str, nam
     root = MAKERS[kind](tmp_path / "some name")
     touch(tmp_path / "other things", ["holiday.jpg"])
     where = tmp_path if parent else root
+    named = named or READERS[kind].only_named
     assert find_dataset(where, kind if named else None) == (kind, root)
     assert read_train(str(where), kind if named else None)
     assert all(read_test(where, kind if named else None))
@@ -418,7 +430,7 @@ def test_missing_and_empty_folders_are_one_line_that_names_them(tmp_path: Path, 
 
 def test_folder_of_something_else_says_what_was_looked_for(tmp_path: Path) -> None:
     touch(tmp_path, ["holiday.jpg"])
-    signs = ", ".join(reader.sign for reader in READERS.values())
+    signs = ", ".join(reader.sign for reader in READERS.values() if not reader.only_named)
     assert "image_train/ (veri)" in signs
     with pytest.raises(UserError, match=re.escape(f"looked for {signs}")):
         find_dataset(tmp_path)
@@ -447,16 +459,17 @@ def test_the_setting_takes_exactly_the_readers_there_are() -> None:
 def test_a_set_without_its_test_folders_tells_which_are_missing(tmp_path: Path, kind: str) -> None:
     root = MAKERS[kind](tmp_path)
     folders = READERS[kind].folders_in(root)
-    assert all(folder.is_dir() for folder in folders) and len(folders) == (0 if kind == "manifest" else 3)
+    assert all(folder.is_dir() for folder in folders)
+    assert len(folders) == {"folders": 1, "market1501": 3, "veri": 3, "dukemtmc": 3, "cuhk03_np": 3}.get(kind, 0)
 
 
 def test_kinds_with_the_same_folders_are_told_apart_by_their_files_names(tmp_path: Path, monkeypatch) -> None:
-    yard = replace(MARKET1501, name="yard", pattern=re.compile(r"(?P<identity>\d{4})_c(?P<camera>\d)_f\d+"))
+    yard = replace(MARKET1501, name="yard", pattern=re.compile(r"(?P<identity>\d{4})_c(?P<camera>\d)_t\d+"))
     monkeypatch.setitem(READERS, "yard", yard)
     market = make_market(tmp_path / "market")
     folder = tmp_path / "other" / "bounding_box_train"
     folder.mkdir(parents=True)
-    (folder / "0002_c1_f0044158.jpg").touch()
+    (folder / "0002_c1_t0044158.jpg").touch()
     (tmp_path / "empty" / "bounding_box_train").mkdir(parents=True)
     found = [find_dataset(place)[0] for place in (market, folder.parent, tmp_path / "empty")]
     assert found == ["market1501", "yard", "market1501"]

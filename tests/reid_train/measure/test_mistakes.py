@@ -19,7 +19,7 @@ def drawn(identities=7, each=5, cameras=4, queries=12, distractors=3, seed=0):
     ]
     rng.shuffle(samples)
     samples = [Sample(*sample) for sample in samples]
-    samples = [Sample(path, int(identity), int(camera)) for path, identity, camera in samples]
+    samples = [Sample(path, int(identity), int(camera)) for path, identity, camera, _ in samples]
     samples += [Sample(f"/data/0_{number}.jpg", 0, 1 + number % cameras) for number in range(distractors)]
     centres = rng.normal(size=(identities + 1, 6))
     embedding_ND = np.stack([centres[sample.identity] + 1.3 * rng.normal(size=6) for sample in samples])

@@ -24,12 +24,13 @@ from reid_train.training.optim import build_optimizer
 from tests.reid_train.conftest import choices, tiny_config
 
 OUTSIDE, BROKEN, OTHER, TEACHER = "(linked images)", "(a broken image)", "(other images)", "(a checkpoint)"
-MISNAMED = "(images with other names)"
+MISNAMED, FLAT = "(images with other names)", "(images beside a data set's folder)"
 """Stand for paths that the fixture `places` makes."""
 EXPERTS = {"fc_layers": 1, "fc_width": 8, "moe_experts": 3}
 CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "data_dir": (OTHER, {}),
     "dataset": ("veri", {}),
+    "name_pattern": (r"(?P<identity>\d+)_c(?P<camera>\d)", {"data_dir": FLAT}),
     "outside_images": (True, {"data_dir": OUTSIDE}),
     "max_left_out": (1.0, {"data_dir": MISNAMED}),
     "on_bad_image": ("skip", {"data_dir": BROKEN}),
@@ -100,7 +101,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
 def places(data_dir, tmp_path_factory) -> dict[str, str]:
     """Image folders and a checkpoint, by the words that stand for them."""
     folder = tmp_path_factory.mktemp("places")
-    for name in ("linked", "broken", "fewer", "misnamed"):
+    for name in ("linked", "broken", "fewer", "misnamed", "flat"):
         shutil.copytree(data_dir / "bounding_box_train", folder / name / "bounding_box_train")
     file = "0001_c1s1_000000_00.png"
     (folder / "linked/bounding_box_train" / file).unlink()
@@ -111,6 +112,8 @@ def places(data_dir, tmp_path_factory) -> dict[str, str]:
     for image in (folder / "misnamed/bounding_box_train").glob("0003_*"):
         image.rename(image.with_name(f"x{image.name}"))
     names = {OUTSIDE: "linked", BROKEN: "broken", OTHER: "fewer", TEACHER: "teacher", MISNAMED: "misnamed"}
+    names[FLAT] = "flat"
+    shutil.copytree(data_dir / "bounding_box_train", folder / "flat", dirs_exist_ok=True)
     return {word: str(folder / name) for word, name in names.items()}
 
 

@@ -30,10 +30,9 @@ def concluded(tmp_path, tiny_space, tiny_data, monkeypatch):
     """Concludes a study's test with this winner; gives its test_metrics.json."""
     study = Study(tmp_path / "study", read_space(tiny_space, ["device=cpu"], str(tiny_data)))
     (study.folder / "best").mkdir()
-    monkeypatch.setattr(conclude, "summary", lambda metrics: metrics)
 
     def run(number, rung, evaluate=lambda *_, **__: FIGURES):
-        monkeypatch.setattr(conclude, "evaluate_checkpoint", evaluate)
+        monkeypatch.setattr(conclude, "evaluate_tests", evaluate)
         (study.folder / "best" / "trial.json").write_text(json.dumps(label(number, rung)))
         conclude.test_once(study, cache_dir=None)
         return json.loads((study.folder / "test_metrics.json").read_text())

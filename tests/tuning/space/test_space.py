@@ -23,7 +23,7 @@ VALUES = {
     "image_height": [32, 64], "image_width": [32, 64], "batch_size": [32, 64], "images_per_identity": [4, 8],
     "backbone": ["resnet18", "resnet50"], "pretrained": ["none", "imagenet"], "margin": [0.3, "soft"],
     "max_grad_norm": [1.0, None], "moe_experts": [1], "moe_top_k": [1], "teacher": [None, "results/sample/best"],
-    "freeze": ["none", "first_2"],
+    "freeze": ["none", "first_2"], "name_pattern": [None, r"(?P<identity>\d+)_"],
 }  # fmt: skip
 """Choices for settings that take any text, and for those that must fit others."""
 

@@ -54,7 +54,7 @@ function startMap(points) {
     tip.hidden = found === null;
     if (found !== null) {
       const [identity, camera, path, thumb] = points[found];
-      tip.replaceChildren(...(thumb === null ? [] : [make("span", null, `thumb t${thumb}`)]), make("b", identity), `, ${camera}`, make("br"), path);
+      tip.replaceChildren(...(thumb === null ? [] : [make("span", null, `thumb t${thumb}`)]), make("b", identity), camera && `, ${camera}`, make("br"), path);
       placeTip(event);
     }
     if (found === lit) return;
