@@ -25,6 +25,7 @@ from tuning.space.space import BATCH, SearchSpace
 NOT_SEARCHABLE = {
     "data_dir": "trials on different data cannot be compared",
     "dataset": "trials on different data cannot be compared",
+    "name_pattern": "trials on different data cannot be compared",
     "outside_images": "trials on different data cannot be compared",
     "max_left_out": "trials on different data cannot be compared",
     "on_bad_image": "trials on different data cannot be compared",
