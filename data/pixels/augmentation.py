@@ -123,10 +123,16 @@ class Augmentation:
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy of the tensor on `device`; does not wait for what is computed there."""
-    if device.type == "cuda":
+    """The tensor on `device`. A copy to CUDA does not wait for what is computed there.
+
+    On MPS a copy that does not wait may read memory that is in use again (pytorch 139550), and BatchNorm's gradients
+    are wrong in channels_last (175189): both are left to CUDA and the CPU.
+    """
+    if device.type == "mps":
+        return tensor.contiguous().to(device)
+    if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 # --- crop ---

@@ -4,6 +4,7 @@ for images_B, labels_B in training_batches(batches, batch_size=32, images_per_id
 """
 
 import multiprocessing
+import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from multiprocessing.context import BaseContext
@@ -115,10 +116,11 @@ def training_batches(
 def _worker_context() -> BaseContext:
     """How workers start: forked from a server process that imports torch once for all of them.
 
-    The training process computes with threads, so that it must not be forked itself.
+    The training process computes with threads, so that it must not be forked itself. macOS aborts processes that are
+    forked from one that has loaded torch, so that each starts anew there.
     """
     shorten_sockets()
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if sys.platform == "darwin" or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["data.pixels.batches"])

@@ -22,7 +22,7 @@ from reid_train.inference.exported import ExportedEmbedder, GivenInput, is_expor
 from reid_train.measure.features import BATCH, as_images, extract_features
 from reid_train.measure.metrics import RetrievalMetrics
 from reid_train.measure.scores import COUNTS, LABELS, score, score_tests
-from reid_train.model.device import choose_device, choose_precision, precision_in_use
+from reid_train.model.device import choose_device, choose_precision, place, precision_in_use
 from reid_train.training.inputs import Pictures
 from reid_train.training.validation import retrieve
 
@@ -71,7 +71,7 @@ def embed_for_scores(
     model, loaded = load_network(checkpoint)
     config = loaded.config
     where = choose_device(device)
-    model.to(where).to(memory_format=torch.channels_last)
+    place(model, where)
     pixels = open_pixels(images, height=config.image_height, width=config.image_width, **cache)
     precision = precision_in_use(config.precision, where)
     feature_ND = extract_features(model, pixels, images, device=where, precision=precision, flip_tta=flip_tta)

@@ -11,7 +11,7 @@ import torch
 
 from data.system.limits import usable_cpus
 from reid_train.checkpoints.checkpoint import build_model
-from reid_train.model.device import choose_device, precision_in_use, whole_float32
+from reid_train.model.device import choose_device, place, precision_in_use, whole_float32
 from reid_train.model.network import autocast
 from reid_train.settings.config import TrainConfig
 
@@ -36,7 +36,7 @@ def latency_ms(config: TrainConfig) -> float:
     torch.set_num_threads(config.num_threads or usable_cpus())
     device = choose_device(config.device)
     precision = precision_in_use(config.precision, device)
-    model = build_model(config, identities=1).to(device).to(memory_format=torch.channels_last).eval()
+    model = place(build_model(config, identities=1), device).eval()
     picture = torch.zeros(1, 3, config.image_height, config.image_width, dtype=torch.uint8)
     passes_s: list[float] = []
     with torch.inference_mode(), whole_float32(), autocast(device, precision):

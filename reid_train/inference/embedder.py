@@ -23,7 +23,7 @@ from reid_train.inference.exported import ExportedEmbedder, is_exported
 from reid_train.inference.pictures import Picture, PictureEmbedder
 from reid_train.inference.threshold import read_threshold
 from reid_train.measure.features import in_batches, mirrored_too
-from reid_train.model.device import choose_device, precision_in_use
+from reid_train.model.device import choose_device, place, precision_in_use
 from reid_train.settings.config import ARCHITECTURE
 
 __all__ = ["Embedder", "Picture", "PictureEmbedder", "embed_cached", "load_model", "open_model"]
@@ -40,7 +40,7 @@ class Embedder(PictureEmbedder):
         self.name = loaded.config.backbone
         self.image_height, self.image_width = loaded.config.image_height, loaded.config.image_width
         self.precision = precision_in_use(loaded.config.precision, self.device)
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.network = place(network, self.device)
         self.width = network.neck.num_features
         self.digest = loaded.digest
         self.threshold = read_threshold(folder, loaded.digest)

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from data.pixels.augmentation import to_device
 from data.pixels.cache import Pixels
 from data.sets.samples import Sample
 from reid_train.model.device import whole_float32
@@ -38,7 +39,7 @@ def in_batches(
     """
     parts = []
     for start in range(0, len(items), BATCH):
-        inputs = read(items[start : start + BATCH]).to(device, non_blocking=True)
+        inputs = to_device(read(items[start : start + BATCH]), device)
         with whole_float32(), autocast(device, precision):
             computed = compute(inputs)
         parts.append(finish(computed.float()))

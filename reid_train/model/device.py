@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -24,6 +24,8 @@ from data.system.kept import default_cache_dir
 from reid_train.model.gpus import FULL, why_no_gpu
 
 logger = logging.getLogger(__name__)
+
+Network = TypeVar("Network", bound=nn.Module)
 
 COMPILERS = ("g++", "clang++", "c++")
 COMPILED_STEPS = 50_000
@@ -111,6 +113,12 @@ def precision_in_use(name: str, device: torch.device) -> torch.dtype:
     Embeddings that one machine keeps are compared with those that another makes: the hardware must not decide.
     """
     return choose_precision("float32" if name == "auto" else name, device)
+
+
+def place(model: Network, device: torch.device) -> Network:
+    """The model itself, moved to `device`, in the layout that is fast there: on MPS channels_last computes wrongly."""
+    layout = torch.contiguous_format if device.type == "mps" else torch.channels_last
+    return model.to(device).to(memory_format=layout)
 
 
 def whole_float32() -> AbstractContextManager[None]:

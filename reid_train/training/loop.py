@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from data.pixels.augmentation import to_device
 from data.pixels.cache import Pixels
 from data.sets.splits import TrainingData
 from data.system.wording import counted
@@ -82,7 +83,7 @@ def train_epochs(
             figures = torch.zeros(run.steps, len(run.figures), device=run.device)
             run.model.train()
             for step, (inputs, labels) in enumerate(itertools.islice(batches, run.steps)):
-                inputs, labels = inputs.to(run.device, non_blocking=True), labels.to(run.device, non_blocking=True)
+                inputs, labels = to_device(inputs, run.device), to_device(labels, run.device)
                 figures[step] = run.step(inputs, labels)
                 if run.device.type == "cpu" or (step + 1) % CHECKED_STEPS == 0 or step + 1 == run.steps:
                     check_losses(figures[: step + 1], run.figures, epoch + 1)

@@ -21,7 +21,7 @@ from data.sets.splits import TrainingData
 from data.system.limits import usable_cpus
 from reid_train.checkpoints.checkpoint import build_model
 from reid_train.checkpoints.pretrained import load_pretrained
-from reid_train.model.device import as_cuda_graph, choose_device, choose_precision, keep_freed_memory
+from reid_train.model.device import as_cuda_graph, choose_device, choose_precision, keep_freed_memory, place
 from reid_train.model.network import ReIDModel, autocast
 from reid_train.objective.distillation import Distillation
 from reid_train.objective.losses import is_static
@@ -127,10 +127,10 @@ def _learners(
         if teacher is not None:
             widths = {"student_width": model.neck.num_features, "teacher_width": teacher.embedding_width}
             distillation = Distillation(config, **widths)
-            teacher.to(device).to(memory_format=torch.channels_last)
+            place(teacher, device)
     logger.info(load_pretrained(model, config.pretrained))
     model.freeze(config.freeze)
-    model.to(device).to(memory_format=torch.channels_last)
+    place(model, device)
     return model, Objective(config, experts=config.moe_experts, distillation=distillation).to(device)
 
 

@@ -6,7 +6,6 @@ plan_study(study, data, pixels, resources, timed=True)  # "plan: about 40 config
 import math
 import os
 import statistics
-import sys
 from typing import Any
 
 from data.pixels.cache import Pixels
@@ -46,7 +45,7 @@ def plan_study(study: Study, data: TrainingData, pixels: Pixels, resources: Reso
     if settings.time_budget and timed and new:
         config = space.default_config()
         config = config.changed(num_threads=config.num_threads or resources.cpus)
-        if not resources.gpus and sys.platform != "darwin":  # a GPU may be there that trials are not given
+        if not resources.gpus:  # a GPU may be there that trials are not given
             config = config.changed(device="cpu")
         print("timing a few steps, to plan what the time holds ...", flush=True)
         epoch_s = measure_epoch_s(config, data, pixels, 1 if resources.gpus else concurrency)

@@ -6,11 +6,13 @@ look()  # Gpus(["NVIDIA H100 80GB HBM3"], None, False)
 import torch
 
 from reid_train.model.gpus import FULL, gpu_problem, why_no_gpu
-from tuning.run.resources import Gpus
+from tuning.run.resources import MPS, Gpus
 
 
 def look() -> Gpus:
     """The names of the GPUs that can compute, and what is wrong: with the others, or where there should be one."""
+    if torch.backends.mps.is_available():
+        return Gpus([MPS], None, False)
     problems = [gpu_problem(number) for number in range(torch.cuda.device_count())]
     good = [number for number, problem in enumerate(problems) if problem is None]
     names = [torch.cuda.get_device_name(number) for number in good]

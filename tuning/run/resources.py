@@ -20,6 +20,10 @@ BYTES_A_PIXEL = 4096
 """Memory for what ResNet-50 keeps of each pixel of a batch until the gradients are known; measured, rounded up."""
 DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
 """Files of the drivers of NVIDIA's (the second in a container that was given no GPU), AMD's and Windows' GPUs."""
+MPS = "Apple's GPU (MPS)"
+"""The name of a Mac's GPU, of which there is one."""
+MOST_CPUS_ON_MPS = 8
+"""That prepare batches for a Mac's one trial."""
 LEAST_SHARE = 0.01
 """Of a GPU that a trial can be given."""
 
@@ -61,11 +65,12 @@ def plan_resources(
     would run at once or the machine has no memory for `trial_bytes` each. Raises UserError for more than the machine
     has.
     """
-    cpus, (names, problem, full) = usable_cpus(), look_for_gpus() if device in ("auto", "cuda") else NO_GPUS
+    cpus, (names, problem, full) = usable_cpus(), look_for_gpus() if device != "cpu" else NO_GPUS
     gpu_count = len(names)
     if problem and gpus_per_trial != 0 and (gpu_count or full):
         raise UserError(problem)  # Ray would give trials a bad one, too; a full one may be free soon
-    if (device == "cuda" and not gpu_count) or (device == "mps" and sys.platform != "darwin"):
+    mps = names == [MPS]
+    if (device == "cuda" and (mps or not gpu_count)) or (device == "mps" and not mps):
         why = f": {problem}" if problem else ""
         raise UserError(f"device={device} is not available here{why}; use device=auto or device=cpu")
     if cpus_per_trial is not None:
@@ -74,13 +79,18 @@ def plan_resources(
         if cpus_per_trial > cpus:
             raise UserError(f"--cpus-per-trial {cpus_per_trial}: this machine has {cpus}")
     check_gpus_per_trial(gpus_per_trial, device)
+    if mps and gpus_per_trial not in (None, 1):
+        raise UserError(
+            f"--gpus-per-trial {gpus_per_trial:g}: a Mac's GPU trains one trial at a time; leave the option out, or "
+            "--set device=cpu"
+        )
     if gpus_per_trial and not gpu_count:
         why = "device=cpu is asked for" if device == "cpu" else problem or "this machine has 0"
         raise UserError(f"--gpus-per-trial {gpus_per_trial:g}: {why}")
     of_gpus = gpus_per_trial if gpus_per_trial is not None else float(min(gpu_count, 1))
     if of_gpus:
         places = gpu_count * trials_on_a_gpu(of_gpus)
-        of_cpus = cpus_per_trial or max(1, cpus // places)
+        of_cpus = cpus_per_trial or min(MOST_CPUS_ON_MPS if mps else cpus, max(1, cpus // places))
         at_once = min(cpus // of_cpus, places)
     else:
         at_once = min(concurrency or cpus, cpus, max(1, usable_memory_bytes() // trial_bytes))

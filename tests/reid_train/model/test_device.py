@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from data.pixels.augmentation import to_device
 from data.system.errors import UserError
 from reid_train.model import device
 from reid_train.model.device import COMPILED_STEPS, choose_compiling, choose_device, choose_precision
@@ -108,3 +109,28 @@ def test_bfloat16_is_not_used_with_amx_which_another_computation_switched_on(bef
     told = "precision=bfloat16: PyTorch began to compute here before AMX" if with_amx else "torch.bfloat16"
     first, second = done.stdout.splitlines()
     assert (first, second[: len(told)]) == (f"torch.{'float32' if with_amx else auto}", told), done.stderr
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("mps", True), ("cpu", True), ("cuda", False)])
+def test_only_copies_to_cuda_do_not_wait(monkeypatch, kind, waits):
+    asked = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+
+    def to(tensor, device, non_blocking=False):
+        asked.append((device.type, non_blocking, tensor.is_contiguous()))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    images = torch.zeros(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    to_device(images, torch.device(kind))
+    assert asked == [(kind, not waits, kind == "mps")]
+
+
+@pytest.mark.parametrize("kind", ["mps", "cpu"])
+def test_no_model_is_channels_last_on_mps(monkeypatch, kind):
+    whole = torch.nn.Module.to
+    monkeypatch.setattr(  # stays on the CPU
+        torch.nn.Module, "to", lambda model, *to, **layout: whole(model, **layout) if layout else model
+    )
+    weight = device.place(torch.nn.Conv2d(3, 8, 3), torch.device(kind)).weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) == (kind == "cpu")

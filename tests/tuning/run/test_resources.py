@@ -141,3 +141,18 @@ def test_memory_is_reckoned_from_the_largest_batch_of_the_largest_images(tmp_pat
     file.write_text("fixed: {image_height: 256, image_width: 128}\nsearch: {batch_size: [32, 64, 16]}\n")
     space = read_space(str(file))
     assert resources.trial_memory_bytes(space) == resources.PROCESS_BYTES + resources.BYTES_A_PIXEL * 64 * 256 * 128
+
+
+@pytest.mark.parametrize(("cpus", "of_cpus"), [(4, 4), (8, 8), (16, 8)])
+@pytest.mark.parametrize("device", ["auto", "mps"])
+def test_a_mac_trains_one_trial_on_its_gpu(monkeypatch, device, cpus, of_cpus):
+    monkeypatch.setattr(resources, "usable_cpus", lambda: cpus)
+    monkeypatch.setattr(look_for.torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(resources, "look_for_gpus", look_for.look)
+    planned = resources.plan_resources(None, None, None, device)
+    assert (planned.cpus, planned.gpus, planned.concurrency) == (of_cpus, 1.0, 1)
+    with pytest.raises(UserError, match="trains one trial at a time"):
+        resources.plan_resources(None, 0.5, None, device)
+    with pytest.raises(UserError, match="device=cuda is not available"):
+        resources.plan_resources(None, None, None, "cuda")
+    assert resources.plan_resources(None, None, None, "cpu").gpus == 0
