@@ -34,7 +34,13 @@ def test_defaults_are_those_that_hold(name):
         ("margin", "number above 0 and at most 100 or soft", [0.1, 100, "soft"], [0, 101, "hard"]),
         ("momentum", "number at least 0 and below 1", [0, 0.99], [1, -0.1]),
         ("pooling", "avg or gem", ["avg", "gem"], ["max"]),
-        ("dataset", "market1501, veri, manifest or null", ["veri", None], ["duke"]),
+        (
+            "dataset",
+            "market1501, veri, dukemtmc, cuhk03_np, msmt17, msmt17_train, vehicleid, veri_wild, manifest, folders "
+            "or null",
+            ["veri", "vehicleid", None],
+            ["duke"],
+        ),
         ("moe_noise", "true or false", [True], [3]),
         ("max_grad_norm", "number above 0 or null", [1e9, None], [0]),
         ("teacher", "text or null", ["a/b", None], [3]),
