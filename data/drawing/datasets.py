@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from data.drawing.cameras import Camera, make_camera, photograph_person, photograph_vehicle
-from data.drawing.layouts import DISTRACTOR, GALLERY, JUNK, LAYOUTS, QUERY, TRAIN, Layout, Shot
+from data.drawing.layouts import JUNK, LAYOUTS, Layout, Shot
 from data.drawing.people import person_look
 from data.drawing.vehicle_looks import vehicle_look
+from data.sets.listing import DISTRACTOR, GALLERY, QUERY, TRAIN
 from data.system.errors import UserError
 from data.system.own_folder import OwnFolder
 

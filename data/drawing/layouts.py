@@ -6,9 +6,10 @@ LAYOUTS["veri"].name(shot, 2, 6)  # "image_train/0001_c001_00000007_0.jpg"
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-DISTRACTOR, JUNK = 0, -1
-"""Market-1501's numbers for people who belong to no query and for bad boxes."""
-TRAIN, QUERY, GALLERY = "train", "query", "gallery"
+from data.sets.listing import GALLERY, QUERY, TRAIN
+
+JUNK = -1
+"""Market-1501's number for bad boxes; DISTRACTOR is the one for people who belong to no query."""
 
 
 class Shot(NamedTuple):

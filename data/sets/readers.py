@@ -36,13 +36,10 @@ DatasetName = Literal[
     "folders",
 ]
 """What the setting `dataset` may be."""
-READERS: dict[str, Reader] = {
-    reader.name: reader
-    for reader in (
-        *(MARKET1501, VERI, DUKEMTMC, CUHK03_NP, MSMT17, MSMT17_TRAIN, VEHICLEID, VERI_WILD),
-        *(MANIFEST, FOLDERS),
-    )
-}
+_PUBLISHED: tuple[Reader, ...] = (
+    MARKET1501, VERI, DUKEMTMC, CUHK03_NP, MSMT17, MSMT17_TRAIN, VEHICLEID, VERI_WILD
+)  # fmt: skip
+READERS = {reader.name: reader for reader in (*_PUBLISHED, MANIFEST, FOLDERS)}
 MAXIMUM_SHOWN = 300
 """How many letters of a path a message repeats."""
 

@@ -79,6 +79,7 @@ def test_studies_of_the_same_name_are_told_apart_by_their_folders(study, tmp_pat
     (difference,) = compared(study, twin)["differences"]
     assert f"{study.folder} minus {twin.folder}: " in difference["said"]
     shown = run_here("tuning.compare", study.folder, twin.folder, COLUMNS="400").stdout
+    assert f"{study.folder} minus {twin.folder}: " in shown and f"{twin.folder}: best so far" in shown
     (row,) = (line for line in shown.splitlines() if line.split()[:1] == ["margin"])
     assert row.split()[1:] == [str(value) for value in values]
 
@@ -110,9 +111,3 @@ def test_what_cannot_be_compared_is_refused_in_one_line(study, other, facts, mes
 def test_one_study_twice_is_refused(study):
     done = run_here("tuning.compare", study.folder, study.folder)
     assert done.returncode == 2 and "two studies or more, each once" in done.stderr
-
-
-def test_studies_of_one_name_are_told_apart_by_their_paths(study, tmp_path):
-    packed = shutil.copytree(study.folder, tmp_path / "elsewhere" / study.folder.name)
-    done = run_here("tuning.compare", study.folder, packed)
-    assert f"{study.folder} minus {packed}: " in done.stdout and f"{packed}: best so far" in done.stdout
